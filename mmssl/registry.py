@@ -1,0 +1,32 @@
+"""Registries of mmssl, children of mmengine's.
+
+mmengine allows one child registry per scope and parent, so the four words a config may use for
+parts of a network are one registry.
+"""
+
+from mmengine import registry as root
+from mmengine.registry import Registry
+
+
+def _child(name: str, parent: Registry, *rooms: str) -> Registry:
+    return Registry(name, parent=parent, scope='mmssl', locations=[f'mmssl.{r}' for r in rooms])
+
+
+MODELS = _child('model', root.MODELS, 'models')
+BACKBONES = NECKS = HEADS = ALGORITHMS = MODELS
+DATASETS = _child('dataset', root.DATASETS, 'datasets')
+DATA_SAMPLERS = _child('data sampler', root.DATA_SAMPLERS, 'datasets')
+TRANSFORMS = _child('transform', root.TRANSFORMS, 'datasets')
+HOOKS = _child('hook', root.HOOKS, 'engine', 'evaluation')
+LOOPS = _child('loop', root.LOOPS, 'engine', 'evaluation')
+RUNNERS = _child('runner', root.RUNNERS, 'engine')
+METRICS = _child('metric', root.METRICS, 'evaluation')
+OPTIMIZERS = _child('optimizer', root.OPTIMIZERS, 'engine')
+OPTIM_WRAPPERS = _child('optim wrapper', root.OPTIM_WRAPPERS, 'engine')
+OPTIM_WRAPPER_CONSTRUCTORS = _child(
+    'optim wrapper constructor', root.OPTIM_WRAPPER_CONSTRUCTORS, 'engine'
+)
+PARAM_SCHEDULERS = _child('parameter scheduler', root.PARAM_SCHEDULERS, 'engine')
+LOG_PROCESSORS = _child('log processor', root.LOG_PROCESSORS, 'engine')
+VISUALIZERS = _child('visualizer', root.VISUALIZERS)
+VISBACKENDS = _child('vis backend', root.VISBACKENDS)
