@@ -1,0 +1,93 @@
+"""Collectives that are the identity on one process."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch import distributed as td
+
+
+def active() -> bool:
+    """Whether a process group is up."""
+    return td.is_available() and td.is_initialized()
+
+
+def rank() -> int:
+    """Return the index of this process."""
+    return td.get_rank() if active() else 0
+
+
+def world_size() -> int:
+    """Return the number of processes."""
+    return td.get_world_size() if active() else 1
+
+
+@torch.no_grad()
+def gather(x: Tensor) -> Tensor:
+    """Concatenate equal-sized (B, ...) of all ranks in rank order -> (W*B, ...), no gradient."""
+    if world_size() == 1:
+        return x.detach()
+    parts = [torch.empty_like(x) for _ in range(world_size())]
+    td.all_gather(parts, x.detach().contiguous())
+    return torch.cat(parts)
+
+
+@torch.no_grad()
+def gather_uneven(x: Tensor) -> Tensor:
+    """Concatenate (B_r, ...) of all ranks, whose B_r may differ, in rank order."""
+    if world_size() == 1:
+        return x.detach()
+    sizes = gather(torch.tensor([len(x)], device=x.device)).tolist()
+    padded = x.new_zeros((max(sizes), *x.shape[1:]))
+    padded[: len(x)] = x
+    parts = gather(padded).split(max(sizes))
+    return torch.cat([part[:size] for part, size in zip(parts, sizes, strict=True)])
+
+
+@torch.no_grad()
+def sum_over_ranks(x: Tensor) -> Tensor:
+    """Return the sum of x (any shape) over ranks."""
+    if world_size() == 1:
+        return x
+    total = x.clone()
+    td.all_reduce(total)
+    return total
+
+
+@torch.no_grad()
+def mean_over_ranks(x: Tensor) -> Tensor:
+    """Return the mean of x (any shape) over ranks."""
+    return sum_over_ranks(x) / world_size()
+
+
+@torch.no_grad()
+def from_rank_zero(x: Tensor) -> Tensor:
+    """Return rank 0's x (same shape and type everywhere)."""
+    if world_size() > 1:
+        x = x.clone()
+        td.broadcast(x, src=0)
+    return x
+
+
+def object_from_rank_zero(value: Any) -> Any:
+    """Return rank 0's plain Python value."""
+    if world_size() == 1:
+        return value
+    box = [value]
+    td.broadcast_object_list(box, src=0)
+    return box[0]
+
+
+def gather_objects(value: Any) -> list[Any]:
+    """Return the plain Python values of all ranks, in rank order."""
+    if world_size() == 1:
+        return [value]
+    values: list[Any] = [None] * world_size()
+    td.all_gather_object(values, value)
+    return values
+
+
+def wait() -> None:
+    """Let all ranks meet."""
+    if world_size() > 1:
+        td.barrier()

@@ -1,0 +1,74 @@
+"""Synchronised batch normalisation for any device.
+
+torch's SyncBatchNorm refuses CPU tensors, so runs without a GPU could not be checked against
+one process. Here the sums travel through a differentiable all-reduce.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.distributed.nn.functional import all_reduce
+
+from . import dist
+
+
+class SyncBatchNorm(nn.modules.batchnorm._BatchNorm):
+    """Batch norm over the joined batch of all ranks; x is (B, C) or (B, C, ...).
+
+    Raises ValueError when this rank's batch is empty.
+    """
+
+    def _check_input_dim(self, x: Tensor) -> None:
+        if x.dim() < 2 or x.numel() == 0:
+            raise ValueError(f'SyncBatchNorm needs a non-empty (B, C, ...) batch, got {x.shape}')
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise x (B, C, ...) with statistics over all ranks in training."""
+        self._check_input_dim(x)
+        if not self.training or dist.world_size() == 1:
+            return super().forward(x)
+        axes = [0, *range(2, x.dim())]
+        shape = [1, -1] + [1] * (x.dim() - 2)
+        count = x.new_full((1,), x.numel() / x.shape[1])
+        sums = all_reduce(torch.cat([x.sum(axes), count]))  # (C + 1)
+        count = sums[-1:].detach()
+        mean = sums[:-1] / count
+        offset = x - mean.view(shape)
+        variance = all_reduce(offset.square().sum(axes)) / count
+        self._move_running(mean.detach(), variance.detach(), count)
+        y = offset * torch.rsqrt(variance + self.eps).view(shape)
+        if self.affine:
+            y = y * self.weight.view(shape) + self.bias.view(shape)
+        return y
+
+    @torch.no_grad()
+    def _move_running(self, mean: Tensor, variance: Tensor, count: Tensor) -> None:
+        if self.running_mean is None or self.running_var is None:
+            return
+        assert self.num_batches_tracked is not None
+        self.num_batches_tracked.add_(1)
+        share = self.momentum
+        if share is None:  # cumulative average
+            share = 1.0 / float(self.num_batches_tracked)
+        unbiased = variance * count / (count - 1)
+        self.running_mean.lerp_(mean.to(self.running_mean.dtype), share)
+        self.running_var.lerp_(unbiased.to(self.running_var.dtype), share)
+
+
+def convert_sync_bn(module: nn.Module, device: str) -> nn.Module:
+    """Replace every batch norm below ``module``; torch's own kernel on CUDA, ours elsewhere."""
+    if device == 'cuda':
+        return nn.SyncBatchNorm.convert_sync_batchnorm(module)
+    for name, child in module.named_children():
+        setattr(module, name, convert_sync_bn(child, device))
+    if not isinstance(module, nn.modules.batchnorm._BatchNorm) or isinstance(module, SyncBatchNorm):
+        return module
+    sync = SyncBatchNorm(
+        module.num_features,
+        module.eps,
+        module.momentum,
+        module.affine,
+        module.track_running_stats,
+    )
+    sync.__dict__.update({k: v for k, v in module.__dict__.items() if k in ('training',)})
+    sync._parameters, sync._buffers = module._parameters, module._buffers
+    return sync

@@ -1,0 +1,1 @@
+"""Equations of the papers: functions of tensors, without state and without config."""

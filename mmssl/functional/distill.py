@@ -1,0 +1,36 @@
+"""Self-distillation objectives."""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from ..core.precision import full_precision
+
+
+@full_precision
+def cross_entropy(targets: Tensor, logits: Tensor, temperature: float = 1.0) -> Tensor:
+    """-sum_k targets_k log softmax(logits / temperature)_k: (..., K) twice -> (...)."""
+    return -(targets * F.log_softmax(logits / temperature, dim=-1)).sum(-1)
+
+
+@torch.no_grad()
+@full_precision
+def match_regions(student: Tensor, teacher: Tensor) -> Tensor:
+    """Index of the teacher region most similar to each student region.
+
+    Backbone features student (B, N, C) and teacher (B, M, C) -> (B, N), by cosine, the first
+    of equals (EsViT, eq. 4; ``DDINOLoss``).
+    """
+    a, b = F.normalize(student, dim=-1), F.normalize(teacher, dim=-1)
+    return (a @ b.transpose(1, 2)).argmax(-1)
+
+
+def pick_regions(regions: Tensor, index: Tensor) -> Tensor:
+    """Gather regions (B, M, K) by index (B, N) -> (B, N, K)."""
+    return regions.gather(1, index[..., None].expand(-1, -1, regions.shape[-1]))
+
+
+def mean_of_pairs(pairs: Tensor) -> Tensor:
+    """Mean of the losses of a (teacher views, student views) table off its diagonal."""
+    teachers, students = pairs.shape
+    return pairs.sum() / (teachers * students - min(teachers, students))

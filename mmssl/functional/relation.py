@@ -1,0 +1,72 @@
+"""Self-relations of a feature map and their alignment between views (SERE)."""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from ..core.precision import full_precision
+
+
+@full_precision
+def channel_relation(x: Tensor, divisor: float) -> Tensor:
+    """Relation of channels: F F^T over tokens of F = x / divisor; (B, C, h, w) -> (B, C, C)."""
+    x = x.flatten(2) / divisor  # (B, C, N)
+    return x @ x.transpose(1, 2)
+
+
+@full_precision
+def spatial_relation(x: Tensor, heads: int) -> Tensor:
+    """Relation of places in each head: (B, C, h, w) -> (B, heads, N, N).
+
+    Products of head channels times (C / heads)^-0.5; nothing is normalised.
+    """
+    b, c = x.shape[:2]
+    x = x.flatten(2).view(b, heads, c // heads, -1).transpose(2, 3)  # (B, M, N, C/M)
+    return x @ x.transpose(2, 3) * (c // heads) ** -0.5
+
+
+@torch.no_grad()
+def overlap_grids(box_a: Tensor, box_b: Tensor, size: int) -> tuple[Tensor, Tensor]:
+    """Where the shared rectangle of two crops lies in each: two grids (B, size, size, 2).
+
+    Boxes are (B, 5): x, y, w, h in source pixels and 1 for flipped. Points run from edge to edge
+    inclusive, in the coordinates of ``grid_sample`` (x, y in [-1, 1]), both grids over the same
+    content point by point; -2, outside, where crops do not meet (``transforms_overlap.py``).
+    Always in float32, which makes them equal to the official ones bit for bit.
+    """
+    a, b = box_a.float(), box_b.float()
+    low = torch.maximum(a[:, :2], b[:, :2])  # (B, 2): x, y
+    high = torch.minimum(a[:, :2] + a[:, 2:4], b[:, :2] + b[:, 2:4])
+    apart = (high <= low).any(1)
+    return _points(a, low, high, size, apart), _points(b, low, high, size, apart)
+
+
+def _points(box: Tensor, low: Tensor, high: Tensor, size: int, apart: Tensor) -> Tensor:
+    begin = (low - box[:, :2]) / box[:, 2:4]  # (B, 2), shares of the crop
+    extent = (high - low) / box[:, 2:4]
+    steps = torch.arange(size, dtype=torch.float32, device=box.device)
+    points = begin[:, None] + steps[None, :, None] * extent[:, None] / (size - 1)  # (B, s, 2)
+    x, y = points[..., 0], points[..., 1]
+    x = torch.where(box[:, 4:5] > 0, 1 - x, x)
+    grid = torch.stack([x[:, None].expand(-1, size, -1), y[:, :, None].expand(-1, -1, size)], -1)
+    grid = grid * 2 - 1
+    return torch.where(apart[:, None, None, None], torch.full_like(grid, -2), grid)
+
+
+@full_precision
+def sample_relation(relation: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+    """Resample both sides of a spatial relation (B, M, N, N) of a square map at two grids.
+
+    rows (B, s, s, 2), columns (B, t, t, 2) -> (B, M, s*s, t*t); bilinear, zeros outside, in at
+    least float32.
+    """
+    relation = _sample_keys(relation, columns)  # (B, M, N, t*t)
+    return _sample_keys(relation.transpose(2, 3), rows).transpose(2, 3)
+
+
+def _sample_keys(relation: Tensor, grid: Tensor) -> Tensor:
+    b, m, q, n = relation.shape
+    side = round(n**0.5)
+    maps = relation.reshape(b, m * q, side, side)
+    taken = F.grid_sample(maps, grid.to(maps), align_corners=False)
+    return taken.view(b, m, q, -1)

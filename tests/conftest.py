@@ -1,0 +1,99 @@
+"""Fixtures that several test files share."""
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import settings
+from PIL import Image
+from safetensors.torch import load_file
+
+from .ranks import Ranks
+
+HERE = Path(__file__).parent
+REPO = HERE.parent
+
+settings.register_profile('mmssl', deadline=None, max_examples=50, derandomize=True)
+settings.load_profile('mmssl')
+torch.set_num_threads(1)  # the networks here are smaller than what threads cost
+
+
+@pytest.fixture(autouse=True)
+def _seeded() -> None:
+    torch.manual_seed(0)
+
+
+@pytest.fixture(scope='session')
+def golden() -> Callable[[str], SimpleNamespace]:
+    """Return a recorded case: folder, case (dict or None), batch and expect (tensors by name)."""
+
+    def load(name: str) -> SimpleNamespace:
+        folder = HERE / 'golden' / name
+        tensors = {
+            part: load_file(folder / f'{part}.safetensors')
+            for part in ('batch', 'expect')
+            if (folder / f'{part}.safetensors').is_file()
+        }
+        case = folder / 'case.json'
+        return SimpleNamespace(
+            folder=folder, case=json.loads(case.read_text()) if case.is_file() else None, **tensors
+        )
+
+    return load
+
+
+@pytest.fixture(scope='session')
+def two_ranks() -> Iterator[Ranks]:
+    """Call a function on two gloo processes."""
+    ranks = Ranks(2)
+    yield ranks
+    ranks.stop()
+
+
+def picture(size: tuple[int, int] = (20, 16), seed: int = 0) -> Image.Image:
+    """Return a picture of smooth colours and some noise, ``size`` is (width, height)."""
+    rng = np.random.default_rng(seed)
+    coarse = Image.fromarray(rng.integers(0, 256, (5, 6, 3), dtype=np.uint8)).resize(size)
+    noise = rng.integers(-20, 21, (size[1], size[0], 3))
+    return Image.fromarray((np.asarray(coarse) + noise).clip(0, 255).astype(np.uint8))
+
+
+@pytest.fixture(scope='session')
+def make_picture() -> Callable[..., Image.Image]:
+    """Return `picture`."""
+    return picture
+
+
+CLASSES = {'blue': (40, 60, 200), 'green': (60, 190, 70), 'red': (210, 50, 40)}
+COUNTS = {'train': 8, 'val': 3}
+
+
+@pytest.fixture(scope='session')
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder of pictures: 3 classes with 8 (train) and 3 (val) images each.
+
+    The colour gives the class away, so that accuracy is neither chance nor always 100 %.
+    """
+    root = tmp_path_factory.mktemp('pictures')
+    for split, count in COUNTS.items():
+        for label, (name, colour) in enumerate(CLASSES.items()):
+            folder = root / split / name
+            folder.mkdir(parents=True)
+            for i in range(count):
+                image = np.asarray(picture((20 + i, 18), 100 * label + 10 * len(split) + i))
+                mixed = 0.6 * image + 0.4 * np.array(colour)
+                Image.fromarray(mixed.astype(np.uint8)).save(folder / f'{i}.png')
+    return root
+
+
+@pytest.fixture(scope='session')
+def tiny_config(tmp_path_factory: pytest.TempPathFactory, pictures: Path) -> Callable[[str], Path]:
+    """Return the path of a tiny config, of 'vit' or 'resnet'."""
+    from .tiny import write_config
+
+    folder = tmp_path_factory.mktemp('configs')
+    return lambda backbone='vit': write_config(folder, pictures, backbone)

@@ -1,0 +1,72 @@
+"""What a launcher must have set, and what is said when it has not."""
+
+import os
+
+import pytest
+
+from mmssl.core import UserError
+from mmssl.core.launch import read_environment
+
+VARIABLES = {
+    'pytorch': ('RANK', 'WORLD_SIZE', 'LOCAL_RANK'),
+    'slurm': ('SLURM_PROCID', 'SLURM_NTASKS', 'SLURM_LOCALID'),
+    'mpi': ('OMPI_COMM_WORLD_RANK', 'OMPI_COMM_WORLD_SIZE', 'OMPI_COMM_WORLD_LOCAL_RANK'),
+}
+STARTED_BY = {'pytorch': 'dist_train.sh', 'slurm': 'srun', 'mpi': 'mpirun'}
+
+
+@pytest.fixture
+def environment(monkeypatch):
+    """Return a setter, in an environment that no launcher has touched."""
+    names = {n for group in VARIABLES.values() for n in group}
+    for name in (*names, 'MASTER_ADDR', 'MASTER_PORT', 'SLURM_NODELIST'):
+        # set, then delete: monkeypatch then also undoes what read_environment writes
+        monkeypatch.setenv(name, '')
+        monkeypatch.delenv(name)
+    return monkeypatch.setenv
+
+
+@pytest.mark.parametrize('launcher', VARIABLES)
+def test_every_launcher_is_translated(environment, launcher):
+    environment('MASTER_ADDR', 'host7')
+    for name, value in zip(VARIABLES[launcher], '352', strict=True):
+        environment(name, value)
+    read_environment(launcher)
+    names = ('RANK', 'WORLD_SIZE', 'LOCAL_RANK', 'MASTER_ADDR', 'MASTER_PORT')
+    assert [os.environ[n] for n in names] == ['3', '5', '2', 'host7', '29500']
+
+
+@pytest.mark.parametrize('launcher', VARIABLES)
+def test_a_missing_variable_is_named_with_advice(environment, launcher):
+    environment(VARIABLES[launcher][0], '0')
+    environment(VARIABLES[launcher][2], '0')
+    with pytest.raises(UserError) as caught:
+        read_environment(launcher)
+    message = str(caught.value)
+    assert f'--launcher {launcher}: {VARIABLES[launcher][1]} is not set' in message
+    assert STARTED_BY[launcher] in message
+    assert '--launcher none' in message
+    assert 'WORLD_SIZE' not in os.environ
+
+
+def test_unknown_launcher():
+    with pytest.raises(UserError, match=r"launcher 'ray' is unknown; use one of none, pytorch"):
+        read_environment('ray')
+
+
+def test_the_first_slurm_node_is_the_master(environment, tmp_path):
+    for name in VARIABLES['slurm']:
+        environment(name, '0')
+    with pytest.raises(UserError, match='SLURM_NODELIST is not set'):
+        read_environment('slurm')
+    script = tmp_path / 'scontrol'
+    script.write_text('#!/bin/sh\n[ "$3" = "n[3-4]" ] && printf "n3\\nn4\\n"\n')
+    script.chmod(0o755)
+    environment('PATH', f'{tmp_path}:{os.environ["PATH"]}')
+    environment('SLURM_NODELIST', 'n[3-4]')
+    read_environment('slurm')
+    assert os.environ['MASTER_ADDR'] == 'n3'
+    os.environ.pop('MASTER_ADDR')
+    environment('SLURM_NODELIST', 'x')
+    with pytest.raises(UserError, match='set MASTER_ADDR yourself'):
+        read_environment('slurm')
