@@ -1,0 +1,18 @@
+"""From a path to views."""
+
+from .evaluate import CenterView, TrainView
+from .finetune import FinetuneView
+from .load import LoadImage
+from .mask import PatchMask
+from .multi_view import MultiView
+from .random_view import RandomView
+
+__all__ = [
+    'CenterView',
+    'FinetuneView',
+    'LoadImage',
+    'MultiView',
+    'PatchMask',
+    'RandomView',
+    'TrainView',
+]

@@ -1,0 +1,164 @@
+"""What an image folder finds, keeps and refuses."""
+
+import random
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mmssl.core import UserError
+from mmssl.core.errors import NoData
+from mmssl.datasets import ImageFolder
+from mmssl.registry import TRANSFORMS
+
+
+@TRANSFORMS.register_module()
+class Peek:
+    """Return the item as it is, with one draw of its generator."""
+
+    def __call__(self, item):
+        return {**item, 'draw': item['rng'].random()}
+
+
+PEEK = [dict(type='Peek')]
+SIZES = {'cat': 9, 'dog': 5, 'emu': 1, 'fox': 2}
+
+
+@pytest.fixture(scope='module')
+def folder(tmp_path_factory):
+    """Class folders of files that nobody opens."""
+    root = tmp_path_factory.mktemp('classes')
+    for name, count in SIZES.items():
+        for i in range(count):
+            # pictures in deeper folders belong to the class as well
+            file = root / 'train' / name / ('deep' if i % 2 else '') / f'{i:02}.PNG'
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.touch()
+    (root / 'train' / 'cat' / 'notes.txt').touch()
+    (root / 'train' / 'hollow').mkdir()
+    return root
+
+
+def names(data):
+    return [str(p.relative_to(data.root)) for p in data.paths]
+
+
+def test_class_folders_give_labels_in_sorted_order(folder):
+    data = ImageFolder(str(folder), 'train')
+    assert data.classes == ('cat', 'dog', 'emu', 'fox')
+    assert data.metainfo == dict(classes=data.classes)
+    assert [data.labels.count(i) for i in range(4)] == list(SIZES.values())
+    for path, label in zip(names(data), data.labels, strict=True):
+        assert path.split('/')[1] == data.classes[label]
+    assert names(data) == sorted(names(data))
+    assert (len(data), data.describe()) == (17, '17 images of 4 classes')
+
+
+def test_a_flat_folder_has_no_labels(folder):
+    data = ImageFolder(str(folder), 'train/dog')
+    assert (len(data), data.labels, data.classes) == (5, [], ())
+    assert data.describe() == '5 images without labels'
+    assert 'label' not in ImageFolder(str(folder), 'train/dog', PEEK)[0]
+
+
+def test_labels_may_be_left_aside(folder):
+    data = ImageFolder(str(folder), 'train', with_label=False)
+    assert (len(data), data.labels, data.classes) == (17, [], ())
+
+
+def test_a_list_with_labels(folder):
+    (folder / 'list.txt').write_text('cat/00.PNG 3\n\ndog/deep/01.PNG 0\ncat/02.PNG 3\n')
+    data = ImageFolder(str(folder), 'train', ann_file='list.txt')
+    assert names(data) == ['train/cat/00.PNG', 'train/dog/deep/01.PNG', 'train/cat/02.PNG']
+    assert (data.labels, data.classes) == ([3, 0, 3], ('0', '1', '2', '3'))
+
+
+def test_a_list_without_labels_may_have_spaces_in_names(folder):
+    file = folder / 'plain.txt'
+    file.write_text('cat/00.PNG\nmy cat.png\n')
+    data = ImageFolder(str(folder), 'train', ann_file=str(file))
+    assert (names(data), data.labels) == (['train/cat/00.PNG', 'train/my cat.png'], [])
+    file.write_text('my cat.png 1\n')
+    data = ImageFolder(str(folder), 'train', ann_file=str(file))
+    assert (names(data), data.labels) == (['train/my cat.png'], [1])
+
+
+@given(cuts=st.lists(st.floats(0, 1), max_size=5, unique=True))
+def test_shares_are_disjoint_and_complete_in_every_class(folder, cuts):
+    edges = sorted({0.0, 1.0, *cuts})
+    seen = []
+    for begin, end in pairwise(edges):
+        try:
+            part = ImageFolder(str(folder), 'train', share=(begin, end))
+        except NoData:  # nothing between these two edges
+            continue
+        for label, size in enumerate(SIZES.values()):
+            assert part.labels.count(label) == round(end * size) - round(begin * size)
+        seen += list(zip(names(part), part.labels, strict=True))
+    whole = ImageFolder(str(folder), 'train')
+    assert sorted(seen) == sorted(zip(names(whole), whole.labels, strict=True))
+
+
+def test_per_class_keeps_so_many_of_each_and_always_the_same(folder):
+    few = ImageFolder(str(folder), 'train', per_class=2)
+    assert [few.labels.count(i) for i in range(4)] == [2, 2, 1, 2]
+    assert names(few) == names(ImageFolder(str(folder), 'train', per_class=2, seed=5))
+    more = ImageFolder(str(folder), 'train', per_class=3)
+    assert set(names(few)) < set(names(more))
+    tenth = ImageFolder(str(folder), 'train', share=(0.5, 1), per_class=1)
+    rest = ImageFolder(str(folder), 'train', share=(0, 0.5))
+    assert not set(names(tenth)) & set(names(rest))
+
+
+def test_the_first_images_by_name_are_not_favoured(folder):
+    half = ImageFolder(str(folder), 'train/cat', share=(0, 0.5))
+    assert names(half) != names(ImageFolder(str(folder), 'train/cat'))[:4]
+
+
+def test_an_items_randomness_comes_from_seed_epoch_and_index(folder):
+    data = ImageFolder(str(folder), 'train', PEEK, seed=7)
+    for at, epoch, index in (((3, 5), 3, 5), (5, 0, 5), ((0, 5), 0, 5), ((3, 4), 3, 4)):
+        item = data[at]
+        assert item['draw'] == random.Random(f'7-{epoch}-{index}').random()
+        assert (item['index'], item['label']) == (index, data.labels[index])
+        assert item['path'] == str(data.paths[index])
+    draws = {
+        ImageFolder(str(folder), 'train', PEEK, seed=s)[e, i]['draw']
+        for s in (0, 1)
+        for e in (0, 1)
+        for i in range(17)
+    }
+    assert len(draws) == 2 * 2 * 17
+
+
+@pytest.mark.parametrize(
+    ('settings', 'error', 'message'),
+    [
+        (dict(split='test'), NoData, r'/test: no such folder; pass .*data_root=DIR'),
+        (dict(split='train/hollow'), NoData, r'/train/hollow: no images in it .*\.jpeg'),
+        (dict(ann_file='no.txt'), NoData, r'/no\.txt: no such list of images'),
+        (dict(share=(0.5, 0.5)), UserError, r'share=\(0.5, 0.5\): give \(from, to\)'),
+        (dict(share=(0.0, 1.5)), UserError, 'from < to <= 1'),
+        (dict(share=(0.0, 0.01)), NoData, r'leaves no image of 17'),
+    ],
+)
+def test_bad_input_is_named(folder, settings, error, message):
+    with pytest.raises(error, match=message) as caught:
+        ImageFolder(**{'data_root': str(folder), 'split': 'train', **settings})
+    assert '\n' not in str(caught.value)
+
+
+@pytest.mark.parametrize('lines', ['a.png 1\nb.png\n', 'a.png\nb.png 1\n'])
+def test_a_list_with_some_labels_names_the_line(folder, lines):
+    (folder / 'mixed.txt').write_text(lines)
+    with pytest.raises(UserError, match=r'mixed\.txt, line 2: some lines have a label'):
+        ImageFolder(str(folder), 'train', ann_file='mixed.txt')
+
+
+def test_linked_class_folders_are_followed(folder, tmp_path):
+    for name in ('cat', 'dog'):
+        (tmp_path / name).symlink_to(folder / 'train' / name)
+    found = ImageFolder(str(tmp_path))
+    assert found.classes == ('cat', 'dog')
+    assert len(found) == SIZES['cat'] + SIZES['dog']
