@@ -1,0 +1,11 @@
+"""The methods, one file each: the wiring that reads as the paper."""
+
+from .base import Pretrainer
+from .esvit import EsViT
+from .moby import MoBY
+from .moco import MoCo
+from .mocov3 import MoCoV3
+from .sere import SERE
+from .swav import SwAV
+
+__all__ = ['SERE', 'EsViT', 'MoBY', 'MoCo', 'MoCoV3', 'Pretrainer', 'SwAV']

@@ -1,0 +1,83 @@
+"""EsViT (Li et al., ICLR 2022), and DINO as its view task alone."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ...core import Curve, UserError
+from ...functional import distill
+from ...registry import MODELS
+from ..backbones import Features
+from .base import Pretrainer
+
+
+@MODELS.register_module()
+class EsViT(Pretrainer):
+    """Self-distillation of views and, with ``region``, of matched regions.
+
+    The first two views are global: the teacher sees only them. Both tasks have a neck and a
+    centre of their own, built from the same configs, and half of the weight each, as in
+    ``main_esvit.py`` (the paper sums them). ``teacher_temp`` is a curve's config.
+    """
+
+    export, teacher_moves = 'teacher', 'after'
+
+    def __init__(
+        self, *, neck: dict, head: dict, teacher_temp: dict, region: bool = True, **parts: Any
+    ) -> None:
+        necks = dict(view=neck, region=neck) if region else dict(view=neck)
+        super().__init__(neck=necks, head=head, **parts)
+        self.region_head = MODELS.build(head) if region else None
+        self.teacher_temp = Curve.build(teacher_temp, 'model.teacher_temp')
+
+    @classmethod
+    def check_recipe(cls, model: dict, views: list[dict], mask: dict | None) -> None:
+        """With the region task, all local views must have one size, as upstream."""
+        super().check_recipe(model, views, mask)
+        sizes = sorted({view.get('size', 224) for view in views[2:]})
+        if model.get('region', True) and len(sizes) > 1:
+            raise UserError(
+                f'EsViT with region=True takes local views of one size, got {sizes}; '
+                'use one, or region=False'
+            )
+
+    def loss(self, views: list[Tensor], info: dict[str, Any]) -> dict[str, Tensor]:
+        """Mean over pairs of a teacher view and another student view."""
+        student = self.student.encode(views)
+        with torch.no_grad():
+            teacher = self.teacher.encode(views[:2])
+        temperature = self.now(self.teacher_temp)
+        s = self.student.project('view', [f.pooled for f in student])  # (B, K) each
+        with torch.no_grad():
+            t = self.teacher.project('view', [f.pooled for f in teacher])
+        self.watch(student=student[0].pooled, teacher=teacher[1].pooled)
+        view = distill.mean_of_pairs(self.head(s, t, temperature))
+        if self.region_head is None:
+            return {'loss': view}
+        region = distill.mean_of_pairs(self.regions(student, teacher, temperature))
+        return {'loss': 0.5 * view + 0.5 * region, 'view': view, 'region': region}
+
+    def regions(
+        self, student: list[Features], teacher: list[Features], temperature: float
+    ) -> Tensor:
+        """Table (2, V) of region losses; each student region learns from its match."""
+        assert self.region_head is not None
+        s = self.student.project('region', [f.tokens for f in student])  # (B, N, K) each
+        with torch.no_grad():
+            t = self.teacher.project('region', [f.tokens for f in teacher])
+        targets = [self.region_head.targets(x, temperature) for x in t]
+        table = [[self.region_head.center.new_zeros(()) for _ in student] for _ in teacher]
+        for i, target in enumerate(targets):
+            for v, scores in enumerate(s):
+                if v != i:
+                    match = distill.match_regions(student[v].tokens, teacher[i].tokens)
+                    picked = distill.pick_regions(target, match)  # (B, N, K)
+                    table[i][v] = self.region_head.loss(picked, scores).mean()
+        for x in t:
+            self.region_head.observe(x)
+        return torch.stack([torch.stack(row) for row in table])
+
+    def uniform_loss(self, batch: int) -> float:
+        """ln K for either task."""
+        return self.head.uniform()

@@ -1,0 +1,43 @@
+"""MoBY (Xie et al. 2021)."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ...registry import MODELS
+from ..queue import Queue
+from .base import Pretrainer
+
+
+@MODELS.register_module()
+class MoBY(Pretrainer):
+    """MoCo's queues with BYOL's predictor and asymmetric augmentation.
+
+    Each view has its queue: a query of view 1 meets keys and negatives of view 2
+    (``models/moby.py``).
+    """
+
+    export, teacher_moves = 'student', 'before'
+
+    def __init__(self, *, queue_length: int = 4096, **parts: Any) -> None:
+        super().__init__(**parts)
+        self.queue = Queue(self.student.neck['project'].gives, queue_length, banks=2)
+
+    def loss(self, views: list[Tensor], info: dict[str, Any]) -> dict[str, Tensor]:
+        """Sum of both directions, not halved."""
+        q1, q2 = (self.head.predictor(self.student(view)) for view in views[:2])  # (B, D)
+        with torch.no_grad():
+            k1, k2 = (self.teacher(view) for view in views[:2])  # (B, D)
+        negatives1, negatives2 = self.queue()
+        self.queue.push(k1, k2)
+        self.watch(student=q1, teacher=k2)
+        return {'loss': self.head(q1, k2, negatives2) + self.head(q2, k1, negatives1)}
+
+    def check_batch(self, batch: int) -> None:
+        """The queue must hold at least one step's keys."""
+        self.queue.check(batch)
+
+    def uniform_loss(self, batch: int) -> float:
+        """2 ln(1 + K)."""
+        return 2 * self.head.uniform(batch, self.queue.length)

@@ -1,0 +1,45 @@
+"""MoCo v1 (He et al., CVPR 2020) and v2 (Chen et al. 2020)."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ...core import shuffle
+from ...registry import MODELS
+from ..queue import Queue
+from .base import Pretrainer
+
+
+@MODELS.register_module()
+class MoCo(Pretrainer):
+    """A queue of keys as negatives, a momentum teacher behind shuffled batch norm.
+
+    View 0 is the query, view 1 the key (``moco/builder.py``). v2 differs from v1 by its neck,
+    temperature and augmentations. Batch norm stays per process: do not set ``sync_bn``.
+    """
+
+    export, teacher_moves = 'student', 'before'
+
+    def __init__(self, *, queue_length: int = 65536, **parts: Any) -> None:
+        super().__init__(**parts)
+        self.queue = Queue(self.student.neck['project'].gives, queue_length)
+
+    def loss(self, views: list[Tensor], info: dict[str, Any]) -> dict[str, Tensor]:
+        """One direction only; the queue holds no key of this batch."""
+        q = self.student(views[0])  # (B, D)
+        with torch.no_grad():
+            part, order = shuffle.shuffle(views[1], info.get('idx_shuffle'))
+            k = shuffle.unshuffle(self.teacher(part), order)  # (B, D)
+        (negatives,) = self.queue()
+        self.queue.push(k)
+        self.watch(student=q, teacher=k)
+        return {'loss': self.head(q, k, negatives)}
+
+    def check_batch(self, batch: int) -> None:
+        """The queue must hold at least one step's keys."""
+        self.queue.check(batch)
+
+    def uniform_loss(self, batch: int) -> float:
+        """ln(1 + K)."""
+        return self.head.uniform(batch, self.queue.length)

@@ -1,0 +1,31 @@
+"""MoCo v3 (Chen, Xie & He, ICCV 2021)."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ...registry import MODELS
+from .base import Pretrainer
+
+
+@MODELS.register_module()
+class MoCoV3(Pretrainer):
+    """Two views, a momentum teacher, a predictor; the batch's other images are the negatives.
+
+    Algorithm 1 of the paper, ``MoCo.forward`` of ``moco/builder.py``.
+    """
+
+    export, teacher_moves = 'student', 'before'
+
+    def loss(self, views: list[Tensor], info: dict[str, Any]) -> dict[str, Tensor]:
+        """Sum of both directions, not halved."""
+        q1, q2 = (self.head.predictor(self.student(view)) for view in views[:2])  # (B, D)
+        with torch.no_grad():
+            k1, k2 = (self.teacher(view) for view in views[:2])  # (B, D)
+        self.watch(student=q1, teacher=k2)
+        return {'loss': self.head(q1, k2) + self.head(q2, k1)}
+
+    def uniform_loss(self, batch: int) -> float:
+        """Two directions of 2 T ln(images on all ranks)."""
+        return 2 * self.head.uniform(batch)

@@ -1,0 +1,166 @@
+"""Swin transformer: timm's modules, run with the official codes' windows."""
+
+import math
+from collections.abc import Iterator, Sequence
+from functools import lru_cache, partial
+from typing import Any
+
+import torch
+from timm.models.swin_transformer import SwinTransformer as TimmSwin
+from timm.models.swin_transformer import window_partition, window_reverse
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ...core import UserError
+from ...registry import MODELS
+from .base import Backbone, Tokens
+
+# name -> (width, depths, heads)
+ARCHS: dict[str, tuple[int, tuple[int, ...], tuple[int, ...]]] = {
+    'tiny': (96, (2, 2, 6, 2), (3, 6, 12, 24)),
+    'small': (96, (2, 2, 18, 2), (3, 6, 12, 24)),
+    'base': (128, (2, 2, 18, 2), (4, 8, 16, 32)),
+    'large': (192, (2, 2, 18, 2), (6, 12, 24, 48)),
+}
+
+
+@lru_cache(maxsize=32)
+def _regions(height: int, width: int, window: tuple[int, int], shift: tuple[int, int]) -> Tensor:
+    """Additive mask (windows, w*w, w*w) that keeps wrapped regions of a shifted map apart."""
+    label = torch.zeros(1, height, width, 1)
+    for i, rows in enumerate(_bands(window[0], shift[0])):
+        for j, columns in enumerate(_bands(window[1], shift[1])):
+            label[:, rows, columns] = 3 * i + j
+    label = window_partition(label, window).flatten(1)  # (windows, w*w)
+    return torch.where(label[:, None] == label[:, :, None], 0.0, -100.0)
+
+
+def _bands(window: int, shift: int) -> tuple[slice, slice, slice]:
+    return slice(0, -window), slice(-window, -shift), slice(-shift, None)
+
+
+@MODELS.register_module()
+class SwinTransformer(Backbone):
+    """Shifted-window transformer (Liu et al. 2021); features are the mean of the final tokens.
+
+    ``arch`` names a size of `ARCHS` or gives (width, depths, heads). ``norm_eps``: 1e-5 in MoBY,
+    1e-6 in EsViT. ``norm_before_mlp='batch'`` is MoBY's variant, with registered batch norm.
+
+    Windows and shifts are fixed by ``img_size``: a stage whose map is not larger than the window
+    takes the map as its window and does not shift. Other sizes are padded to whole windows
+    before the shift (timm shifts first, which mixes wrapped tokens in). Feature maps for
+    detectors (`forward`) use the windows of mmdet and mmseg, where every odd block shifts.
+    """
+
+    def __init__(
+        self,
+        arch: str | tuple[int, Sequence[int], Sequence[int]] = 'tiny',
+        img_size: int = 224,
+        patch_size: int = 4,
+        window_size: int = 7,
+        mlp_ratio: float = 4.0,
+        norm_eps: float = 1e-5,
+        drop_path_rate: float = 0.0,
+        absolute_positions: bool = False,
+        norm_before_mlp: str = 'layer',
+        **dense: Any,
+    ) -> None:
+        super().__init__(**dense)
+        if isinstance(arch, str) and arch not in ARCHS:
+            raise UserError(f"Swin arch '{arch}' is unknown; use one of {', '.join(ARCHS)}")
+        width, depths, heads = ARCHS[arch] if isinstance(arch, str) else arch
+        self.net = TimmSwin(
+            img_size,
+            patch_size,
+            num_classes=0,
+            embed_dim=width,
+            depths=tuple(depths),
+            num_heads=tuple(heads),
+            window_size=window_size,
+            mlp_ratio=mlp_ratio,
+            drop_path_rate=drop_path_rate,
+            strict_img_size=False,
+            norm_layer=partial(nn.LayerNorm, eps=norm_eps),
+        )
+        self.patch_size = patch_size
+        self.widths = tuple(width * 2**i for i in range(len(depths)))
+        self.num_features = self.widths[-1]
+        self.stage_ends = tuple(sum(depths[: i + 1]) - 1 for i in range(len(depths)))
+        self._positions(absolute_positions, img_size // patch_size)
+        self._norms(norm_before_mlp)
+        self.freeze()
+
+    def _positions(self, present: bool, side: int) -> None:
+        self.absolute_pos_embed = None
+        if present:
+            table = torch.zeros(1, side * side, self.widths[0])
+            self.absolute_pos_embed = nn.Parameter(nn.init.trunc_normal_(table, std=0.02))
+
+    def _norms(self, kind: str) -> None:
+        if kind not in ('layer', 'batch'):
+            raise UserError(f"norm_before_mlp '{kind}' is unknown; use 'layer' or 'batch'")
+        self.batch_norm = kind == 'batch'
+        if self.batch_norm:
+            for stage in self.net.layers:
+                for block in stage.blocks:
+                    block.norm2 = nn.BatchNorm1d(block.dim)
+
+    def stream(
+        self, x: Tensor, mask: Tensor | None = None, dense: bool = False
+    ) -> Iterator[Tokens]:
+        """Yield the grid after each block, before any merging; masks are not defined here."""
+        if mask is not None:
+            raise UserError('Swin takes no patch mask; use a ViT for masked objectives')
+        p = self.patch_size
+        x = F.pad(x, (0, -x.shape[-1] % p, 0, -x.shape[-2] % p))
+        x = self.net.patch_embed(x)  # (B, h, w, C)
+        if self.absolute_pos_embed is not None:
+            side = math.isqrt(self.absolute_pos_embed.shape[1])
+            if x.shape[1:3] != (side, side):
+                raise UserError('absolute positions of Swin fit the training size only')
+            x = x + self.absolute_pos_embed.unflatten(1, (side, side))
+        for stage in self.net.layers:
+            x = stage.downsample(x)
+            for i, block in enumerate(stage.blocks):
+                shift = tuple(w // 2 for w in block.window_size) if dense and i % 2 else None
+                x = self._block(block, x, shift or block.shift_size)
+                yield Tokens(None, x)
+
+    def dense_stream(self, x: Tensor) -> Iterator[Tokens]:
+        """Yield grids with the windows of mmdet and mmseg."""
+        return self.stream(x, dense=True)
+
+    def _block(self, block: Any, x: Tensor, shift: tuple[int, int]) -> Tensor:
+        x = x + block.drop_path1(self._attend(block, block.norm1(x), shift))
+        tokens = x.flatten(1, 2)  # (B, N, C)
+        # batch norm over images and tokens alike: MoBY's variant
+        normed = block.norm2(tokens.flatten(0, 1) if self.batch_norm else tokens).view_as(tokens)
+        tokens = tokens + block.drop_path2(block.mlp(normed))
+        return tokens.view_as(x)
+
+    @staticmethod
+    def _attend(block: Any, x: Tensor, shift: tuple[int, int]) -> Tensor:
+        _, h, w, c = x.shape
+        window = block.window_size
+        x = F.pad(x, (0, 0, 0, -w % window[1], 0, -h % window[0]))
+        padded, mask = x.shape[1:3], None
+        if any(shift):
+            x = torch.roll(x, (-shift[0], -shift[1]), (1, 2))
+            mask = _regions(*padded, tuple(window), tuple(shift)).to(x)
+        parts = window_partition(x, window).view(-1, window[0] * window[1], c)
+        parts = block.attn(parts, mask=mask).view(-1, *window, c)
+        x = window_reverse(parts, window, *padded)  # (B, h', w', C)
+        if any(shift):
+            x = torch.roll(x, shift, (1, 2))
+        return x[:, :h, :w]
+
+    def finish(self, tokens: Tokens) -> Tokens:
+        """Apply the final LayerNorm."""
+        return Tokens(None, self.net.norm(tokens.grid))
+
+    def stem_and_stages(self) -> tuple[list[nn.Module | nn.Parameter], list[list[nn.Module]]]:
+        """Return (patch embedding and positions, one part per stage)."""
+        stem: list[nn.Module | nn.Parameter] = [self.net.patch_embed]
+        if self.absolute_pos_embed is not None:
+            stem.append(self.absolute_pos_embed)
+        return stem, [[stage] for stage in self.net.layers]

@@ -1,0 +1,110 @@
+"""A backbone and a classifier layer: linear probing and fine-tuning."""
+
+from typing import Any
+
+import torch
+from mmengine.model import BaseModel
+from torch import Tensor
+
+from ..core import UserError
+from ..registry import MODELS
+from .backbones import Backbone, Features
+
+
+@MODELS.register_module()
+class Classifier(BaseModel):
+    """Class scores from a backbone's descriptor.
+
+    ``frozen``: the backbone stays in eval mode without gradients (linear probing).
+    ``blocks`` and ``pool`` choose the descriptor, see `Backbone.descriptor`. ``mixup`` takes
+    the arguments of timm's Mixup (fine-tuning). ``head`` is a LinearHead; its ``in_features``
+    may be left out.
+    """
+
+    def __init__(
+        self,
+        backbone: dict,
+        head: dict,
+        frozen: bool = False,
+        blocks: int = 1,
+        pool: str = 'auto',
+        mixup: dict | None = None,
+        data_preprocessor: dict | None = None,
+    ) -> None:
+        super().__init__(MODELS.build(data_preprocessor or dict(type='ViewPreprocessor')))
+        self.backbone: Backbone = MODELS.build(backbone)
+        self.blocks, self.pool, self.frozen = blocks, pool, frozen
+        if 'in_features' not in head:
+            head = dict(head, in_features=self._descriptor_width())
+        self.head = MODELS.build(head)
+        self.mixup = None
+        if mixup:
+            from timm.data import Mixup
+
+            self.mixup = Mixup(**mixup, num_classes=self.head.fc.out_features)
+        if frozen:
+            self.backbone.requires_grad_(False)
+
+    def _descriptor_width(self) -> int:
+        if self.pool == 'cls+mean':
+            return self.backbone.num_features * (self.blocks + 1)
+        widths = self.backbone.widths
+        ends = self.backbone.stage_ends
+        stages = [sum(i > end for end in ends) for i in range(ends[-1] + 1)]
+        return sum(widths[stage] for stage in stages[-self.blocks :])
+
+    def init_weights(self) -> None:
+        """Load the backbone's ``init_cfg``; constructors have initialised all else."""
+        self.backbone.init_weights()
+
+    def train(self, mode: bool = True) -> 'Classifier':
+        """Set the mode; a frozen backbone stays in eval."""
+        super().train(mode)
+        if self.frozen:
+            self.backbone.eval()
+        return self
+
+    def encode(self, inputs: Tensor) -> Features:
+        """(B, 3, H, W) -> Features of the backbone."""
+        return self.backbone.encode(inputs)
+
+    def logits(self, inputs: Tensor) -> Tensor:
+        """(B, 3, H, W) -> (B, classes)."""
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
+            x = self.backbone.descriptor(inputs, self.blocks, self.pool)  # (B, C)
+        return self.head(x)
+
+    def extract_feat(self, inputs: Tensor, stage: str = 'neck') -> Any:
+        """Features of (B, 3, H, W): tuples for 'backbone' and 'neck', a tensor 'pre_logits'."""
+        if stage == 'backbone':
+            return (self.backbone.summary(inputs),)
+        x = self.backbone.descriptor(inputs, self.blocks, self.pool)
+        if stage == 'neck':
+            return (x,)
+        if stage == 'pre_logits':
+            return self.head.norm(x)
+        raise UserError(f"stage '{stage}' is unknown; use 'backbone', 'neck' or 'pre_logits'")
+
+    def forward(
+        self, inputs: Any, data_samples: dict[str, Any] | None = None, mode: str = 'tensor'
+    ) -> Any:
+        """'tensor': logits (B, classes); 'loss': {'loss': ()}; 'predict': one dict an image."""
+        if mode == 'tensor':
+            return self.logits(inputs)
+        target = None if data_samples is None else data_samples.get('label')
+        if mode == 'predict':
+            return self.predict(inputs)
+        if target is None:
+            raise UserError('a classifier needs labels, but the data set has none')
+        if self.mixup is not None:
+            inputs, target = self.mixup(inputs, target)
+        return {'loss': self.head.loss(self.logits(inputs), target)}
+
+    def predict(self, inputs: Tensor) -> list[dict[str, Any]]:
+        """(B, 3, H, W) -> per image pred_scores (classes), pred_label, pred_score."""
+        scores = self.logits(inputs).float().softmax(1)
+        best, label = scores.max(1)
+        return [
+            dict(pred_scores=s, pred_label=int(i), pred_score=float(b))
+            for s, i, b in zip(scores, label, best, strict=True)
+        ]

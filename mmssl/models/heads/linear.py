@@ -1,0 +1,40 @@
+"""Classifier layer of the linear and fine-tuning protocols."""
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ...core.precision import full_precision
+from ...registry import MODELS
+
+cross_entropy = full_precision(F.cross_entropy)
+
+
+@MODELS.register_module()
+class LinearHead(nn.Module):
+    """One Linear layer, optionally after a batch norm without scale and shift.
+
+    Weight N(0, ``init_std``), bias 0 (MoCo v3 ``main_lincls.py``: 0.01).
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        num_classes: int = 1000,
+        init_std: float = 0.01,
+        norm: bool = False,
+        label_smoothing: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm1d(in_features, affine=False) if norm else nn.Identity()
+        self.fc = nn.Linear(in_features, num_classes)
+        nn.init.normal_(self.fc.weight, std=init_std)
+        nn.init.zeros_(self.fc.bias)
+        self.label_smoothing = label_smoothing
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C) -> logits (B, classes)."""
+        return self.fc(self.norm(x))
+
+    def loss(self, logits: Tensor, target: Tensor) -> Tensor:
+        """Mean cross-entropy; target (B,) of classes or (B, classes) of shares."""
+        return cross_entropy(logits, target, label_smoothing=self.label_smoothing)

@@ -1,0 +1,73 @@
+"""Prototypes, codes and memory of SwAV."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ...functional import assign, distill
+from ...registry import MODELS
+from ..queue import FeatureBank
+
+
+@MODELS.register_module()
+class SwAVHead(nn.Module):
+    """Swapped prediction of codes (Caron et al. 2020, eq. 2).
+
+    ``assign`` are the crops that give codes. ``queue_length`` counts embeddings over all ranks
+    (0: none); the memory fills from epoch ``queue_start`` on and is used once full.
+    """
+
+    def __init__(
+        self,
+        dim: int = 128,
+        prototypes: int = 3000,
+        temperature: float = 0.1,
+        epsilon: float = 0.05,
+        iterations: int = 3,
+        assign: tuple[int, ...] = (0, 1),
+        queue_length: int = 0,
+        queue_start: int = 15,
+    ) -> None:
+        super().__init__()
+        self.takes = dim
+        self.prototypes = nn.Linear(dim, prototypes, bias=False)
+        self.temperature, self.epsilon, self.iterations = temperature, epsilon, iterations
+        self.assign, self.queue_start = tuple(assign), queue_start
+        self.memory = FeatureBank(dim, queue_length, len(assign)) if queue_length else None
+
+    @torch.no_grad()
+    def normalize_prototypes(self) -> Tensor:
+        """Make prototype rows (K, D) unit vectors, in place, as each iteration begins."""
+        return self.prototypes.weight.copy_(F.normalize(self.prototypes.weight, dim=1))
+
+    @torch.no_grad()
+    def codes(self, scores: Tensor, crop: int, fill: bool) -> Tensor:
+        """Codes (B, K) of one assigning crop's scores (B, K), memory rows in front."""
+        batch = len(scores)
+        stored = self.memory.read(crop, batch) if self.memory is not None and fill else None
+        if stored is not None:
+            scores = torch.cat([self.prototypes(stored.to(scores)), scores])
+        return assign.sinkhorn(scores, self.epsilon, self.iterations)[-batch:]
+
+    def forward(self, embeddings: list[Tensor], epoch: int) -> Tensor:
+        """Loss of V crops' unit embeddings (B, D), one batch of the same images each."""
+        scores = list(self.prototypes(torch.cat(embeddings)).split(len(embeddings[0])))
+        fill = self.memory is not None and epoch >= self.queue_start
+        terms = []
+        for at, crop in enumerate(self.assign):
+            codes = self.codes(scores[crop].detach(), at, fill)
+            losses = [self.term(codes, s) for v, s in enumerate(scores) if v != crop]
+            terms.append(sum(losses) / len(losses))
+        if fill and self.memory is not None:
+            self.memory.push([embeddings[crop] for crop in self.assign])
+        return sum(terms) / len(terms)  # type: ignore[return-value]
+
+    def term(self, codes: Tensor, scores: Tensor) -> Tensor:
+        """Mean cross-entropy of codes (B, K) and another crop's scores (B, K)."""
+        return distill.cross_entropy(codes, scores, self.temperature).mean()
+
+    def uniform(self) -> float:
+        """Return ln K."""
+        return math.log(self.prototypes.out_features)

@@ -1,0 +1,87 @@
+"""The head of DINO, EsViT and iBOT: bottleneck MLP and weight-normalised prototypes."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ...core import UserError
+from ...registry import MODELS
+
+
+class Prototypes(nn.Module):
+    """Weight-normalised linear layer without bias: rows g * v / |v|.
+
+    x (..., D) -> (..., K). The parameters are named as legacy weight norm names them
+    (``weight_g`` (K, 1), ``weight_v`` (K, D)), whose modules cannot be copied for a teacher.
+    ``train_scale=False`` freezes g at 1 (``norm_last_layer``).
+    """
+
+    def __init__(self, dim: int, count: int, train_scale: bool = True) -> None:
+        super().__init__()
+        self.weight_g = nn.Parameter(torch.ones(count, 1), requires_grad=train_scale)
+        self.weight_v = nn.Parameter(nn.Linear(dim, count, bias=False).weight.detach())
+
+    def weight(self) -> Tensor:
+        """Return the effective weight (K, D)."""
+        return self.weight_g * self.weight_v / self.weight_v.norm(dim=1, keepdim=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Scores (..., K) of x (..., D)."""
+        return F.linear(x, self.weight())
+
+
+@MODELS.register_module()
+class DINONeck(nn.Module):
+    """GELU MLP of widths ``dims``, L2 norm, then prototypes: x (B, dims[0]) -> (B, K).
+
+    ``hidden_norm`` puts batch norm after the hidden layers. ``patch_prototypes`` adds a second
+    last layer for patch tokens (iBOT); ``shared`` makes both one layer. Linear weights are
+    truncated normal of std 0.02 (``DINOHead``).
+    """
+
+    def __init__(
+        self,
+        dims: Sequence[int],
+        prototypes: int,
+        train_scale: bool = True,
+        hidden_norm: bool = False,
+        patch_prototypes: int | None = None,
+        shared: bool = False,
+    ) -> None:
+        super().__init__()
+        if shared and patch_prototypes not in (None, prototypes):
+            raise UserError(
+                f'a shared last layer cannot have {prototypes} and {patch_prototypes} prototypes'
+            )
+        layers: list[nn.Module] = []
+        for i, (width, following) in enumerate(pairwise(dims)):
+            linear = nn.Linear(width, following)
+            nn.init.trunc_normal_(linear.weight, std=0.02)
+            nn.init.zeros_(linear.bias)
+            layers.append(linear)
+            if i < len(dims) - 2:
+                layers += [nn.BatchNorm1d(following)] if hidden_norm else []
+                layers.append(nn.GELU())
+        self.mlp = nn.Sequential(*layers)
+        self.takes, self.gives = dims[0], prototypes
+        self.last_layer = Prototypes(dims[-1], prototypes, train_scale)
+        self.last_layer2 = None
+        if patch_prototypes is not None and not shared:
+            self.last_layer2 = Prototypes(dims[-1], patch_prototypes, train_scale)
+
+    def bottleneck(self, x: Tensor) -> Tensor:
+        """(B, C) -> unit rows (B, D)."""
+        x = self.mlp(x)
+        # float16 squares overflow in the norm
+        return F.normalize(x.float() if x.dtype == torch.float16 else x, dim=-1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C) -> scores (B, K)."""
+        return self.last_layer(self.bottleneck(x))
+
+    def patches(self, x: Tensor) -> Tensor:
+        """Patch tokens (..., C) -> scores (..., patch prototypes)."""
+        return (self.last_layer2 or self.last_layer)(self.bottleneck(x))

@@ -1,0 +1,27 @@
+"""Projection and predictor in front of SERE's self-relations."""
+
+from torch import Tensor, nn
+
+from ...registry import MODELS
+
+
+@MODELS.register_module()
+class RelationNeck(nn.Module):
+    """Batch norm and ReLU, then a 1x1 predictor with its own: x (B, C, h, w) twice alike.
+
+    `forward` returns (projection, prediction): the teacher's relation comes from the first, the
+    student's from the second.
+    """
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.takes = dim
+        self.projection = nn.Sequential(nn.BatchNorm2d(dim), nn.ReLU())
+        self.predictor = nn.Sequential(
+            nn.Conv2d(dim, dim, 1, bias=False), nn.BatchNorm2d(dim), nn.ReLU()
+        )
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, C, h, w) -> two maps of the same shape."""
+        projected = self.projection(x)
+        return projected, self.predictor(projected)

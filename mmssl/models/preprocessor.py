@@ -1,0 +1,42 @@
+"""From the loader's bytes to normalised images on the device."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from mmengine.model import BaseDataPreprocessor
+from torch import Tensor
+
+from ..registry import MODELS
+
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+@MODELS.register_module()
+class ViewPreprocessor(BaseDataPreprocessor):
+    """Move uint8 RGB views (B, 3, H, W) to the device and normalise them to float32.
+
+    Floating views pass unchanged: they are normalised already. ``mean`` and ``std`` are shares
+    of 1; SwAV's red std is 0.228 where MoCo's is 0.229.
+    """
+
+    def __init__(
+        self, mean: Sequence[float] = IMAGENET_MEAN, std: Sequence[float] = IMAGENET_STD
+    ) -> None:
+        super().__init__()
+        self.register_buffer('mean', torch.tensor(mean).view(3, 1, 1), persistent=False)
+        self.register_buffer('std', torch.tensor(std).view(3, 1, 1), persistent=False)
+
+    def normalize(self, view: Tensor) -> Tensor:
+        """uint8 (..., 3, H, W) -> float of mean 0 and standard deviation 1."""
+        if view.is_floating_point():
+            return view
+        return view.to(self.mean.dtype).div_(255).sub_(self.mean).div_(self.std)
+
+    def forward(self, data: dict[str, Any], training: bool = False) -> dict[str, Any]:
+        """Return data with ``inputs`` (a view or a list of views) normalised, all on device."""
+        data = self.cast_data(data)
+        inputs = data['inputs']
+        if isinstance(inputs, Tensor):
+            return {**data, 'inputs': self.normalize(inputs)}
+        return {**data, 'inputs': [self.normalize(view) for view in inputs]}

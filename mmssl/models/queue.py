@@ -1,0 +1,101 @@
+"""Memories of past embeddings, as buffers: saved, resumed and equal on all ranks."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ..core import UserError, dist
+
+
+class Queue(nn.Module):
+    """Ring of the last ``length`` keys of width ``dim``; MoBY has one bank per view.
+
+    Banks are (D, K) of unit columns, random at first, and share one pointer. `push` only
+    collects: the keys of all micro-batches are written by `end_step`, after the optimizer step,
+    so that gradient accumulation sees one queue (the official codes write during the forward,
+    which is the same without accumulation). Writing wraps round the end.
+    """
+
+    pointer: Tensor
+
+    def __init__(self, dim: int, length: int, banks: int = 1) -> None:
+        super().__init__()
+        if length < 1:
+            raise UserError(f'queue_length={length}: a queue needs at least one key')
+        self.length, self.banks = length, banks
+        for i in range(banks):
+            self.register_buffer(f'bank{i}', F.normalize(torch.randn(dim, length), dim=0))
+        self.register_buffer('pointer', torch.zeros(1, dtype=torch.long))
+        self.pending: list[list[Tensor]] = []
+
+    def forward(self) -> list[Tensor]:
+        """Return the banks, (D, K) each, as they are before this step's keys."""
+        return [getattr(self, f'bank{i}') for i in range(self.banks)]
+
+    def push(self, *keys: Tensor) -> None:
+        """Collect one (B, D) of keys per bank from all ranks, in rank order."""
+        self.pending.append([dist.gather(F.normalize(k, dim=1)) for k in keys])
+
+    @torch.no_grad()
+    def end_step(self) -> None:
+        """Write what was collected since the last optimizer step."""
+        for keys in self.pending:
+            count = len(keys[0])
+            at = (self.pointer + torch.arange(count, device=self.pointer.device)) % self.length
+            for i, part in enumerate(keys):
+                bank = getattr(self, f'bank{i}')
+                bank[:, at] = part.T.to(bank.dtype)
+            self.pointer.copy_((self.pointer + count) % self.length)
+        self.pending.clear()
+
+    def check(self, batch: int) -> None:
+        """Refuse a global batch that does not fit."""
+        if batch > self.length:
+            raise UserError(
+                f'queue_length={self.length} is smaller than the batch of all processes, {batch}'
+            )
+
+
+class FeatureBank(nn.Module):
+    """SwAV's memory: (A, L, D), newest first, for each assigning crop; each rank feeds its share.
+
+    Rank r of W owns rows [r L/W, (r + 1) L/W). Replicated on all ranks and one entry of the
+    checkpoint, where upstream keeps a file per rank beside it. A length that is no multiple of
+    the batch of all ranks is used only up to the last multiple, as upstream.
+    """
+
+    bank: Tensor
+
+    def __init__(self, dim: int, length: int, assigning: int = 2) -> None:
+        super().__init__()
+        self.length = length
+        self.register_buffer('bank', torch.zeros(assigning, length, dim))
+        self.pending: list[list[Tensor]] = []
+
+    def _share(self, batch: int) -> int:
+        """Return the rows each rank owns for ``batch`` images on each rank."""
+        total = batch * dist.world_size()
+        return self.length // total * batch
+
+    def read(self, crop: int, batch: int) -> Tensor | None:
+        """Return this rank's (L/W, D) of a crop once it is full, else None."""
+        share = self._share(batch)
+        mine = self.bank[crop, dist.rank() * share : (dist.rank() + 1) * share]
+        return mine if share and bool(mine[-1].any()) else None
+
+    def push(self, embeddings: list[Tensor]) -> None:
+        """Collect the (B, D) of each assigning crop on this rank."""
+        self.pending.append([e.detach() for e in embeddings])
+
+    @torch.no_grad()
+    def end_step(self) -> None:
+        """Shift by the batch and put what was collected in front, on all ranks alike."""
+        for embeddings in self.pending:
+            batch = len(embeddings[0])
+            share = self._share(batch)
+            for crop, part in enumerate(embeddings if share else []):
+                new = dist.gather(part.to(self.bank.dtype)).split(batch)
+                for r, rows in enumerate(new):
+                    own = self.bank[crop, r * share : (r + 1) * share]
+                    own.copy_(torch.cat([rows, own[: share - batch]]))
+        self.pending.clear()
