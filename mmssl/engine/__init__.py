@@ -1,0 +1,28 @@
+"""Everything that moves training: runner, loop, clock, optimizers, monitors, checkpoints."""
+
+from .checkpoint_hook import CheckpointHook
+from .clock import ClockHook
+from .console import LineProcessor
+from .lars import LARC, LARS
+from .loop import EpochLoop
+from .monitor import HealthHook
+from .optim_wrapper import OptimWrapper
+from .record import RecordHook
+from .rules import RuleConstructor
+from .runner import Runner
+from .schedule import CurveScheduler
+
+__all__ = [
+    'LARC',
+    'LARS',
+    'CheckpointHook',
+    'ClockHook',
+    'CurveScheduler',
+    'EpochLoop',
+    'HealthHook',
+    'LineProcessor',
+    'OptimWrapper',
+    'RecordHook',
+    'RuleConstructor',
+    'Runner',
+]

@@ -1,0 +1,76 @@
+"""The training loop: epochs that can start in the middle."""
+
+from typing import Any
+
+import torch
+from mmengine.runner import EpochBasedTrainLoop
+
+from ..core import dist
+from ..registry import LOOPS
+
+
+@LOOPS.register_module()
+class EpochLoop(EpochBasedTrainLoop):
+    """mmengine's epoch loop that can start at any iteration without reading what is past.
+
+    ``val_at_start`` runs the monitor once before training: the figure of the random
+    initialisation, or of the weights training starts from.
+    """
+
+    def __init__(self, *args: Any, val_at_start: bool = False, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.val_at_start = val_at_start
+        self.best: float | None = None
+        self.batches: Any = None
+        self.in_iteration = 0  # 1 between the update and the end of an iteration's hooks
+
+    def seek(self, iteration: int) -> None:
+        """Continue at ``iteration`` (counted over the whole run)."""
+        self._iter = iteration
+        self._epoch, done = divmod(iteration, len(self.dataloader))
+        self.dataloader.sampler.skip = done * self.dataloader.batch_size
+
+    def run(self) -> torch.nn.Module:
+        """Train to the last epoch."""
+        if self._iter == 0:
+            # every rank draws its own drop path; restored with the rest on resuming
+            torch.manual_seed((self.runner.seed or 0) + dist.rank())
+        try:
+            return super().run()
+        finally:
+            self._end_workers()
+
+    def run_epoch(self) -> None:
+        """Iterate over what is left of this epoch; before the first, the monitor may look."""
+        if self._iter == 0 and self.val_at_start and self.runner.val_loop is not None:
+            self.runner.val_loop.run()
+        self.runner.call_hook('before_train_epoch')
+        self.runner.model.train()
+        first = self._iter % len(self.dataloader)
+        self.batches = iter(self.dataloader)
+        for batch_idx, batch in enumerate(self.batches, first):
+            self.run_iter(batch_idx, batch)
+            if batch_idx + 1 == len(self.dataloader) + first:
+                break
+        self.dataloader.sampler.skip = 0
+        self.runner.call_hook('after_train_epoch')
+        self._epoch += 1
+
+    def _end_workers(self) -> None:
+        """End the loader's processes; left to the garbage collector each would take seconds."""
+        end = getattr(self.batches, '_shutdown_workers', None)
+        if end is not None:
+            end()
+            self.dataloader._iterator = None
+        self.batches = None
+
+    def run_iter(self, idx: int, data_batch: Any) -> None:
+        """Run one iteration with its hooks."""
+        self.runner.call_hook('before_train_iter', batch_idx=idx, data_batch=data_batch)
+        outputs = self.runner.model.train_step(data_batch, self.runner.optim_wrapper)
+        self.in_iteration = 1
+        self.runner.call_hook(
+            'after_train_iter', batch_idx=idx, data_batch=data_batch, outputs=outputs
+        )
+        self.in_iteration = 0
+        self._iter += 1

@@ -1,0 +1,127 @@
+"""Backward, clip, freeze, step; with or without mixed precision."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from mmengine.optim import OptimWrapper as Base
+from torch import Tensor, nn
+from torch.amp.grad_scaler import GradScaler
+
+from ..core import Clock, UserError
+from ..registry import OPTIM_WRAPPERS
+
+TYPES = {'float16': torch.float16, 'bfloat16': torch.bfloat16}
+
+
+@torch.no_grad()
+def clip_each(params: list[nn.Parameter], max_norm: float) -> None:
+    """Bound the norm of every tensor's gradient on its own (DINO's ``clip_gradients``)."""
+    grads = [p.grad for p in params if p.grad is not None]
+    if grads:
+        norms = torch._foreach_norm(grads)
+        shares = [(max_norm / (norm + 1e-6)).clamp(max=1) for norm in norms]
+        torch._foreach_mul_(grads, shares)
+
+
+@OPTIM_WRAPPERS.register_module()
+class OptimWrapper(Base):
+    """mmengine's wrapper with clipping per tensor, frozen groups and one AMP switch.
+
+    ``amp``: 'float16' (with a loss scaler) or 'bfloat16' on a GPU; on a CPU it turns itself off
+    in one line, or raises UserError when ``amp_required`` (``--amp``). ``clip_grad``:
+    dict(max_norm=...), with ``each=True`` per tensor. Gradients of groups whose
+    ``frozen_epochs`` or ``frozen_iters`` are not over are dropped after clipping, so the
+    optimizer does not touch those tensors, their decay or their state.
+    """
+
+    clock: Clock | None = None
+
+    def __init__(
+        self,
+        optimizer: Any,
+        accumulative_counts: int = 1,
+        clip_grad: dict | None = None,
+        amp: str | None = None,
+        amp_required: bool = False,
+    ) -> None:
+        clip = dict(clip_grad) if clip_grad else None
+        self.each = bool(clip and clip.pop('each', False))
+        super().__init__(optimizer, accumulative_counts, clip)
+        self.updated = False
+        self.amp = self._amp_type(amp, amp_required)
+        self.scaler = GradScaler('cuda', enabled=self.amp is torch.float16)
+
+    @staticmethod
+    def _amp_type(amp: str | None, required: bool) -> torch.dtype | None:
+        if amp is None:
+            return None
+        if amp not in TYPES:
+            raise UserError(f"optim_wrapper.amp='{amp}' is unknown; use {' or '.join(TYPES)}")
+        if torch.cuda.is_available():
+            return TYPES[amp]
+        if required:
+            raise UserError('--amp needs a GPU and none is visible; leave it out to train in fp32')
+        from mmengine.logging import print_log
+
+        print_log(f'no GPU: mixed precision ({amp}) is off, training in fp32', logger='current')
+        return None
+
+    @property
+    def first(self) -> bool:
+        """Whether the coming forward is the first of an optimizer step."""
+        return self._inner_count % self._accumulative_counts == 0
+
+    @contextmanager
+    def optim_context(self, model: nn.Module) -> Iterator[None]:
+        """Enter autocast, and hold back gradient exchange while accumulating."""
+        with (
+            super().optim_context(model),
+            torch.autocast('cuda', dtype=self.amp or torch.float16, enabled=self.amp is not None),
+        ):
+            yield
+
+    def backward(self, loss: Tensor, **kwargs: Any) -> None:
+        """Back-propagate the (scaled) loss."""
+        self.updated = False
+        super().backward(self.scaler.scale(loss), **kwargs)
+
+    def step(self, **kwargs: Any) -> None:
+        """Unscale, clip, drop frozen gradients, update."""
+        self.scaler.unscale_(self.optimizer)
+        self._clip()
+        self._drop_frozen()
+        self.scaler.step(self.optimizer, **kwargs)
+        self.scaler.update()
+        self.updated = True
+
+    def _clip(self) -> None:
+        if not self.clip_grad_kwargs:
+            return
+        if self.each:
+            for group in self.optimizer.param_groups:
+                clip_each(group['params'], **self.clip_grad_kwargs)
+        else:
+            self._clip_grad()
+
+    def _drop_frozen(self) -> None:
+        for group in self.optimizer.param_groups:
+            epochs, iters = group.get('frozen_epochs', 0), group.get('frozen_iters', 0)
+            if not (epochs or iters):
+                continue
+            if self.clock is None:
+                raise RuntimeError('frozen parameter groups need the clock (ClockHook)')
+            if self.clock.step < max(iters, epochs * self.clock.per_epoch):
+                for parameter in group['params']:
+                    parameter.grad = None
+
+    def state_dict(self) -> dict[str, Any]:
+        """Optimizer state by position, names of the parameters, and the scaler's."""
+        return dict(optimizer=self.optimizer.state_dict(), scaler=self.scaler.state_dict())
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Restore optimizer and scaler."""
+        self.optimizer.load_state_dict(state_dict['optimizer'])
+        if state_dict.get('scaler') and self.scaler.is_enabled():
+            self.scaler.load_state_dict(state_dict['scaler'])

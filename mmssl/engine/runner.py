@@ -1,0 +1,221 @@
+"""mmengine's runner, with safe files, any device, and errors a user can act on."""
+
+import copy
+import os
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.dist import is_distributed
+from mmengine.logging import MMLogger
+from mmengine.model import MMDistributedDataParallel
+from mmengine.optim.scheduler.param_scheduler import _ParamScheduler
+from mmengine.runner import Runner as Base
+from torch import nn
+from torch.utils.data import DataLoader
+
+from ..checkpoint import load, read
+from ..core import UserError, dist
+from ..core.errors import NoData
+from ..core.launch import init_distributed
+from ..core.sync_bn import convert_sync_bn
+from ..registry import RUNNERS
+from . import console, state
+from .clock import bare
+
+
+@RUNNERS.register_module()
+class Runner(Base):
+    """The runner of all our tools.
+
+    Own are: starting processes without GPUs, wrapping for them, loaders that seed samples by
+    (seed, epoch, index), learning-rate scaling that prints both values, and checkpoints that
+    hold tensors and plain data only. Settings, environment and hook table go to the log file;
+    the screen shows progress.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        console.speak(self._levels)
+
+    def build_logger(self, *args: Any, **kwargs: Any) -> MMLogger:
+        """Build mmengine's logger, its screen quiet until the runner is ready."""
+        logger = super().build_logger(*args, **kwargs)
+        self._levels = console.quieten(logger)
+        return logger
+
+    def setup_env(self, env_cfg: dict) -> None:
+        """Join the process group before mmengine would, which needs a GPU for it."""
+        if self.distributed and not is_distributed():
+            init_distributed(self.launcher, **env_cfg.get('dist_cfg', {}))
+        super().setup_env(env_cfg)
+
+    def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
+        """Move to the device; synchronise batch norms and wrap when there are ranks."""
+        device = 'cuda' if torch.cuda.is_available() else 'cpu'
+        model = model.to(device)
+        if not self.distributed:
+            return model
+        if self.cfg.get('sync_bn'):
+            model = convert_sync_bn(model, device)
+        if not any(p.requires_grad for p in model.parameters()):
+            return model
+        return MMDistributedDataParallel(
+            model,
+            device_ids=[int(os.environ['LOCAL_RANK'])] if device == 'cuda' else None,
+            broadcast_buffers=False,
+            find_unused_parameters=self.cfg.get('find_unused_parameters', False),
+        )
+
+    @staticmethod
+    def build_dataloader(
+        dataloader: DataLoader | dict, seed: int | None = None, diff_rank_seed: bool = False
+    ) -> DataLoader:
+        """Build a loader whose samples draw from (seed, epoch, index)."""
+        if isinstance(dataloader, DataLoader):
+            return dataloader
+        cfg = copy.deepcopy(dataloader)
+        cfg.setdefault('collate_fn', dict(type='default_collate'))
+        if isinstance(cfg.get('dataset'), dict):
+            cfg['dataset'].setdefault('seed', seed or 0)
+        if not cfg.get('num_workers'):
+            cfg['persistent_workers'] = False
+        if not torch.cuda.is_available():
+            cfg['pin_memory'] = False
+        built = Base.build_dataloader(cfg, seed=seed, diff_rank_seed=diff_rank_seed)
+        # beginning to iterate draws a number: from here, so that a resumed network draws the same
+        built.generator = torch.Generator().manual_seed(seed or 0)
+        if len(built) == 0:
+            raise UserError(
+                f'{len(built.dataset)} images make no batch of {built.batch_size} on each of '
+                f'{dist.world_size()} processes; lower train_dataloader.batch_size'
+            )
+        return built
+
+    def build_val_loop(self, loop: Any) -> Any:
+        """Build the monitor; without labels or a validation folder it turns itself off."""
+        try:
+            return super().build_val_loop(loop)
+        except NoData as error:
+            if not (isinstance(loop, dict) and loop.get('type') == 'KNNLoop'):
+                raise
+            self.logger.warning(f'kNN monitor off: {error}')
+            return None
+
+    def scale_lr(self, optim_wrapper: Any, auto_scale_lr: dict | None = None) -> None:
+        """Scale the base rate to the real batch when asked, printing both values."""
+        self.lr_ratio = 1.0
+        if not auto_scale_lr or not auto_scale_lr.get('enable', False):
+            return
+        base = auto_scale_lr.get('base_batch_size')
+        if not base:
+            raise UserError('--auto-scale-lr needs auto_scale_lr.base_batch_size in the config')
+        counts = optim_wrapper._accumulative_counts
+        real = self.train_dataloader.batch_size * self.world_size * counts
+        self.lr_ratio = real / base
+        defaults = optim_wrapper.optimizer.defaults
+        before = defaults['lr']
+        defaults['lr'] = before * self.lr_ratio
+        for group in optim_wrapper.optimizer.param_groups:
+            group['lr'] *= self.lr_ratio
+        self.logger.info(
+            f'learning rate scaled from {before:g} (batch {base}) to {defaults["lr"]:g} '
+            f'(batch {real})'
+        )
+
+    def _build_param_scheduler(self, scheduler: Any, optim_wrapper: Any) -> list[_ParamScheduler]:
+        """Tell our curves the length of an epoch and the ratio that scaled the rate."""
+        configs = scheduler if isinstance(scheduler, (list, tuple)) else [scheduler]
+        ready = [
+            dict(c, ratio=self.lr_ratio, per_epoch=len(self.train_dataloader))
+            if isinstance(c, dict) and c.get('type', '').endswith('CurveScheduler')
+            else c
+            for c in configs
+        ]
+        return super()._build_param_scheduler(ready, optim_wrapper)
+
+    _has_loaded: bool
+
+    # files ----------------------------------------------------------------------------------
+    def _init_model_weights(self) -> None:
+        """Start from ``init_cfg`` and the like, unless a resumed file brings all weights."""
+        if self._resumed is None:
+            super()._init_model_weights()
+
+    @cached_property
+    def _resumed(self) -> str | Path | None:
+        """The training file to continue, if there is one."""
+        if not self._resume:
+            return None
+        return self._load_from or state.newest(Path(self.work_dir), self.logger)
+
+    def load_or_resume(self) -> None:
+        """Resume this run's newest whole file or the named one, or start from ``load_from``."""
+        if self._has_loaded:
+            return
+        self._has_loaded = True
+        if self._resume:
+            if self._resumed is None:
+                self.logger.info(f'nothing to resume in {self.work_dir}: starting anew')
+            else:
+                self.resume(str(self._resumed))
+        elif self._load_from:
+            self.load_checkpoint(self._load_from)
+        if self._continues and self.iter == 0:
+            raise UserError(
+                'continue_epoch goes on from a file of earlier epochs, and none was given: add '
+                'load_from=PATH'
+            )
+
+    def resume(self, filename: str, **_: Any) -> None:
+        """Continue exactly where one of our own training files stands."""
+        content = read(filename)
+        state.check_own(content, filename)
+        self.call_hook('after_load_checkpoint', checkpoint=content)
+        state.restore(self, content)
+        self.logger.info(f'resumed {filename} at epoch {self.epoch}, iteration {self.iter}')
+
+    def load_checkpoint(self, filename: str, **_: Any) -> Any:
+        """Fill the model from a file of any known layout."""
+        report = load(
+            bare(self.model),
+            filename,
+            part=self.cfg.get('load_part', 'all'),
+            side=self.cfg.get('side', 'export'),
+        )
+        if report.side == 'both from one':
+            bare(self.model).sync_teacher()
+        # hooks that follow the weights, such as mmengine's EMAHook, start from them
+        weights = dict(state_dict=bare(self.model).state_dict())
+        self.call_hook('after_load_checkpoint', checkpoint=weights)
+        if self._continues:
+            self._continue(report)
+        return report
+
+    @property
+    def _continues(self) -> bool:
+        return bool(self.cfg.get('continue_epoch')) and self._train_loop is not None
+
+    def _continue(self, report: Any) -> None:
+        """Go on at the file's epoch with a fresh optimizer (EsViT: view task, then regions)."""
+        if report.epoch is None:
+            raise UserError(f'{report.path}: tells no epoch; leave out continue_epoch')
+        if report.epoch >= self.max_epochs:
+            raise UserError(
+                f'{report.path}: has {report.epoch} epochs behind it, and training ends at '
+                f'train_cfg.max_epochs={self.max_epochs}; take an earlier file'
+            )
+        self.train_loop.seek(report.epoch * len(self.train_dataloader))
+        torch.manual_seed((self.seed or 0) + dist.rank())  # as the loop does at iteration 0
+        for scheduler in self.param_schedulers or []:
+            scheduler.seek(self.iter)
+        self.logger.info(f'continuing {report.path} at epoch {report.epoch}')
+
+    def save_checkpoint(self, out_dir: str, filename: str, **_: Any) -> None:
+        """Write the whole state of training to ``out_dir/filename``, or leave no trace."""
+        content = state.collect(self)  # every rank takes part
+        self.call_hook('before_save_checkpoint', checkpoint=content)
+        if dist.rank() == 0:
+            state.write(content, Path(out_dir) / filename)
+        dist.wait()

@@ -1,0 +1,172 @@
+"""The whole state of a training run as tensors and plain data."""
+
+import os
+import random
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from ..checkpoint import read
+from ..core import UserError, dist
+from ..version import __version__
+from .clock import bare
+
+FORMAT = 'mmssl-training-1'
+
+
+def plain(value: Any) -> Any:
+    """Reduce nested settings to dicts, lists, numbers, strings and tensors."""
+    if isinstance(value, dict):
+        return {str(k) if not isinstance(k, (int, str)) else k: plain(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(v) for v in value]
+    if value is None or isinstance(value, torch.Tensor):
+        return value
+    for kind in (bool, int, float, str):  # of subclasses (torch's version) a file keeps the class
+        if isinstance(value, kind):
+            return kind(value)
+    if isinstance(value, np.generic):
+        return value.item()
+    return str(value)
+
+
+def _random_states() -> dict[str, Any]:
+    """Return every rank's torch, numpy and Python generators, stacked by rank."""
+    mine = torch.get_rng_state()
+    states: dict[str, Any] = dict(torch=dist.gather(mine[None]))
+    if torch.cuda.is_available():
+        states['cuda'] = dist.gather(torch.cuda.get_rng_state()[None].cuda()).cpu()
+    numpy_state: Any = np.random.get_state()
+    states['numpy'] = dist.gather(torch.from_numpy(numpy_state[1].astype(np.int64))[None])
+    states['numpy_rest'] = plain(numpy_state[2:])
+    _, internal, _ = random.getstate()
+    states['python'] = dist.gather(torch.tensor(internal)[None])
+    return states
+
+
+def _set_random_states(states: dict[str, Any]) -> None:
+    at = dist.rank() if len(states['torch']) == dist.world_size() else None
+    if at is None:  # another number of processes: keep the fresh seeds
+        return
+    # cloned: torch reads a row of the stack from the beginning of its storage, or crashes
+    torch.set_rng_state(states['torch'][at].cpu().clone())
+    if torch.cuda.is_available() and 'cuda' in states:
+        torch.cuda.set_rng_state(states['cuda'][at].cpu().clone())
+    keys = states['numpy'][at].numpy().astype(np.uint32)
+    np.random.set_state(('MT19937', keys, *states['numpy_rest']))
+    random.setstate((3, tuple(states['python'][at].tolist()), None))
+
+
+def _pending(runner: Any) -> dict[str, torch.Tensor]:
+    """Return gradients of an update whose micro-batches are not complete, stacked by rank."""
+    if runner.optim_wrapper.first:
+        return {}
+    named = bare(runner.model).named_parameters()
+    return {n: dist.gather(p.grad[None]).cpu() for n, p in named if p.grad is not None}
+
+
+def collect(runner: Any) -> dict[str, Any]:
+    """Return what continues the run exactly; a collective call."""
+    wrapper = runner.optim_wrapper
+    return dict(
+        format=FORMAT,
+        meta=plain(
+            dict(
+                version=__version__,
+                torch=torch.__version__,
+                time=time.strftime('%Y-%m-%d %H:%M:%S'),
+                config=runner.cfg.filename or '',
+                settings=runner.cfg.to_dict(),
+                seed=runner.seed,
+                model=type(bare(runner.model)).__name__,
+            )
+        ),
+        state_dict={k: v.detach().cpu() for k, v in bare(runner.model).state_dict().items()},
+        optimizer=plain(wrapper.state_dict()),
+        gradients=_pending(runner),
+        progress=dict(
+            iter=runner.iter + runner.train_loop.in_iteration,
+            per_epoch=len(runner.train_dataloader),
+            batch=runner.train_dataloader.batch_size * dist.world_size(),
+            best=runner.train_loop.best,
+        ),
+        random=_random_states(),
+    )
+
+
+def write(content: dict[str, Any], path: Path) -> None:
+    """Write beside the final name, flush to disk, rename: a reader sees all or nothing.
+
+    Raises UserError naming the file when the disk is full or not writable.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f'.{path.name}.{os.getpid()}')
+    try:
+        with open(beside, 'wb') as file:
+            torch.save(content, file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(beside, path)
+    except (OSError, RuntimeError) as error:
+        beside.unlink(missing_ok=True)
+        raise UserError(
+            f'{path}: could not be written ({error}); earlier checkpoints are untouched. '
+            'Free some space or pass another --work-dir, then continue with --resume'
+        ) from None
+
+
+def check_own(content: dict[str, Any], path: str) -> None:
+    """Refuse to resume a file that holds no training state of ours."""
+    if content.get('format') != FORMAT:
+        raise UserError(
+            f'{path}: holds no training state of mmssl, so it cannot be resumed; to start from '
+            f'its weights use --cfg-options load_from={path}'
+        )
+
+
+def newest(folder: Path, logger: Any) -> Path | None:
+    """Return the newest whole training file of a work dir, passing over damaged ones."""
+    files = sorted(folder.glob('*.pth'), key=lambda p: p.stat().st_mtime, reverse=True)
+    for file in files:
+        try:
+            if read(file).get('format') == FORMAT:
+                return file
+        except UserError as error:
+            logger.warning(f'passed over while resuming: {error}')
+    return None
+
+
+def _check_data(runner: Any, progress: dict[str, Any]) -> None:
+    """Refuse a batch or a data set of another size, for which iterations mean something else."""
+    batch = runner.train_dataloader.batch_size * dist.world_size()
+    if progress['batch'] != batch:
+        raise UserError(
+            f'resuming with batch {batch}, but the file was written with {progress["batch"]} on '
+            'all processes; keep their product the same'
+        )
+    if progress['per_epoch'] != len(runner.train_dataloader):
+        raise UserError(
+            f'resuming with {len(runner.train_dataloader)} iterations per epoch, but the file was '
+            f'written with {progress["per_epoch"]}: the data set has changed; resume with the '
+            'same images, or start from the weights with --cfg-options load_from=FILE'
+        )
+
+
+def restore(runner: Any, content: dict[str, Any]) -> None:
+    """Put a run back to where `collect` saw it."""
+    model, progress = bare(runner.model), content['progress']
+    model.load_state_dict(content['state_dict'])
+    runner.optim_wrapper.load_state_dict(content['optimizer'])
+    _check_data(runner, progress)
+    for name, parameter in model.named_parameters():
+        stacked = content.get('gradients', {}).get(name)
+        if stacked is not None and len(stacked) == dist.world_size():
+            parameter.grad = stacked[dist.rank()].to(parameter)
+    runner.train_loop.seek(progress['iter'])
+    runner.train_loop.best = progress['best']
+    for scheduler in runner.param_schedulers or []:
+        scheduler.seek(progress['iter'])
+    _set_random_states(content['random'])

@@ -1,0 +1,81 @@
+"""The table of parameter rules."""
+
+import pytest
+import torch
+from torch import nn
+
+from mmssl.core import UserError
+from mmssl.engine import RuleConstructor
+from mmssl.engine.rules import EFFECTS, treatments
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.body = nn.Linear(3, 4)
+        self.norm = nn.LayerNorm(4)
+        self.last_layer = nn.Linear(4, 2)
+        self.frozen = nn.Linear(2, 2).requires_grad_(False)
+
+
+def test_without_rules_everything_trainable_is_treated_alike():
+    table = treatments(Net(), [])
+    assert list(table) == [
+        *('body.weight', 'body.bias', 'norm.weight', 'norm.bias'),
+        *('last_layer.weight', 'last_layer.bias'),
+    ]
+    assert all(effects == EFFECTS for effects in table.values())
+
+
+def test_later_rules_refine_earlier_ones():
+    """SERE's table: no decay for 1-D tensors, but for biases after all."""
+    rules = [
+        dict(ndim=1, decay_mult=0.0, lr_mult=2.0),
+        dict(match=r'\.bias$', decay_mult=1.0),
+        dict(match='last_layer', ndim=2, frozen_epochs=1),
+    ]
+    table = treatments(Net(), rules)
+    decay = {n: e['decay_mult'] for n, e in table.items()}
+    assert [n for n, d in decay.items() if d == 0] == ['norm.weight']
+    assert table['norm.bias'] == dict(EFFECTS, lr_mult=2.0)
+    assert table['body.weight'] == EFFECTS
+    frozen = {n: e['frozen_epochs'] for n, e in table.items()}
+    assert {n for n, e in frozen.items() if e} == {'last_layer.weight'}
+
+
+@pytest.mark.parametrize(
+    ('rule', 'message'),
+    [
+        (dict(match='body', decay=0.0), r"unknown key 'decay' \(did you mean decay_mult\?\)"),
+        (dict(match='head'), r"\{'match': 'head'\} matches no trainable parameter"),
+        (dict(match='frozen', lr_mult=0.1), 'matches no trainable parameter'),
+        (dict(match='norm', ndim=2), 'matches no trainable parameter'),
+    ],
+)
+def test_mistakes_are_named(rule, message):
+    with pytest.raises(UserError, match=message):
+        treatments(Net(), [rule])
+
+
+def test_equal_treatments_share_a_group():
+    rules = [dict(ndim=1, decay_mult=0.0), dict(match='last_layer', lr_mult=0.5, frozen_iters=3)]
+    cfg = dict(type='OptimWrapper', optimizer=dict(type='SGD', lr=0.4, weight_decay=0.1))
+    net = Net()
+    groups = RuleConstructor(cfg, dict(rules=rules))(net).optimizer.param_groups
+    found = [(g['names'], g['lr'], g['weight_decay'], g['frozen_iters']) for g in groups]
+    assert found == [
+        (['body.weight'], 0.4, 0.1, 0),
+        (['body.bias', 'norm.weight', 'norm.bias'], 0.4, 0.0, 0),
+        (['last_layer.weight'], 0.2, 0.1, 3),
+        (['last_layer.bias'], 0.2, 0.0, 3),
+    ]
+    own = dict(net.named_parameters())
+    for group in groups:
+        assert all(own[n] is p for n, p in zip(group['names'], group['params'], strict=True))
+
+
+def test_a_model_without_decay_keeps_none():
+    cfg = dict(type='OptimWrapper', optimizer=dict(type='SGD', lr=0.4))
+    (group,) = RuleConstructor(cfg)(Net()).optimizer.param_groups
+    assert (group['weight_decay'], group['lr'], len(group['params'])) == (0.0, 0.4, 6)
+    assert torch.optim.SGD is type(RuleConstructor(cfg)(Net()).optimizer)
