@@ -1,0 +1,99 @@
+"""What the command-line tools share: options, launching, and errors in one line."""
+
+import argparse
+import ast
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config, DictAction
+
+from ..core import UserError
+from ..core.launch import LAUNCHERS, leave
+
+
+class OptionAction(DictAction):
+    """mmengine's key=value options; text keeps its spaces, and in quotes its commas."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        """Add the options to the namespace's dict."""
+        options = dict(getattr(namespace, self.dest, None) or {})
+        for word in values or ():
+            key, equals, text = word.partition('=')
+            if not equals:
+                parser.error(f"{option_string}: '{word}' is not key=value")
+            options[key] = self.value(text)
+        setattr(namespace, self.dest, options)
+
+    @classmethod
+    def value(cls, text: str) -> Any:
+        """Read a Python literal, else mmengine's forms: true, a,b,c and [a,b]."""
+        try:
+            found = ast.literal_eval(text)
+        except (ValueError, SyntaxError):
+            if text.startswith('dict('):
+                raise UserError(f"--cfg-options {text}: write dicts as {{'key': value}}") from None
+            nested = any(mark in text for mark in ',([')
+            return cls._parse_iterable(text) if nested else cls._parse_int_float_bool(text)
+        return list(found) if isinstance(found, tuple) and text[0] != '(' else found
+
+
+def add_run_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that train.py and test.py have in common."""
+    parser.add_argument('--work-dir', help='folder for logs and checkpoints')
+    parser.add_argument('--amp', action='store_true', help='mixed precision (needs a GPU)')
+    parser.add_argument('--no-pin-memory', action='store_true', help='loaders keep pageable memory')
+    parser.add_argument(
+        '--cfg-options', nargs='+', action=OptionAction, default={}, help='key=value, merged last'
+    )
+    parser.add_argument('--launcher', choices=LAUNCHERS, default='none')
+    parser.add_argument(
+        '--local_rank', '--local-rank', type=int, default=0, help='set by launchers'
+    )
+
+
+def apply_run_options(cfg: Config, args: argparse.Namespace) -> None:
+    """Write the common options into the config."""
+    cfg.launcher = args.launcher
+    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    name = Path(args.config).stem
+    cfg.work_dir = args.work_dir or cfg.get('work_dir') or str(Path('work_dirs') / name)
+    if args.no_pin_memory:
+        for loader in loaders(cfg):
+            loader['pin_memory'] = False
+
+
+def loaders(cfg: Config) -> list[dict[str, Any]]:
+    """Return the config's data loaders."""
+    names = ('train_dataloader', 'val_dataloader', 'test_dataloader')
+    return [cfg[name] for name in names if cfg.get(name) is not None]
+
+
+def run(main: Callable[[Sequence[str] | None], Any]) -> None:
+    """Run a tool's main; a UserError becomes one line and exit status 2."""
+    try:
+        main(None)
+    except UserError as error:
+        print(f'error: {_one_line(error)}', file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print('interrupted; continue with --resume', file=sys.stderr)
+        sys.exit(130)
+    finally:
+        leave()
+
+
+def _one_line(error: UserError) -> str:
+    """Drop the frames that torch puts before an error of a loader's worker."""
+    text = str(error).strip()
+    if 'Original Traceback' in text:
+        text = text.splitlines()[-1].partition(': ')[2]
+    return ' '.join(text.split())

@@ -1,0 +1,92 @@
+"""kNN as a loop of the runner: while training, and alone."""
+
+import copy
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from mmengine.runner import BaseLoop
+
+from ..core import UserError
+from ..core.errors import NoData
+from ..registry import LOOPS
+from .features import extract
+from .knn import accuracy, knn
+from .predictions import of_votes
+
+TEMPERATURE = 0.07
+FEATURES = {'pooled': None, 'pixels': lambda images: images.flatten(1)}  # None: the model's own
+
+
+@LOOPS.register_module()
+class KNNLoop(BaseLoop):
+    """Classify the loader's images by the nearest images of a bank.
+
+    ``bank`` overrides the loader's data set to give the bank's: dict(split='train',
+    per_class=100). Reports top-1 and top-5 (in percent) for every k; 'knn/top1' is that of the
+    first k. ``feature`` 'pixels' compares normalised pixels instead: what the network must beat.
+    ``fp16`` extracts under autocast on a GPU. Raises NoData without labels.
+    """
+
+    def __init__(
+        self,
+        runner: Any,
+        dataloader: Any,
+        bank: dict | None = None,
+        k: Sequence[int] = (20, 10, 100, 200),
+        temperature: float = TEMPERATURE,
+        feature: str = 'pooled',
+        fp16: bool = False,
+        evaluator: Any = None,
+    ) -> None:
+        if feature not in FEATURES:
+            raise UserError(f"KNNLoop feature '{feature}' is unknown; use {' or '.join(FEATURES)}")
+        query = copy.deepcopy(dataloader)
+        stored = copy.deepcopy(dataloader)
+        stored['dataset'].update(bank or dict(split='train'))
+        super().__init__(runner, query)
+        self.bank = runner.build_dataloader(stored, seed=runner.seed)
+        for loader in (self.bank, self.dataloader):
+            if not loader.dataset.labels:
+                raise NoData('the images have no labels, so there is no accuracy to measure')
+        self.k, self.temperature, self.feature = tuple(k), temperature, FEATURES[feature]
+        self.fp16, self.mode = fp16, 'val'
+
+    def run(self) -> dict[str, float]:
+        """Extract both sets, vote, and report through the runner's hooks."""
+        runner, mode = self.runner, self.mode
+        runner.call_hook(f'before_{mode}')
+        runner.call_hook(f'before_{mode}_epoch')
+        metrics = self.measure()
+        runner.call_hook(f'after_{mode}_epoch', metrics=metrics)
+        runner.call_hook(f'after_{mode}')
+        return metrics
+
+    def measure(self) -> dict[str, float]:
+        """Return the accuracies in percent."""
+        model = getattr(self.runner.model, 'module', self.runner.model)
+        with torch.autocast('cuda', enabled=self.fp16):
+            bank = extract(model, self.bank, 'bank', self.feature)
+            query = extract(model, self.dataloader, 'query', self.feature)
+        classes = max(len(self.bank.dataset.classes), int(bank.labels.max()) + 1)
+        metrics = {}
+        self.runner.predictions = []
+        for k in self.k:
+            votes = knn(bank.features, bank.labels, query.features, k, self.temperature, classes)
+            metrics[f'knn/top1_k{k}'] = accuracy(votes, query.labels)
+            metrics[f'knn/top5_k{k}'] = accuracy(votes, query.labels, 5)
+            if not self.runner.predictions:
+                self.runner.predictions = of_votes(self.dataloader.dataset, votes)
+        first = next(iter(metrics.values()))
+        assert math.isfinite(first)
+        return {'knn/top1': first, **metrics}
+
+
+@LOOPS.register_module()
+class KNNTestLoop(KNNLoop):
+    """KNNLoop run by ``tools/test.py``."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.mode = 'test'

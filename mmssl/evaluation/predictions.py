@@ -1,0 +1,83 @@
+"""What a model said of each image: collected, written, drawn."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from mmengine.hooks import Hook
+from PIL import Image, ImageDraw
+
+from ..core import dist
+from ..registry import HOOKS
+
+Prediction = dict[str, Any]
+
+
+def describe(dataset: Any, index: int, label: int, score: float) -> Prediction:
+    """Return a plain record of one prediction."""
+    classes = dataset.classes
+    record: Prediction = dict(
+        path=str(dataset.paths[index]), pred_label=label, pred_score=round(score, 6)
+    )
+    if label < len(classes):
+        record['pred_class'] = classes[label]
+    if dataset.labels:
+        record['gt_label'] = dataset.labels[index]
+    return record
+
+
+@HOOKS.register_module()
+class PredictionHook(Hook):
+    """Keep the predictions of a test loop as ``runner.predictions``, one record per image."""
+
+    def before_test(self, runner: Any) -> None:
+        """Forget earlier ones."""
+        runner.predictions = []
+
+    def after_test_iter(
+        self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None
+    ) -> None:
+        """Record what the model said of each image of a batch."""
+        dataset = runner.test_dataloader.dataset
+        indices = data_batch['data_samples']['index'].tolist()
+        for index, output in zip(indices, outputs or [], strict=False):
+            record = describe(dataset, index, output['pred_label'], output['pred_score'])
+            runner.predictions.append(record)
+
+
+def of_votes(dataset: Any, votes: Any) -> list[Prediction]:
+    """Return records of kNN votes (Q, classes), in the order of the data set."""
+    shares = votes / votes.sum(1, keepdim=True).clamp_min(1e-12)
+    best, labels = shares.max(1)
+    pairs = zip(labels.tolist(), best.tolist(), strict=True)
+    return [describe(dataset, i, label, score) for i, (label, score) in enumerate(pairs)]
+
+
+def collect(predictions: Sequence[Prediction]) -> list[Prediction]:
+    """Return the predictions of all ranks, ordered by path, each image once."""
+    joined = dist.gather_objects(list(predictions))
+    unique = {p['path']: p for part in joined for p in part}
+    return [unique[path] for path in sorted(unique)]
+
+
+def write(path: Path, content: Any) -> None:
+    """Write metrics or predictions as JSON."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content, indent=2) + '\n')
+
+
+def draw(folder: Path, predictions: Sequence[Prediction], height: int = 256) -> None:
+    """Save each picture with its prediction below, green when right and red when wrong."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for i, record in enumerate(predictions):
+        with Image.open(record['path']) as image:
+            picture = image.convert('RGB')
+        width = max(round(picture.width * height / picture.height), 160)
+        sheet = Image.new('RGB', (width, height + 20), 'white')
+        sheet.paste(picture.resize((width, height)))
+        right = record.get('gt_label') in (None, record['pred_label'])
+        name = record.get('pred_class', record['pred_label'])
+        text = f'{name}  {record["pred_score"]:.2f}'
+        ImageDraw.Draw(sheet).text((4, height + 4), text, 'darkgreen' if right else 'darkred')
+        sheet.save(folder / f'{i:06d}_{Path(record["path"]).stem}.png')

@@ -1,0 +1,104 @@
+"""What train.py and test.py share."""
+
+import argparse
+from contextlib import nullcontext
+
+import pytest
+import torch
+
+from mmssl.apis import cli
+from mmssl.core import UserError
+
+
+def parse(*words):
+    parser = argparse.ArgumentParser()
+    cli.add_run_options(parser)
+    return parser.parse_args(words)
+
+
+@pytest.mark.parametrize(
+    ('text', 'value'),
+    [
+        ('3', 3),
+        ('2.4e-3', 0.0024),
+        ('True', True),
+        ('true', True),
+        ('None', None),
+        ('text', 'text'),
+        ('some text', 'some text'),
+        ('data/my folder/', 'data/my folder/'),
+        ('[1,2]', [1, 2]),
+        ('1,2', [1, 2]),
+        ('(0.2, 1.0)', (0.2, 1.0)),
+        ('a,b', ['a', 'b']),
+        ('[a,b]', ['a', 'b']),
+        ('"a,b"', 'a,b'),
+        ('x=y', 'x=y'),
+    ],
+)
+def test_values_of_cfg_options(text, value):
+    found = parse('--cfg-options', f'a.b={text}').cfg_options
+    assert found == {'a.b': value}
+    assert type(found['a.b']) is type(value)
+
+
+def test_several_options_add_up():
+    assert parse('--cfg-options', 'a=1', 'b=2', '--cfg-options', 'a=3').cfg_options == dict(
+        a=3, b=2
+    )
+    assert parse().cfg_options == {}
+
+
+def test_an_option_without_a_value(capsys):
+    with pytest.raises(SystemExit):
+        parse('--cfg-options', 'data_root')
+    assert "'data_root' is not key=value" in capsys.readouterr().err
+
+
+def fail(error):
+    def main(_):
+        raise error
+
+    return main
+
+
+def test_a_user_error_is_one_line(capsys):
+    with pytest.raises(SystemExit) as caught:
+        cli.run(fail(UserError('a.png: broken;\n  remove it')))
+    assert caught.value.code == 2
+    assert capsys.readouterr().err == 'error: a.png: broken; remove it\n'
+
+
+def test_the_frames_of_a_worker_are_dropped(capsys):
+    frames = (
+        'Caught UnreadableImage in DataLoader worker process 0.\nOriginal Traceback (most recent '
+        'call last):\n  File "x.py", line 1, in y\nmmssl.a.UnreadableImage: a.png: broken: gone\n'
+    )
+    with pytest.raises(SystemExit):
+        cli.run(fail(UserError(frames)))
+    assert capsys.readouterr().err == 'error: a.png: broken: gone\n'
+
+
+def test_an_interruption_says_how_to_go_on(capsys):
+    with pytest.raises(SystemExit) as caught:
+        cli.run(fail(KeyboardInterrupt()))
+    assert caught.value.code == 130
+    assert capsys.readouterr().err == 'interrupted; continue with --resume\n'
+
+
+def test_other_errors_are_ours_and_keep_their_frames():
+    with pytest.raises(ZeroDivisionError):
+        cli.run(fail(ZeroDivisionError()))
+
+
+@pytest.mark.parametrize('error', [None, UserError('wrong')])
+def test_a_tool_leaves_its_process_group(tmp_path, error):
+    def main(_):
+        store = f'file://{tmp_path / "store"}'
+        torch.distributed.init_process_group('gloo', init_method=store, rank=0, world_size=1)
+        if error:
+            raise error
+
+    with pytest.raises(SystemExit) if error else nullcontext():
+        cli.run(main)
+    assert not torch.distributed.is_initialized()

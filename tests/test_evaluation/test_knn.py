@@ -1,0 +1,104 @@
+"""Nearest neighbours against NumPy without shortcuts."""
+
+import inspect
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+import mmssl.evaluation
+from mmssl.evaluation import knn as module
+from mmssl.evaluation.knn import accuracy, knn
+
+
+def brute_force(bank, labels, queries, k, temperature, classes):
+    """Every cosine, sorted; one vote after the other."""
+    unit = [
+        x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12) for x in (bank, queries)
+    ]
+    cosines = unit[1] @ unit[0].T
+    votes = np.zeros((len(queries), classes))
+    for q, row in enumerate(cosines):
+        for i in np.argsort(-row, kind='stable')[: min(k, len(bank))]:
+            votes[q, labels[i]] += np.exp(row[i] / temperature)
+    return votes
+
+
+@given(
+    stored=st.integers(1, 40),
+    asked=st.integers(0, 30),
+    width=st.integers(2, 9),
+    classes=st.integers(1, 7),
+    k=st.integers(1, 50),
+    temperature=st.sampled_from([0.07, 0.2, 1.0]),
+    chunk=st.sampled_from([1, 2, 7, 64, 2**24]),
+    seed=st.integers(0, 10**6),
+)
+@pytest.mark.filterwarnings('ignore:kNN. k=')
+def test_votes_are_brute_force_for_all_sizes(
+    stored, asked, width, classes, k, temperature, chunk, seed
+):
+    """One bank row, fewer queries than a chunk, k above the bank, any chunk boundary."""
+    rng = np.random.default_rng(seed)
+    bank, queries = rng.normal(size=(stored, width)), rng.normal(size=(asked, width))
+    labels = rng.integers(0, classes, stored)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, 'CHUNK', chunk)
+        ours = knn(*map(torch.from_numpy, (bank, labels, queries)), k, temperature, classes)
+    assert ours.shape == (asked, classes)
+    expected = brute_force(bank, labels, queries, k, temperature, classes)
+    np.testing.assert_allclose(ours.numpy(), expected, rtol=1e-9, atol=1e-300)
+
+
+def test_its_name_and_arguments_are_fixed():
+    """`mmssl.evaluation.knn.knn(bank, labels, queries, k, temperature, classes)`."""
+    assert mmssl.evaluation.knn.knn is knn
+    names = ['bank', 'labels', 'queries', 'k', 'temperature', 'classes']
+    assert list(inspect.signature(knn).parameters) == names
+
+
+def test_a_large_k_is_lowered_and_said():
+    bank, labels = torch.eye(3), torch.tensor([0, 1, 1])
+    with pytest.warns(UserWarning, match='k=10 lowered to the 3 images of the bank'):
+        votes = knn(bank, labels, torch.eye(3)[:1], 10, 1.0, 2)
+    assert votes[0].tolist() == pytest.approx([np.e, 2.0])
+
+
+def test_lengths_do_not_matter_and_inputs_stay():
+    bank, queries = torch.randn(9, 4).double(), torch.randn(5, 4).double()
+    labels, kept = torch.arange(9) % 3, bank.clone()
+    votes = knn(bank, labels, queries, 4, 0.1, 3)
+    lengths = torch.rand(9, 1) + 0.1
+    torch.testing.assert_close(knn(bank * lengths, labels, 7 * queries, 4, 0.1, 3), votes)
+    assert torch.equal(bank, kept)
+
+
+@pytest.mark.parametrize('bad', [float('nan'), float('inf')])
+def test_what_is_not_finite_is_refused(bad):
+    broken = torch.ones(2, 3)
+    broken[1, 1] = bad
+    for bank, queries in ((broken, torch.ones(1, 3)), (torch.ones(2, 3), broken)):
+        with pytest.raises(ValueError, match='not finite: the checkpoint or the images'):
+            knn(bank, torch.zeros(2, dtype=torch.long), queries, 1, 0.1, 2)
+
+
+def test_an_empty_bank_is_refused():
+    with pytest.raises(ValueError, match='at least one bank image'):
+        knn(torch.ones(0, 3), torch.zeros(0, dtype=torch.long), torch.ones(1, 3), 1, 0.1, 2)
+
+
+@given(
+    rows=st.integers(1, 20),
+    classes=st.integers(1, 8),
+    top=st.integers(1, 6),
+    seed=st.integers(0, 999),
+)
+def test_accuracy_counts_labels_among_the_highest(rows, classes, top, seed):
+    rng = np.random.default_rng(seed)
+    votes, labels = rng.normal(size=(rows, classes)), rng.integers(0, classes, rows)
+    above = [(v > v[label]).sum() for v, label in zip(votes, labels, strict=True)]
+    expected = 100 * np.mean([n < top for n in above])
+    ours = accuracy(torch.from_numpy(votes), torch.from_numpy(labels), top)
+    assert ours == pytest.approx(expected, abs=1e-9)
