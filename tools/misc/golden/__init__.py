@@ -1,0 +1,1 @@
+"""Parts of replay_golden.py: run one recorded official step with the engine's own parts."""
