@@ -1,0 +1,24 @@
+"""iBOT beside the other methods: masked patches, four local views more."""
+
+_base_ = './_base_/cifar10.py'
+
+mask = dict(type='PatchMask', patch_size=4, ratio=(0.0, 0.3), var=(0.0, 0.2))
+multi = dict(type='MultiView', views={{_base_.crops}}, mask=mask)
+train_dataloader = dict(dataset=dict(pipeline=[dict(type='LoadImage'), multi]))
+
+model = dict(
+    type='SERE',     # without relations: iBOT
+    neck=dict(type='DINONeck', dims=(192, 2048, 2048, 256), prototypes=4096, shared=True),
+    head=dict(type='DistillationHead', prototypes=4096, student_temp=0.1),
+    teacher_temp=dict(
+        start=0.07, shape='constant', warmup=30, warmup_start=0.04, warmup_reaches=True,
+        hold_epochs=True),
+    momentum=dict(start=0.996, final=1.0))
+
+rules = [dict(ndim=1, decay_mult=0.0), dict(match='last_layer', frozen_epochs=1)]
+optim_wrapper = dict(
+    optimizer=dict(type='AdamW', lr=1e-3, weight_decay=0.04),
+    paramwise_cfg=dict(rules=rules), clip_grad=dict(max_norm=3.0, each=True))
+param_scheduler = [
+    dict(type='CurveScheduler', param_name='lr', final=1e-6, warmup=10),
+    dict(type='CurveScheduler', param_name='weight_decay', final=0.4)]

@@ -1,0 +1,9 @@
+"""EsViT, CvT, views and regions, 300 epochs, batch 512.
+
+The command of the official page; its released weights come from v200-300e at batch 1024.
+"""
+
+_base_ = './esvit_swin-tiny-w7_16xb32-amp-mcrop-coslr-300e_in1k.py'
+
+model = dict(backbone=dict(_delete_=True, type='CvT', drop_path_rate=0.1))
+sync_bn = 'torch'

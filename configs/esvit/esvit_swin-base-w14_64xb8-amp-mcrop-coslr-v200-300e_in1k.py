@@ -1,0 +1,14 @@
+"""EsViT, Swin-B (window 14), views to epoch 200, then regions too, to 300; batch 512.
+
+The scale of the prototypes stays as the file has it (norm_last_layer), as in the released run.
+"""
+
+_base_ = './esvit_swin-tiny-w7_16xb32-amp-mcrop-coslr-300e_in1k.py'
+
+train_dataloader = dict(batch_size=8)
+model = dict(
+    backbone=dict(arch='base', window_size=14, drop_path_rate=0.2),
+    neck=dict(dims=(1024, 2048, 2048, 256), train_scale=False))
+load_from = None          # the view task's file: --cfg-options load_from=PATH
+load_part = 'all'         # heads and centres too; the region task's start anew
+continue_epoch = True     # schedules go on at the file's epoch, with a fresh optimizer

@@ -1,0 +1,10 @@
+"""EsViT, Swin-B (window 7), views to epoch 200, then regions too, to 300; batch 512."""
+
+_base_ = './esvit_swin-tiny-w7_16xb32-amp-mcrop-coslr-300e_in1k.py'
+
+model = dict(
+    backbone=dict(arch='base', drop_path_rate=0.2),
+    neck=dict(dims=(1024, 2048, 2048, 256)))
+load_from = None          # the view task's file: --cfg-options load_from=PATH
+load_part = 'all'         # heads and centres too; the region task's start anew
+continue_epoch = True     # schedules go on at the file's epoch, with a fresh optimizer

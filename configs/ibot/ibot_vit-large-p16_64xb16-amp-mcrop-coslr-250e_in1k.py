@@ -1,0 +1,12 @@
+"""iBOT, ViT-L/16, block masks, 250 epochs, batch 1024.
+
+What it inherits from ViT-B is for ViT-L [memory], recalled and not read again.
+"""
+
+_base_ = './ibot_vit-base-p16_32xb32-amp-mcrop-coslr-400e_in1k.py'
+
+train_dataloader = dict(batch_size=16)     # 64 GPUs as in the README, 16 images each [memory]
+model = dict(
+    backbone=dict(arch='large', drop_path_rate=0.4),     # 0.4 [memory], uncertain: default 0.1
+    neck=dict(dims=(1024, 2048, 2048, 256)))
+train_cfg = dict(max_epochs=250)     # [memory]

@@ -1,0 +1,34 @@
+"""SERE on iBOT, ViT-S/16, 100 epochs, batch 1024 (Li, Gao & Cheng, TPAMI 2023)."""
+
+_base_ = '../_base_/pretrain_imagenet.py'
+
+crop = dict(type='RandomView', jitter=(0.4, 0.4, 0.2, 0.1), interpolation='bicubic')
+big, small = dict(crop, size=224, scale=(0.4, 1.0)), dict(crop, size=96, scale=(0.05, 0.4))
+views = [dict(big, blur=1.0), dict(big, blur=0.1, solarize=0.2), dict(small, blur=0.5, repeat=10)]
+mask = dict(type='PatchMask', ratio=(0.0, 0.3), var=(0.0, 0.2))     # half of the views stay whole
+multi = dict(type='MultiView', views=views, mask=mask)
+train_dataloader = dict(batch_size=128, dataset=dict(pipeline=[dict(type='LoadImage'), multi]))
+
+model = dict(
+    type='SERE',
+    backbone=dict(type='VisionTransformer', arch='small', drop_path_rate=0.1),
+    neck=dict(type='DINONeck', dims=(384, 2048, 2048, 256), prototypes=8192, shared=True),
+    head=dict(type='DistillationHead', prototypes=8192, student_temp=0.1),
+    relation=dict(alpha=0.2, beta=0.5, temperatures=(0.5, 0.1), overlap_size=(13, 13)),
+    teacher_temp=dict(
+        start=0.07, shape='constant', warmup=30, warmup_start=0.04,
+        warmup_reaches=True, hold_epochs=True),
+    momentum=dict(start=0.996, final=1.0))
+
+rules = [     # biases decay, the scales of norms do not
+    dict(ndim=1, decay_mult=0.0), dict(match=r'\.bias$', decay_mult=1.0),
+    dict(match='last_layer', frozen_epochs=1)]
+optim_wrapper = dict(
+    amp='float16', clip_grad=dict(max_norm=0.3, each=True), paramwise_cfg=dict(rules=rules),
+    optimizer=dict(type='AdamW', lr=2e-3, weight_decay=0.04))     # 5e-4 for each 256 images
+auto_scale_lr = dict(base_batch_size=1024)
+param_scheduler = [
+    dict(type='CurveScheduler', param_name='lr', final=1e-6, warmup=10, warmup_reaches=True),
+    dict(type='CurveScheduler', param_name='weight_decay', final=0.4)]
+train_cfg = dict(max_epochs=100)
+sync_bn = 'torch'

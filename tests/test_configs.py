@@ -1,0 +1,158 @@
+"""Every config: short, named after what it holds, whole, and the recipe it claims to be."""
+
+import ast
+import functools
+import math
+import random
+import re
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.config import Config
+from torch import nn
+
+from mmssl import datasets, engine, evaluation, models  # noqa: F401, they fill the registries
+from mmssl.apis import load_config
+from mmssl.engine.rules import treatments
+from mmssl.registry import MODELS, OPTIM_WRAPPERS, OPTIMIZERS, PARAM_SCHEDULERS, TRANSFORMS
+
+from .conftest import REPO, picture
+
+FOLDER = REPO / 'configs'
+BASES = sorted((FOLDER / '_base_').glob('*.py'))
+# the configs under transfer/ are read by mmdet and mmseg
+CONFIGS = sorted(
+    p for p in FOLDER.rglob('*.py') if not {'_base_', 'transfer'} & set(p.relative_to(FOLDER).parts)
+)
+# {algorithm}_{network}_{gpus}xb{batch}[-how]-{epochs}e_{data}; without the algorithm in benchmarks/
+NAME = re.compile(
+    r'(?:(?P<algorithm>[a-z0-9]+)_)?(?P<network>[a-z0-9-]+(?:_[a-z0-9-]+-pre)?)'
+    r'_(?P<gpus>\d+)xb(?P<batch>\d+)(?P<how>(?:-[a-z0-9.]+)*)-(?P<epochs>\d+)e'
+    r'_(?P<data>[a-z0-9-]+)'
+)
+
+
+def name(path: Path) -> str:
+    """Return the path below configs/, without its ending."""
+    return str(path.relative_to(FOLDER).with_suffix(''))
+
+
+each_config = pytest.mark.parametrize('path', CONFIGS, ids=name)
+
+
+@functools.cache
+def load(path: Path) -> Config:
+    """Read a config once; do not change it."""
+    return load_config(path)
+
+
+@functools.cache
+def network(path: Path) -> nn.Module:
+    """Build a config's model without memory for its weights."""
+    with torch.device('meta'):
+        return MODELS.build(load(path).model)
+
+
+def find(short: str) -> Path:
+    """Return the one config whose name begins with ``short``."""
+    found = [p for p in CONFIGS if name(p).startswith(short)]
+    assert len(found) == 1, f'{short}: {len(found)} configs'
+    return found[0]
+
+
+def test_there_are_configs_and_bases():
+    assert len(CONFIGS) >= 13
+    assert {p.stem for p in BASES} >= {'linear_imagenet', 'pretrain_imagenet', 'runtime'}
+
+
+# files ----------------------------------------------------------------------------------------
+@each_config
+def test_a_config_is_short_and_says_what_it_is(path):
+    text = path.read_text()
+    tree = ast.parse(text)
+    assert ast.get_docstring(tree), 'begin with what this recipe is and whose'
+    code = text.splitlines()[tree.body[0].end_lineno :]
+    assert sum(bool(line.strip()) for line in code) <= 30
+
+
+@pytest.mark.parametrize('path', [*CONFIGS, *BASES], ids=name)
+def test_one_base_at_most(path):
+    bases = Config._get_base_files(str(path))
+    assert len(bases) <= 1, 'one base: the reader follows one line, not a tree'
+
+
+@each_config
+def test_the_name_says_batch_epochs_and_precision(path):
+    parts, cfg = NAME.fullmatch(path.stem), load(path)
+    assert parts, 'name it {algorithm}_{network}_{gpus}xb{batch}[-how]-{epochs}e_{data}.py'
+    if path.parent.name == 'benchmarks':
+        assert parts['algorithm'] is None
+    elif path.parent.name not in ('quickstart', 'cifar10', 'compare'):
+        assert (parts['algorithm'] or '') in path.parent.name
+    assert int(parts['batch']) == cfg.train_dataloader.batch_size
+    assert int(parts['epochs']) == cfg.train_cfg.max_epochs
+    how = parts['how'].split('-')
+    assert ('amp' in how) == bool(cfg.optim_wrapper.get('amp'))
+    shape = [s.get('shape', 'cosine') for s in cfg.param_scheduler if s.param_name == 'lr']
+    assert ('coslr' in how) == (shape == ['cosine']) or parts['gpus'] == '1'
+    if cfg.get('auto_scale_lr'):
+        total = int(parts['gpus']) * int(parts['batch'])
+        assert cfg.auto_scale_lr.base_batch_size == total
+        assert not cfg.auto_scale_lr.get('enable'), 'scaling happens on request only'
+
+
+# contents -------------------------------------------------------------------------------------
+@each_config
+def test_the_model_builds_and_every_rule_finds_something(path):
+    wrapper = load(path).optim_wrapper
+    table = treatments(network(path), (wrapper.get('paramwise_cfg') or {}).get('rules', []))
+    assert table, 'nothing is trained'
+    assert wrapper.get('constructor') == 'RuleConstructor'
+    kind = OPTIMIZERS.get(wrapper.optimizer.type)
+    kind(
+        [nn.Parameter(torch.zeros(1))],
+        **{k: v for k, v in wrapper.optimizer.items() if k != 'type'},
+    )
+    own = {
+        k: v for k, v in wrapper.items() if k not in ('constructor', 'paramwise_cfg', 'optimizer')
+    }
+    OPTIM_WRAPPERS.build(dict(own, optimizer=torch.optim.SGD([nn.Parameter(torch.zeros(1))], 0.1)))
+
+
+@each_config
+def test_curves_fit_in_training(path):
+    cfg, per_epoch = load(path), 8
+    epochs = cfg.train_cfg.max_epochs
+    settings = {k: v for k, v in cfg.optim_wrapper.optimizer.items() if k in ('lr', 'weight_decay')}
+    assert any(s.param_name == 'lr' for s in cfg.param_scheduler)
+    for scheduler in cfg.param_scheduler:
+        optimizer = torch.optim.AdamW([nn.Parameter(torch.zeros(1))], **settings)
+        built = PARAM_SCHEDULERS.build(
+            dict(scheduler, optimizer=optimizer, per_epoch=per_epoch, end=epochs)
+        )
+        values = [built.value(step) for step in range(epochs * per_epoch)]
+        assert all(math.isfinite(v) and v >= 0 for v in values)
+    for key, curve in getattr(network(path), 'curves', dict)().items():
+        curve.check(epochs * per_epoch, per_epoch, key)
+
+
+@each_config
+def test_pipelines_make_views(path):
+    cfg, image = load(path), picture((70, 60))
+    for part in ('train', 'val', 'test'):
+        loader = cfg.get(f'{part}_dataloader')
+        if not loader:
+            continue
+        assert loader.dataset.data_root, 'ImageFolder gets the data_root of the top level'
+        first, *others = (TRANSFORMS.build(t) for t in loader.dataset.pipeline)
+        assert type(first).__name__ == 'LoadImage'
+        item = dict(image=image, index=3, label=1, rng=random.Random(0), path='')
+        for transform in others:
+            item = transform(item)
+        views = item['inputs'] if isinstance(item['inputs'], list) else [item['inputs']]
+        assert all(v.shape[0] == 3 and v.shape[1] == v.shape[2] for v in views)
+        assert item['data_samples']['label'] == 1
+        method = network(path)
+        if part == 'train':
+            assert len(views) >= getattr(method, 'needs_views', 1)

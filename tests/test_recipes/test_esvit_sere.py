@@ -1,0 +1,493 @@
+"""EsViT, SERE and iBOT: each config is the published recipe, number by number."""
+
+import json
+import re
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from mmssl.apis import load_config
+from mmssl.checkpoint.dialects import DIALECTS
+from mmssl.core import Clock, UserError
+from mmssl.engine.rules import treatments
+from mmssl.registry import MODELS, PARAM_SCHEDULERS
+
+from ..conftest import HERE, REPO
+from ..test_configs import CONFIGS, find, load, name, network
+from ..test_tools.command import call
+from ..tiny import losses, make_runner, weights
+
+FOLDERS = ('esvit', 'sere', 'ibot')
+ALL = {name(p): p for p in CONFIGS if p.parent.name in FOLDERS}
+E, LONG = 'esvit/esvit_', '-amp-mcrop-coslr-300e_in1k'
+# network: parameters of the backbone, drop path, window, width of the features
+NETWORKS = {
+    'swin-tiny-w7': (27_519_354, 0.1, 7, 768),
+    'swin-tiny-w14': (27_569_754, 0.1, 14, 768),
+    'swin-small-w7': (48_837_258, 0.2, 7, 768),
+    'swin-small-w14': (48_968_298, 0.2, 14, 768),
+    'swin-base-w7': (86_743_224, 0.2, 7, 1024),
+    'swin-base-w14': (86_917_944, 0.2, 14, 1024),
+    'swin-large-w7': (194_995_476, 0.2, 7, 1536),
+    'cvt-tiny': (29_303_616, 0.1, None, 768),
+    'vil-2262': (27_569_352, 0.1, None, 768),
+    'resnet50': (23_508_032, None, None, 2048),
+}
+HEADS = {768: 23_138_560, 1024: 23_662_848, 1536: 24_711_424, 2048: 25_760_000}
+# the rows of the official tables on ImageNet-1k: network, view task alone, GPUs and images, epoch
+# at which the region task begins
+PUBLISHED = [
+    ('resnet50', True, '16xb64', None), ('resnet50', False, '16xb64', 200),
+    ('swin-tiny-w7', True, '16xb32', None), ('swin-tiny-w7', False, '16xb32', None),
+    ('swin-small-w7', True, '16xb32', None), ('swin-small-w7', False, '16xb32', None),
+    ('swin-base-w7', True, '16xb32', None), ('swin-base-w7', False, '16xb32', 200),
+    ('swin-tiny-w14', False, '16xb32', 200), ('swin-small-w14', False, '32xb16', 180),
+    ('swin-base-w14', False, '64xb8', 200), ('swin-tiny-w7', True, '16xb64', None),
+    ('cvt-tiny', True, '16xb64', None), ('cvt-tiny', False, '16xb64', 200),
+    ('vil-2262', True, '16xb32', None), ('vil-2262', False, '16xb64', 200),
+]  # fmt: skip
+
+
+def count(module, trained=False):
+    return sum(p.numel() for p in module.parameters() if p.requires_grad or not trained)
+
+
+@pytest.mark.parametrize(('kind', 'view', 'gpus', 'start'), PUBLISHED)
+def test_every_published_row_of_esvit_has_a_config(kind, view, gpus, start):
+    task, since = '-v' if view else '', f'v{start}-' if start else ''
+    path = find(f'{E}{kind}{task}_{gpus}-amp-mcrop-coslr-{since}300e')
+    cfg = load(path)
+    assert (network(path).region_head is None) == view
+    assert bool(cfg.get('continue_epoch')) == bool(start)
+
+
+ESVIT = [n for n in ALL if n.startswith('esvit')]
+
+
+@pytest.mark.parametrize('short', ESVIT)
+def test_esvit_recipe(short):
+    cfg, model = load(ALL[short]), network(ALL[short])
+    kind = re.match(r'esvit/esvit_([a-z0-9-]+?)(-v)?_', short)[1]
+    backbone, drop, window, width = NETWORKS[kind]
+    tasks = 1 if model.region_head is None else 2
+    assert count(model.student.backbone) == count(model.teacher.backbone) == backbone
+    assert count(model.student) == backbone + tasks * HEADS[width]
+    frozen = 65_536 * tasks if 'base-w14_' in short else 0  # norm_last_layer
+    assert count(model, trained=True) == count(model.student) - frozen
+    assert cfg.model.backbone.get('drop_path_rate') == drop
+    assert cfg.model.backbone.get('window_size', 7 if window else None) == window
+    if window:
+        assert cfg.model.backbone.norm_eps == 1e-6
+    assert count(model.head) == 0 and model.head.student_temp == 0.1
+    assert model.head.center_momentum == 0.9
+    common(cfg, lr=5e-4, final=1e-6, clip=3.0, frozen=1, warm=30)
+    crops(cfg, (0.4, 1.0), (0.05, 0.4), 8)
+    assert bool(cfg.get('sync_bn')) == any(
+        isinstance(m, nn.modules.batchnorm._BatchNorm) for m in model.modules()
+    )
+
+
+def common(cfg, lr, final, clip, frozen, warm):
+    """Check what the three methods have in common; ``lr`` is for 256 images."""
+    wrapper = cfg.optim_wrapper
+    assert wrapper.optimizer.type == 'AdamW' and wrapper.amp == 'float16'
+    batch = cfg.auto_scale_lr.base_batch_size
+    assert wrapper.optimizer.lr == pytest.approx(lr * batch / 256, rel=1e-12)
+    assert wrapper.clip_grad == dict(max_norm=clip, each=True)
+    assert wrapper.paramwise_cfg.rules[-1] == dict(match='last_layer', frozen_epochs=frozen)
+    rate, decay = cfg.param_scheduler
+    assert (rate.final, rate.warmup, rate.warmup_reaches) == (final, 10, True)
+    assert 'scale' not in rate  # the minimum does not follow the batch
+    assert (wrapper.optimizer.weight_decay, decay.final) == (0.04, 0.4)
+    temp = cfg.model.teacher_temp
+    assert (temp.warmup_start, temp.start, temp.warmup) == (0.04, 0.07, warm)
+    assert cfg.model.momentum == dict(start=0.996, final=1.0)
+    assert not cfg.get('find_unused_parameters')
+
+
+def crops(cfg, large, small, locals_):
+    """Check the ten or twelve views."""
+    views = cfg.train_dataloader.dataset.pipeline[1].views
+    assert [(v.size, v.scale, v.get('repeat', 1)) for v in views] == [
+        (224, large, 1), (224, large, 1), (96, small, locals_)
+    ]  # fmt: skip
+    assert [(v.blur, v.get('solarize')) for v in views] == [(1.0, None), (0.1, 0.2), (0.5, None)]
+    assert {v.interpolation for v in views} == {'bicubic'}
+    assert {v.jitter for v in views} == {(0.4, 0.4, 0.2, 0.1)}
+
+
+@pytest.mark.parametrize('short', [n for n in ESVIT if re.search(r'-v\d+-', n)])
+def test_a_continued_recipe_has_its_first_half(short):
+    """The two configs agree in everything but the region task."""
+    first = re.sub(r'_(\d+xb)', r'-v_\1', re.sub(r'-v\d+-', '-', short), count=1)
+    late, early = (load(ALL[n]).to_dict() for n in (short, first))
+    assert late.pop('load_part') == 'all' and late.pop('continue_epoch')
+    assert late['load_from'] is None
+    kept = early['default_hooks']['checkpoint'].pop('max_keep_ckpts')
+    late['default_hooks']['checkpoint'].pop('max_keep_ckpts')
+    begin = int(re.search(r'-v(\d+)-', short)[1])
+    assert begin in range(300, 0, -10)[:kept], 'the file to go on from is still there at the end'
+    assert early['model'].pop('region') is False
+    late['model']['neck'].pop('train_scale', None)
+    assert late == early
+
+
+def test_no_access_token_of_others_is_kept():
+    for path in (REPO / 'configs/esvit').rglob('*'):
+        assert not re.search(r'[?&]s(?:ig|e|v)=[A-Za-z0-9%]', path.read_text()), path
+
+
+# SERE and iBOT --------------------------------------------------------------------------------
+# one student: everything, trained, backbone with mask token; where small crops end and large ones
+# begin; lr, its minimum, clip, frozen epochs, warm-up of the temperature; batch, epochs; drop path
+SMALL_ONE, LARGE_ONE = (5e-4, 1e-6, 0.3, 1, 30), (7.5e-4, 2e-6, 0.3, 3, 50)
+SERE = {
+    'sere/sere_vit-small': (
+        (29_876_736, 29_876_736, 21_666_048), 0.4, SMALL_ONE, (1024, 100), 0.1
+    ),
+    'sere/sere_vit-base': (
+        (96_572_160, 96_563_968, 85_799_424), 0.32, LARGE_ONE, (1024, 100), 0.1
+    ),
+    'ibot/ibot_vit-small': (
+        (29_280_768, 29_280_768, 21_666_048), 0.25, (5e-4, 1e-6, 3.0, 1, 30), (1024, 800), 0.1
+    ),
+    'ibot/ibot_vit-base-p16_32xb32-amp-mcrop-coslr': (
+        (94_200_576, 94_192_384, 85_799_424), 0.32, LARGE_ONE, (1024, 400), 0.1
+    ),
+    'ibot/ibot_vit-large-p16_64xb16-amp-mcrop-coslr': (
+        (312_228_096, 312_219_904, 303_302_656), 0.32, LARGE_ONE, (1024, 250), 0.4
+    ),
+}  # fmt: skip
+SERE |= {
+    n.replace('mcrop-coslr', 'mcrop-rand-coslr'): v for n, v in SERE.items() if 'mcrop-coslr' in n
+}
+
+
+def test_no_recipe_of_sere_and_ibot_is_left_out():
+    assert {find(s) for s in SERE} == {p for n, p in ALL.items() if not n.startswith('esvit')}
+
+
+@pytest.mark.parametrize('short', SERE)
+def test_sere_recipe(short):
+    (whole, trained, backbone), share, (lr, final, *rest), (batch, epochs), drop = SERE[short]
+    cfg, model = load(find(short)), network(find(short))
+    found = count(model.student), count(model, trained=True), count(model.student.backbone)
+    assert found == (whole, trained, backbone)
+    width = model.student.backbone.num_features
+    assert count(model.teacher) == whole - width  # no mask token
+    view = model.student.neck['view']
+    assert view.last_layer2 is None and count(view) == whole - backbone - relations(model, width)
+    assert model.head.center.shape[-1] == model.patch_head.center.shape[-1] == 8192
+    common(cfg, lr, final, *rest)
+    crops(cfg, (share, 1.0), (0.05, share), 10)
+    assert (cfg.auto_scale_lr.base_batch_size, cfg.train_cfg.max_epochs) == (batch, epochs)
+    assert cfg.model.backbone.drop_path_rate == drop
+    mask = cfg.train_dataloader.dataset.pipeline[1].mask
+    hidden = ('rand', (0.0, 0.7), (0.0, 0.05)) if 'rand' in short else ('block', (0, 0.3), (0, 0.2))
+    assert (mask.get('shape', 'block'), mask.ratio, mask.var) == hidden
+    assert bool(cfg.get('sync_bn')) == (model.relation is not None)
+
+
+def relations(model, width):
+    """Check the necks of the relations; return their parameters."""
+    necks = [neck for key, neck in model.student.neck.items() if key != 'view']
+    if model.relation is None:
+        assert not necks
+        return 0
+    assert [count(neck) for neck in necks] == [width**2 + 4 * width] * 4
+    r = model.relation
+    assert (r.alpha, r.beta, r.spatial_temp, r.channel_temp) == (0.2, 0.5, 0.5, 0.1)
+    assert (r.overlap_size, r.local_grid, tuple(r.divisor)) == ((13, 13), 6, (14, 6))
+    return 4 * (width**2 + 4 * width)
+
+
+# groups of the official optimizers ------------------------------------------------------------
+OPEN, CLOSED = {}, {'model.neck.train_scale': False}
+UNSHARED = {**CLOSED, 'model.neck.shared': False, 'model.neck.patch_prototypes': 8192}
+UNSHARED |= {'model.teacher_neck': dict(shared=True, patch_prototypes=None)}
+# case, file and entry; config and what else it needs; tensors that decay and that do not
+GROUPS = [
+    ('esvit', ('', 'swin_tiny_w7_view_region_norm_last_false'),
+     (f'{E}swin-tiny-w7_16xb32{LONG}', OPEN), (74, 113)),
+    ('esvit', ('', 'swin_tiny_w7_view_norm_last_true'),
+     (f'{E}swin-tiny-w7-v_16xb32{LONG}', CLOSED), (68, 110)),
+    ('esvit', ('', 'vil_2262_view_region_norm_last_false'),
+     (f'{E}vil-2262_16xb64', OPEN), (101, 120)),
+    ('esvit', ('', 'cvt_tiny_view_region_norm_last_false'),
+     (f'{E}cvt-tiny_16xb64', OPEN), (74, 140)),
+    ('esvit', ('', 'resnet50_view_region_norm_last_false'),
+     (f'{E}resnet50_16xb64', OPEN), (63, 112)),
+    ('sere', ('_sere_vit_small', None), ('sere/sere_vit-small', OPEN), (146, 33)),
+    ('sere', ('_sere_vit_base', None), ('sere/sere_vit-base', OPEN), (145, 33)),
+    ('sere', ('_sere_vit_small_unshared_head_norm_last_true', None),
+     ('sere/sere_vit-small', UNSHARED), (146, 33)),
+    ('ibot', ('_ibot_vit_small', None), ('ibot/ibot_vit-small', OPEN), (57, 102)),
+    ('ibot', ('_ibot_vit_base', None),
+     ('ibot/ibot_vit-base-p16_32xb32-amp-mcrop-coslr', OPEN), (56, 102)),
+    ('ibot', ('_ibot_vit_small_unshared_head_norm_last_true', None),
+     ('ibot/ibot_vit-small', UNSHARED), (57, 102)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(('dialect', 'record', 'config', 'sizes'), GROUPS)
+def test_the_optimizer_treats_every_tensor_as_the_official_one(dialect, record, config, sizes):
+    case = 'esvit' if dialect == 'esvit' else 'sere'
+    file, entry = record
+    official = json.loads((HERE / f'golden/{case}_schedules_a/param_groups{file}.json').read_text())
+    official = official[entry] if entry else official
+    cfg = load_config(find(config[0]), dict(config[1]))
+    with torch.device('meta'):
+        model = MODELS.build(cfg.model)
+    table = treatments(model, cfg.optim_wrapper.paramwise_cfg.rules)
+    names = {n: p for n, p in model.named_parameters() if n.startswith('student.')}
+    decayed = {n for n, effects in table.items() if effects['decay_mult'] == 1}
+    spared = {n for n, effects in table.items() if effects['decay_mult'] == 0}
+    frozen = {n for n, p in names.items() if not p.requires_grad}
+    target = set(model.state_dict())
+    for group, ours in (('decay', decayed), ('no_decay', spared), ('frozen', frozen)):
+        theirs = [DIALECTS[dialect].name_of(f'student.{n}', target) for n in official[group]]
+        assert len(theirs) == len(set(theirs)) and set(theirs) == ours, group
+    assert (len(decayed), len(spared)) == sizes
+    if 'n_decay' in official:
+        sums = [sum(names[n].numel() for n in part) for part in (decayed, spared)]
+        assert sums == [official['n_decay'], official['n_no_decay']]
+    for theirs, shape in official.get('shapes', {}).items():
+        ours = names[DIALECTS[dialect].name_of(f'student.{theirs}', target)]
+        assert list(ours.shape) == shape
+    late = {n for n, effects in table.items() if effects['frozen_epochs']}
+    assert late == {n for n in table if 'last_layer' in n} and late
+
+
+# schedules ------------------------------------------------------------------------------------
+def agree(ours, expected):
+    expected = expected.numpy()
+    assert ours.shape == expected.shape
+    np.testing.assert_allclose(ours, expected, rtol=1e-12, atol=1e-12 * np.abs(expected).max())
+
+
+def curves(cfg, epochs, per_epoch, ratio=1.0):
+    """Return the config's curves by iteration: rate, decay, momentum, temperatures by epoch."""
+    total = epochs * per_epoch
+    with torch.device('meta'):
+        model = MODELS.build(cfg.model)
+    used = {k: v for k, v in cfg.optim_wrapper.optimizer.items() if k != 'type'}
+    optimizer = torch.optim.AdamW([nn.Parameter(torch.zeros(1))], **used)
+    optimizer.defaults['lr'] *= ratio  # as the runner scales it
+    rate, decay = (
+        PARAM_SCHEDULERS.build(
+            dict(s, optimizer=optimizer, per_epoch=per_epoch, end=epochs, ratio=ratio)
+        )
+        for s in cfg.param_scheduler
+    )
+
+    def by_epoch(curve):
+        return at(lambda i: curve(i, total, per_epoch), range(0, total, per_epoch))
+
+    def at(value, steps):
+        return np.array([value(int(i)) for i in steps])
+
+    return SimpleNamespace(
+        lr=lambda steps: at(rate.value, steps),
+        wd=lambda steps: at(decay.value, steps),
+        momentum=lambda steps: at(lambda i: model.momentum(i, total, per_epoch), steps),
+        temp=by_epoch(model.teacher_temp),
+        patch_temp=by_epoch(getattr(model, 'teacher_patch_temp', model.teacher_temp)),
+    )
+
+
+@pytest.mark.parametrize('run', ['full300', 'small', 'small_nowarm'])
+def test_esvit_schedules(golden, run):
+    """The recipe at its own length, shortened, and scaled to an eighth of its batch."""
+    case = golden('esvit_schedules_a')
+    c, e = case.case['runs'][run], case.expect
+    options = {}
+    if run != 'full300':
+        options = {
+            'train_cfg.max_epochs': c['epochs'],
+            'param_scheduler.0.warmup': c['warmup_epochs'],
+            'model.teacher_temp.warmup': c['warmup_teacher_temp_epochs'],
+            'model.teacher_temp.start': c['teacher_temp'],
+            'model.momentum.start': c['momentum_teacher'],
+        }
+    cfg = load_config(find(f'{E}swin-tiny-w7_16xb32{LONG}'), options)
+    ours = curves(cfg, c['epochs'], c['iters_per_epoch'], ratio=c['total_batch'] / 512)
+    steps = e.get(f'{run}.index', range(c['epochs'] * c['iters_per_epoch']))
+    agree(ours.lr(steps), e[f'{run}.lr'])
+    agree(ours.wd(steps), e[f'{run}.wd'])
+    agree(ours.momentum(steps), e[f'{run}.momentum'])
+    agree(ours.temp, e[f'{run}.teacher_temp'])
+
+
+@pytest.mark.parametrize('arch', ['small', 'base'])
+def test_sere_schedules(golden, arch):
+    e = golden('sere_schedules_a').expect
+    ours = curves(load(find(f'sere/sere_vit-{arch}')), 100, 1251)
+    steps, key = e['pub.iter_index'], f'pub.vit_{arch}'
+    agree(ours.lr(steps), e[f'{key}.lr'])
+    agree(ours.wd(steps), e['pub.wd'])
+    agree(ours.momentum(steps), e['pub.momentum'])
+    agree(ours.temp, e[f'{key}.teacher_temp'])
+    agree(ours.patch_temp, e[f'{key}.teacher_patch_temp'])
+
+
+@pytest.mark.parametrize('start', [0, 2])
+@pytest.mark.parametrize('short', ['sere/sere_vit-small', 'ibot/ibot_vit-small'])
+def test_short_sere_schedules(golden, short, start):
+    """With a patch temperature of its own, whose rise waits for the masks to begin."""
+    e = golden('sere_schedules_a').expect
+    temp = dict(shape='constant', warmup=3, warmup_reaches=True, hold_epochs=True)
+    options = {
+        'train_cfg.max_epochs': 10,
+        'param_scheduler.0.warmup': 2,
+        'model.teacher_temp.warmup': 3,
+        'model.teacher_patch_temp': dict(temp, start=0.08, warmup_start=0.03, delay=start),
+    }
+    ours = curves(load_config(find(short), options), 10, 7)
+    agree(ours.lr(range(70)), e['small.lr'])
+    agree(ours.wd(range(70)), e['small.wd'])
+    agree(ours.momentum(range(70)), e['small.momentum'])
+    agree(ours.temp, e[f'small.teacher_temp_start{start}'])
+    agree(ours.patch_temp, e[f'small.teacher_patch_temp_start{start}'])
+
+
+# the recipes, made tiny -----------------------------------------------------------------------
+VIEWS = {'model.neck.prototypes': 12, 'model.head.prototypes': 12}
+TINY = {
+    'swin-tiny-w7': dict(arch=(8, (1, 2), (1, 2)), img_size=32, window_size=2, drop_path_rate=0.1),
+    'resnet50': dict(layers=(1, 1), width=2),
+    'cvt-tiny': dict(
+        widths=(4, 8),
+        depths=(1, 2),
+        num_heads=(1, 2),
+        windows=(3, 3),
+        embeds=((7, 4, 2), (3, 2, 1)),
+    ),
+    'vil-2262': dict(
+        arch='l1,h1,d8,n2,s1,g1,p4,f3,a0_l2,h2,d16,n1,s0,g1,p2,f3,a0_l3,h2,d16,n1,s0,g0,p1,f3,a0',
+        img_size=32,
+    ),
+    'vit': dict(arch=(8, 2, 2), img_size=32, patch_size=8),
+}
+WIDTHS = {'swin-tiny-w7': 16, 'resnet50': 16, 'cvt-tiny': 8, 'vil-2262': 16, 'vit': 8}
+
+
+def tiny(kind):
+    """Return --cfg-options that shrink a recipe's network."""
+    options = {f'model.backbone.{k}': v for k, v in TINY[kind].items()}
+    return {**options, **VIEWS, 'model.neck.dims': (WIDTHS[kind], 12, 6)}
+
+
+@pytest.mark.parametrize(
+    ('short', 'kind'),
+    [
+        (f'{E}swin-tiny-w7_16xb32{LONG}', 'swin-tiny-w7'),
+        (f'{E}swin-tiny-w7-v_16xb32{LONG}', 'swin-tiny-w7'),
+        (f'{E}resnet50_16xb64', 'resnet50'),
+        (f'{E}cvt-tiny_16xb64', 'cvt-tiny'),
+        (f'{E}vil-2262_16xb64', 'vil-2262'),
+        ('sere/sere_vit-small', 'vit'),
+        ('ibot/ibot_vit-small', 'vit'),
+    ],
+)
+def test_every_trained_tensor_gets_a_gradient(short, kind):
+    """So that several GPUs need not search for unused parameters, not even without any mask."""
+    options = tiny(kind)
+    if kind == 'vit':
+        options['train_dataloader.dataset.pipeline.1.mask.patch_size'] = 8
+    if 'sere' in short:
+        options['model.relation'] = dict(overlap_size=(3, 3), local_grid=2, divisor=(4, 2))
+    model = MODELS.build(load_config(find(short), options).model).train()
+    model.clock = Clock(0, 300, 1)
+    views = [torch.rand(2, 3, s, s) for s in (32, 32, 16, 16, 16)]
+    boxes = torch.tensor([[0, 0, 30, 30, 0], [5, 5, 30, 30, 1], *[[8, 8, 15, 15, 0]] * 3])
+    info = dict(mask=torch.zeros(2, 2, 4, 4, dtype=torch.bool), box=boxes.expand(2, -1, -1))
+    model(views, info, mode='loss')['loss'].backward()
+    assert [n for n, p in model.named_parameters() if p.requires_grad and p.grad is None] == []
+
+
+@pytest.fixture(scope='module')
+def halves(pictures, tmp_path_factory):
+    """Train the view task of a tiny Swin-B recipe; return its file and the options of both."""
+    folder = tmp_path_factory.mktemp('halves')
+    crop = dict(type='RandomView', size=32, scale=(0.4, 1.0))
+    views = [dict(crop, repeat=2), dict(crop, size=16, repeat=2)]
+    options = {
+        **{k.replace('.', '__'): v for k, v in tiny('swin-tiny-w7').items()},
+        'data_root': str(pictures),
+        'train_dataloader__batch_size': 12,
+        'train_dataloader__num_workers': 0,
+        'train_dataloader__dataset__pipeline__1': dict(type='MultiView', views=views),
+        'train_cfg__max_epochs': 4,
+        'param_scheduler__0__warmup': 1,
+        'model__teacher_temp__warmup': 2,
+        'default_hooks__checkpoint': dict(type='CheckpointHook', interval=1, max_keep_ckpts=-1),
+        **dict.fromkeys(('val_cfg', 'val_dataloader', 'val_evaluator')),
+    }
+    first = make_runner(find(f'{E}swin-base-w7-v_'), folder / 'v', **options)
+    losses(first)
+    return folder, options
+
+
+def test_regions_join_a_run_of_the_view_task(halves):
+    """Nets, view heads, centre and epoch come from the file; the rest starts anew."""
+    folder, options = halves
+    path = folder / 'v' / 'epoch_2.pth'
+    both = make_runner(find(f'{E}swin-base-w7_'), folder / 'vr', **options, load_from=str(path))
+    loop = both.build_train_loop(both._train_loop)
+    both._train_loop = loop
+    both.optim_wrapper = both.build_optim_wrapper(both.optim_wrapper)
+    both.scale_lr(both.optim_wrapper)
+    both.param_schedulers = both.build_param_scheduler(both.param_schedulers)
+    both._init_model_weights()
+    fresh = weights(both)
+    both.load_or_resume()
+    assert (loop.epoch, loop.iter) == (2, 4)
+    assert not both.optim_wrapper.optimizer.state
+    lr = both.optim_wrapper.optimizer.param_groups[0]['lr']
+    assert lr == pytest.approx(1e-6 + 0.5 * (1e-3 - 1e-6) * (1 + np.cos(np.pi * 2 / 6)))
+    stored, now = torch.load(path, weights_only=True)['state_dict'], weights(both)
+    for key, value in now.items():
+        torch.testing.assert_close(value, stored.get(key, fresh[key]), rtol=0, atol=0)
+    new = now.keys() - stored.keys()
+    assert new == {k for k in now if '.region.' in k or k == 'region_head.center'}
+    for key in new:
+        twin = key.replace('student.', 'teacher.')
+        torch.testing.assert_close(now[key], now[twin], rtol=0, atol=0)
+    assert torch.count_nonzero(now['head.center']) and not torch.count_nonzero(
+        now['region_head.center']
+    )
+
+
+def test_the_second_half_has_the_epochs_that_are_left_and_can_be_judged(halves, pictures, capsys):
+    folder, options = halves
+    path = folder / 'v' / 'epoch_2.pth'
+    both = make_runner(find(f'{E}swin-base-w7_'), folder / 'left', **options, load_from=str(path))
+    assert len(losses(both)) == 4  # two epochs of two batches
+    assert (folder / 'left' / 'epoch_4.pth').is_file()
+    assert not (folder / 'left' / 'epoch_2.pth').exists()
+    config = folder / 'both.py'
+    model = {k: v for k, v in options.items() if k.startswith(('model__', 'data_root'))}
+    view = dict(type='CenterView', size=32, resize=32)
+    config.write_text(f"_base_ = '{find(f'{E}swin-base-w7_')}'\n")
+    words = [f'{k.replace("__", ".")}={v!r}'.replace(' ', '') for k, v in model.items()]
+    words += [f'val_dataloader.dataset.pipeline.1={view}'.replace(' ', ''), 'val_cfg.k=[3]']
+    words += ['val_dataloader.num_workers=0']
+    found = call(
+        *(capsys, config, folder / 'left' / 'epoch_4.pth', '--work-dir', folder / 'judged'),
+        *('--cfg-options', *words),
+        script='tools/test.py',
+    )
+    assert found.code == 0, found.err
+
+
+def test_going_on_needs_a_file_with_epochs_to_go(halves):
+    folder, options = halves
+    config = find(f'{E}swin-base-w7_')
+    with pytest.raises(UserError, match='add load_from=PATH'):
+        make_runner(config, folder / 'none', **options).train()
+    path = str(folder / 'v' / 'epoch_4.pth')
+    with pytest.raises(UserError, match=r'has 4 epochs behind it.*max_epochs=4'):
+        make_runner(config, folder / 'late', **options, load_from=path).train()
