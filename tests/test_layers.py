@@ -1,0 +1,124 @@
+"""Who may import whom, and what an import may cost."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from .conftest import REPO
+
+PACKAGE = REPO / 'mmssl'
+# a room -> the rooms it may import from; `registry`, `version` are files beside them
+LAYERS = {
+    'version': set(),
+    'registry': set(),
+    'core': set(),
+    'functional': {'core'},
+    'checkpoint': {'core'},
+    'datasets': {'core', 'registry'},
+    'models': {'core', 'functional', 'checkpoint', 'registry'},
+    'engine': {'core', 'functional', 'checkpoint', 'registry', 'version'},
+    'evaluation': {'core', 'functional', 'models', 'datasets', 'registry'},
+}
+BELOW = set(LAYERS)
+LAYERS |= {
+    'analysis': BELOW,
+    'transfer': BELOW,
+    'apis': BELOW | {'analysis'},
+    '__init__': BELOW | {'apis'},
+}
+OPTIONAL = {'mmcv', 'mmdet', 'mmseg'}
+
+
+def room(file: Path) -> str:
+    return file.relative_to(PACKAGE).parts[0].removesuffix('.py')
+
+
+def imported(file: Path) -> set[str]:
+    """Return absolute dotted names that a file imports, anywhere in it."""
+    package = ['mmssl', *file.relative_to(PACKAGE).parts[:-1]]
+    names = set()
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            above = package[: len(package) - node.level + 1] if node.level else []
+            start = '.'.join([*above, *([node.module] if node.module else [])])
+            # `from .. import x` imports the room x
+            names |= {f'{start}.{alias.name}' for alias in node.names}
+    return names
+
+
+FILES = sorted(PACKAGE.rglob('*.py'))
+
+
+def test_there_is_something_to_check():
+    assert {'core', 'functional', 'models', 'engine'} <= {room(f) for f in FILES}
+    assert 'mmssl.core.errors.closest' in imported(PACKAGE / 'core' / 'curve.py')
+    assert 'mmssl.registry.MODELS' in imported(PACKAGE / 'models' / 'necks' / 'mlp.py')
+
+
+@pytest.mark.parametrize('file', FILES, ids=lambda f: str(f.relative_to(PACKAGE)))
+def test_imports_go_downwards(file):
+    own = room(file)
+    assert own in LAYERS, f'{own}: a new room; say in LAYERS what it may import'
+    names = imported(file)
+    rooms = {n.split('.')[1] for n in names if n.startswith('mmssl.')}
+    assert rooms - {own} <= LAYERS[own], f'{own} must not import {rooms - {own} - LAYERS[own]}'
+    top = {n.split('.')[0] for n in names}
+    assert not top & {'tools', 'configs', 'tests'}
+    if own != 'transfer':
+        assert not top & OPTIONAL, f'{top & OPTIONAL} belong under mmssl/transfer'
+
+
+def test_the_engine_names_no_method():
+    folder = PACKAGE / 'models' / 'algorithms'
+    methods = {f.stem for f in folder.glob('*.py')} - {'__init__', 'base'}
+    methods |= {
+        node.name.lower()
+        for file in folder.glob('*.py')
+        for node in ast.parse(file.read_text()).body
+        if isinstance(node, ast.ClassDef) and file.stem != 'base'
+    }
+    assert 'mocov3' in methods
+    for file in (PACKAGE / 'engine').glob('*.py'):
+        tree = ast.parse(file.read_text())
+        prose = {ast.get_docstring(n, clean=False) for n in ast.walk(tree) if hasattr(n, 'body')
+                 and isinstance(n, (ast.Module, ast.ClassDef, ast.FunctionDef))}  # fmt: skip
+        for node in ast.walk(tree):
+            word = getattr(node, 'id', None) or getattr(node, 'attr', None)
+            if isinstance(node, ast.Constant) and node.value not in prose:
+                word = node.value
+            assert str(word).lower() not in methods, f'{file.name} names {word}'
+
+
+def python(code: str) -> str:
+    """Run code in a fresh interpreter without a network."""
+    guard = (
+        'import socket, sys\n'
+        'def refuse(*_, **__): raise OSError("no network in this test")\n'
+        'socket.socket.connect = socket.getaddrinfo = socket.create_connection = refuse\n'
+        f'sys.path.insert(0, {str(REPO)!r})\n'
+    )
+    found = subprocess.run(
+        [sys.executable, '-c', guard + code], capture_output=True, text=True, cwd='/', check=False
+    )
+    assert found.returncode == 0, found.stderr
+    return found.stdout
+
+
+def test_importing_the_package_is_light():
+    loaded = python('import mmssl; print(mmssl.__version__, *sys.modules)').split()
+    assert loaded[0][0].isdigit()
+    assert not set(loaded) & (OPTIONAL | {'torch', 'timm', 'torchvision', 'mmssl.models'})
+
+
+def test_the_core_works_without_mmcv_and_network():
+    rooms = sorted({room(f) for f in FILES if f.name == '__init__.py'} - {'transfer', '__init__'})
+    code = f'import {", ".join(f"mmssl.{name}" for name in rooms)}\nprint(*sys.modules)'
+    # blocked, not merely absent: an import attempt would fail
+    blocked = ''.join(f'sys.modules[{name!r}] = None\n' for name in sorted(OPTIONAL))
+    loaded = python(blocked + code).split()
+    assert {'mmssl.engine.runner', 'mmssl.models.backbones.vit'} <= set(loaded)

@@ -1,0 +1,73 @@
+"""tools/dist_train.sh and dist_test.sh: torchrun on the CPU."""
+
+import json
+import socket
+
+import pytest
+from torch.testing import assert_close
+
+from mmssl.checkpoint import read
+
+from ..tiny import log
+from .command import call, start
+
+SETTINGS = (
+    'optim_wrapper.optimizer.type=SGD',
+    'optim_wrapper.optimizer.lr=0.01',
+    'train_cfg.max_epochs=1',
+)
+
+
+def free_port() -> str:
+    with socket.socket() as probe:
+        probe.bind(('127.0.0.1', 0))
+        return str(probe.getsockname()[1])
+
+
+def test_two_processes_train_and_test_as_one(tiny_config, tmp_path, capsys):
+    config = tiny_config('resnet')
+    one, two = tmp_path / 'one', tmp_path / 'two'
+    assert call(capsys, config, '--work-dir', one, '--cfg-options', *SETTINGS).code == 0
+    done = start(
+        *(config, 2, '--work-dir', two, '--cfg-options', *SETTINGS),
+        *('train_dataloader.batch_size=3', 'sync_bn=torch'),
+        cwd=tmp_path,
+        script='tools/dist_train.sh',
+        PORT=free_port(),
+    )
+    assert done.code == 0, done.err
+    ours, expected = (read(folder / 'epoch_1.pth') for folder in (two, one))
+    assert ours['progress'] == expected['progress']
+    assert len(ours['random']['torch']) == 2
+    for name, value in expected['state_dict'].items():
+        assert_close(ours['state_dict'][name], value, rtol=1e-5, atol=1e-5, msg=name)
+    assert log(two).count('epoch 1/1  step 4/4') == 1  # one process speaks
+
+    alone, both = tmp_path / 'alone.json', tmp_path / 'both.json'
+    words = ('--out-item', 'metrics', '--work-dir', tmp_path / 'test')
+    call(capsys, config, two / 'epoch_1.pth', '--out', alone, *words, script='tools/test.py')
+    done = start(
+        *(config, two / 'epoch_1.pth', 2, '--out', both, *words),
+        cwd=tmp_path,
+        script='tools/dist_test.sh',
+        PORT=free_port(),
+    )
+    assert done.code == 0, done.err
+    metrics = json.loads(alone.read_text())
+    assert json.loads(both.read_text()) == pytest.approx(metrics)
+    assert len(metrics) == 5
+
+
+@pytest.mark.parametrize(
+    ('script', 'words', 'usage'),
+    [
+        ('tools/dist_train.sh', ('config.py',), 'CONFIG NGPU [options of train.py]'),
+        ('tools/dist_test.sh', ('config.py', 'a.pth'), 'CONFIG CHECKPOINT NGPU [options of'),
+    ],
+)
+def test_missing_words_are_asked_for(tmp_path, script, words, usage):
+    done = start(*words, cwd=tmp_path, script=script)
+    assert done.code == 2
+    assert len(done.err.splitlines()) == 1
+    assert done.err.startswith('usage: ')
+    assert usage in done.err

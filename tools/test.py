@@ -1,0 +1,71 @@
+"""Evaluate a checkpoint with a config's test loop, or a pretraining config's kNN monitor."""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from mmssl.apis import cli, load_config
+from mmssl.core import UserError, dist
+from mmssl.engine import Runner
+from mmssl.evaluation import predictions
+
+
+def parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('config', help='config file')
+    parser.add_argument(
+        'checkpoint', help="file or address; 'random' evaluates the untrained network"
+    )
+    parser.add_argument('--out', help='write results to this .json file')
+    parser.add_argument(
+        '--out-item', choices=['metrics', 'pred'], help='what --out receives (default: pred)'
+    )
+    parser.add_argument('--show-dir', help='folder for pictures with predictions')
+    cli.add_run_options(parser)
+    args = parser.parse_args(argv)
+    if args.out_item and not args.out:
+        raise UserError('--out-item says what --out receives: add --out FILE')
+    return args
+
+
+def main(argv: Sequence[str] | None = None) -> dict[str, float]:
+    """Evaluate and return the metrics."""
+    args = parse(argv)
+    cfg = load_config(args.config, args.cfg_options)
+    cli.apply_run_options(cfg, args)
+    if cfg.get('test_cfg') is None:
+        if cfg.get('val_cfg') is None:
+            raise UserError(f'{args.config}: has neither test_cfg nor val_cfg to evaluate with')
+        cfg.test_cfg = dict(cfg.val_cfg, type=cfg.val_cfg.type.replace('KNNLoop', 'KNNTestLoop'))
+        cfg.test_dataloader, cfg.test_evaluator = cfg.val_dataloader, cfg.val_evaluator
+    for key in ('train_cfg', 'train_dataloader', 'optim_wrapper', 'param_scheduler', 'val_cfg'):
+        cfg[key] = None
+    cfg.val_dataloader = cfg.val_evaluator = None
+    if args.amp:
+        if not torch.cuda.is_available():
+            raise UserError('--amp needs a GPU and none is visible; leave it out')
+        cfg.test_cfg.fp16 = True
+    if args.checkpoint != 'random':
+        cfg.load_from, cfg.load_part = args.checkpoint, 'all'
+    cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), dict(type='PredictionHook')]
+    runner = Runner.from_cfg(cfg)
+    metrics = runner.test()
+    report(args, metrics, predictions.collect(runner.predictions))
+    return metrics
+
+
+def report(args: argparse.Namespace, metrics: dict[str, float], found: list[dict]) -> None:
+    """Write and draw what was asked for, on the first process."""
+    if dist.rank():
+        return
+    if args.out:
+        predictions.write(Path(args.out), metrics if args.out_item == 'metrics' else found)
+    if args.show_dir:
+        predictions.draw(Path(args.show_dir), found)
+
+
+if __name__ == '__main__':
+    cli.run(main)

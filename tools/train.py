@@ -1,0 +1,51 @@
+"""Train a config: pretraining, linear probing or fine-tuning."""
+
+import argparse
+from collections.abc import Sequence
+
+from mmssl.apis import cli, load_config
+from mmssl.engine import Runner
+
+
+def parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('config', help='config file')
+    parser.add_argument(
+        '--resume',
+        nargs='?',
+        const='auto',
+        help='continue: the newest checkpoint of the work dir, or the given one',
+    )
+    parser.add_argument('--no-validate', action='store_true', help='no monitor while training')
+    parser.add_argument(
+        '--auto-scale-lr', action='store_true', help='scale the learning rate with the batch'
+    )
+    parser.add_argument('--no-persistent-workers', action='store_true')
+    cli.add_run_options(parser)
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Train."""
+    args = parse(argv)
+    cfg = load_config(args.config, args.cfg_options)
+    cli.apply_run_options(cfg, args)
+    if args.resume:
+        cfg.resume = True
+        cfg.load_from = None if args.resume == 'auto' else args.resume
+    if args.no_validate:
+        cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
+    if args.amp:
+        cfg.optim_wrapper.amp = cfg.optim_wrapper.get('amp') or 'float16'
+        cfg.optim_wrapper.amp_required = True
+    if args.auto_scale_lr:
+        cfg.auto_scale_lr = dict(cfg.get('auto_scale_lr') or {}, enable=True)
+    if args.no_persistent_workers:
+        for loader in cli.loaders(cfg):
+            loader['persistent_workers'] = False
+    Runner.from_cfg(cfg).train()
+
+
+if __name__ == '__main__':
+    cli.run(main)
