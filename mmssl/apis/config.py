@@ -17,16 +17,13 @@ from .imports import import_custom
 
 # keys of ours beside those that mmengine's runner takes
 OWN_KEYS = {
-    *(
-        'data_root',
-        'load_part',
-        'side',
-        'continue_epoch',
-        'sync_bn',
-        'find_unused_parameters',
-        'compile',
-    ),
-    *('custom_imports', 'activation_checkpointing', 'pretrain'),
+    'data_root',
+    'load_part',
+    'side',
+    'continue_epoch',
+    'sync_bn',
+    'find_unused_parameters',
+    'custom_imports',
 }
 RUNNER_KEYS = set(inspect.signature(BaseRunner.__init__).parameters) - {'self', 'cfg'}
 TOP_KEYS = OWN_KEYS | RUNNER_KEYS
