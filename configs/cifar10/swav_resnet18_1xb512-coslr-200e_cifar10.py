@@ -1,7 +1,6 @@
 """SwAV, ResNet-18 with a small stem, CIFAR-10, 200 epochs, batch 512 on one GPU.
 
-Two views of full size; optimizer, rate, decay and number of prototypes are those of lightly's
-CIFAR-10 benchmark as we remember it.
+Two views of full size, no small crops; the numbers are our own.
 """
 
 _base_ = '../_base_/pretrain_cifar10.py'

@@ -30,7 +30,9 @@ def curve(
     figure = Figure(figsize=size, dpi=200, layout='constrained')
     axes = figure.add_subplot()
     epochs, values = zip(*points, strict=True)
-    axes.plot(epochs, values, color=BLUE, lw=2, marker='o' if marks else None, ms=4.5)
+    axes.plot(
+        epochs, values, color=BLUE, lw=2, marker='o' if marks or len(points) == 1 else None, ms=4.5
+    )
     for name, value in levels:
         axes.axhline(value, color=INK, lw=1, ls=(0, (4, 3)))
         axes.annotate(name, (epochs[-1], value), (0, 3), **_NOTE)

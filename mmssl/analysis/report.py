@@ -16,20 +16,23 @@ ROWS = {
 }
 ACCURACY = {'knn/top1': 'kNN top-1', 'accuracy/top1': 'Top-1'}
 # name of a scalar -> title, upper end of its axis, what it means
-HEALTH: dict[str, tuple[str, float | None, str]] = {
+HEALTH: dict[str, tuple[str, float, float | None, str]] = {
     'spread': (
         'Spread',
+        0.0,
         1.1,
         'Standard deviation of the embeddings: 1 when they use all directions evenly, 0 when '
         'all images look the same to the network.',
     ),
     'rank_me': (
         'RankMe',
+        0.0,
         None,
         'How many directions the embeddings of a batch use. Low and falling means collapse.',
     ),
     'agreement': (
         'Agreement',
+        -1.05,
         1.05,
         'Mean cosine of student and teacher on two views of an image. It should rise while the '
         'spread stays up.',
@@ -106,11 +109,11 @@ def _learning(history: History, results: Results) -> str:
 def _health(history: History) -> str:
     parts = [
         page.figure(
-            curve(history.train[name], title, limits=(0, top), size=(3.3, 2.4)),
+            curve(history.train[name], title, limits=(low, top), size=(3.3, 2.4)),
             caption,
             f'{title} against epoch',
         )
-        for name, (title, top, caption) in HEALTH.items()
+        for name, (title, low, top, caption) in HEALTH.items()
         if name in history.train
     ]
     return page.figures(parts) or page.missing('This method reports no health numbers.')

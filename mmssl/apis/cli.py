@@ -65,7 +65,8 @@ def apply_run_options(cfg: Config, args: argparse.Namespace) -> None:
     cfg.launcher = args.launcher
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     name = Path(args.config).stem
-    cfg.work_dir = args.work_dir or cfg.get('work_dir') or str(Path('work_dirs') / name)
+    chosen = args.cfg_options.get('work_dir') or args.work_dir  # options are merged last
+    cfg.work_dir = chosen or cfg.get('work_dir') or str(Path('work_dirs') / name)
     if args.no_pin_memory:
         for loader in loaders(cfg):
             loader['pin_memory'] = False
@@ -85,7 +86,7 @@ def run(main: Callable[[Sequence[str] | None], Any]) -> None:
         print(f'error: {_one_line(error)}', file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
-        print('interrupted; continue with --resume', file=sys.stderr)
+        print('interrupted; a training goes on with --resume', file=sys.stderr)
         sys.exit(130)
     finally:
         leave()

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
-from mmengine.registry import WEIGHT_INITIALIZERS, Registry
 from mmengine.runner import Runner as BaseRunner
 
 from .. import registry
 from ..core import UserError
 from ..core.errors import closest
+from .check import check
 from .imports import import_custom
 
 # keys of ours beside those that mmengine's runner takes
@@ -27,36 +27,11 @@ OWN_KEYS = {
 }
 RUNNER_KEYS = set(inspect.signature(BaseRunner.__init__).parameters) - {'self', 'cfg'}
 TOP_KEYS = OWN_KEYS | RUNNER_KEYS
-# arguments that the runner or a parent object supplies
-INJECTED = {'type', '_scope_', 'priority'}
-# where a dict with a type below such a top-level key is looked up ...
-ROOMS: dict[str, Registry] = {
-    'model': registry.MODELS,
-    'train_dataloader': registry.DATASETS,
-    'val_dataloader': registry.DATASETS,
-    'test_dataloader': registry.DATASETS,
-    'optim_wrapper': registry.OPTIM_WRAPPERS,
-    'param_scheduler': registry.PARAM_SCHEDULERS,
-    'train_cfg': registry.LOOPS,
-    'val_cfg': registry.LOOPS,
-    'test_cfg': registry.LOOPS,
-    'default_hooks': registry.HOOKS,
-    'custom_hooks': registry.HOOKS,
-    'val_evaluator': registry.METRICS,
-    'test_evaluator': registry.METRICS,
-}
-# ... and below such a key anywhere deeper
-INNER_ROOMS: dict[str, Registry] = {
-    'dataset': registry.DATASETS,
-    'pipeline': registry.TRANSFORMS,
-    'views': registry.TRANSFORMS,
-    'sampler': registry.DATA_SAMPLERS,
-    'optimizer': registry.OPTIMIZERS,
-    'init_cfg': WEIGHT_INITIALIZERS,
-}
 
 
-def load_config(path: str | Path, options: dict[str, Any] | None = None) -> Config:
+def load_config(
+    path: str | Path, options: dict[str, Any] | None = None, beside: Path | None = None
+) -> Config:
     """Read a config, merge ``options`` ({'a.b': value}) last, and check it.
 
     ``data_root`` of the top level becomes that of every data set that names none. Raises
@@ -74,7 +49,8 @@ def load_config(path: str | Path, options: dict[str, Any] | None = None) -> Conf
     _merge(cfg, options or {}, helpers)
     for name in helpers:
         cfg._cfg_dict.pop(name, None)
-    import_custom(cfg.get('custom_imports'), [path, *map(Path, _bases(cfg, path))])
+    files = [path, *([beside] if beside else []), *map(Path, _bases(cfg, path))]
+    import_custom(cfg.get('custom_imports'), files)
     _finish(cfg)
     check(cfg, str(path))
     check_recipe(cfg)
@@ -149,7 +125,9 @@ def _dicts(node: Any) -> Iterator[dict]:
 
 def check_recipe(cfg: Config) -> None:
     """Refuse numbers that cannot work together, as the method and the curves know them."""
-    model = cfg.get('model') or {}
+    model = cfg.get('model')
+    if not isinstance(model, dict):
+        raise UserError(f'{cfg.filename}: has no model; it is a base for other configs')
     method: Any = registry.MODELS.get(model['type']) if model.get('type') else None
     epochs = (cfg.get('train_cfg') or {}).get('max_epochs')
     if epochs is None:
@@ -173,62 +151,3 @@ def schedulers(cfg: Config) -> list[dict]:
     """Return the schedulers of a config as a list."""
     found = cfg.get('param_scheduler') or []
     return [found] if isinstance(found, dict) else list(found)
-
-
-def check(cfg: Config, name: str) -> None:
-    """Refuse unknown types and unknown arguments anywhere in a config, before any is built."""
-    for key, value in cfg._cfg_dict.items():
-        room = ROOMS.get(key)
-        if room is not None:
-            _check_node(value, room, f'{name}: {key}')
-
-
-def _check_node(node: Any, room: Registry, where: str) -> None:
-    if isinstance(node, (list, tuple)):
-        for i, item in enumerate(node):
-            _check_node(item, room, f'{where}[{i}]')
-        return
-    if not isinstance(node, dict):
-        return
-    if isinstance(node.get('type'), str):
-        _check_call(node, room, where)
-    for key, value in node.items():
-        _check_node(value, INNER_ROOMS.get(key, room), f'{where}.{key}')
-
-
-def _check_call(node: dict, room: Registry, where: str) -> None:
-    kind = node['type']
-    target = room.get(kind)
-    if target is None:
-        known = {n for r in (room, room.parent) if r is not None for n in r.module_dict}
-        raise UserError(f"{where}: type '{kind}' is not registered{closest(kind, known)}")
-    takes = _arguments(target)
-    if takes is None:
-        return
-    for key in node:
-        if key not in takes and key not in INJECTED and not _extra(where, key):
-            raise UserError(f"{where}: {kind} has no argument '{key}'{closest(key, takes)}")
-
-
-def _extra(where: str, key: str) -> bool:
-    """Arguments that a container takes out before the object is built."""
-    return (key == 'repeat' and '.views[' in where) or (
-        key in ('constructor', 'paramwise_cfg') and where.endswith('optim_wrapper')
-    )
-
-
-def _arguments(target: Any) -> set[str] | None:
-    """Names a class or function accepts, following ``**kwargs`` up its bases; None: anything."""
-    if not inspect.isclass(target):
-        taken = inspect.signature(target).parameters.values()
-        open_ended = any(p.kind is p.VAR_KEYWORD for p in taken)
-        return None if open_ended else {p.name for p in taken}
-    known = {key for other in getattr(target, 'also_takes', ()) for key in _arguments(other) or ()}
-    for cls in target.__mro__:
-        if '__init__' not in vars(cls):
-            continue
-        parameters = list(inspect.signature(vars(cls)['__init__']).parameters.values())[1:]
-        known |= {p.name for p in parameters if p.kind is not p.VAR_KEYWORD}
-        if not any(p.kind is p.VAR_KEYWORD for p in parameters):
-            return known
-    return None

@@ -34,6 +34,14 @@ class ClockHook(Hook):
         for name, curve in getattr(model, 'curves', dict)().items():
             curve.check(runner.max_iters, len(loader), f'model.{name}')
 
+    def before_val(self, runner: Any) -> None:
+        """Give all ranks the first one's buffers: measured is the network that is saved.
+
+        Without synchronised batch norm every rank has running statistics of its own.
+        """
+        for buffer in bare(runner.model).buffers():
+            buffer.copy_(dist.from_rank_zero(buffer))
+
     def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
         """Set this iteration's clock; move a teacher that moves before the forward."""
         clock = Clock(runner.iter, runner.max_iters, len(runner.train_dataloader))

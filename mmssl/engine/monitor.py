@@ -44,13 +44,13 @@ class HealthHook(Hook):
     ) -> None:
         """Measure and, when something is wrong, speak."""
         loss = float(torch.as_tensor((outputs or {}).get('loss', float('nan'))).detach())
-        if not math.isfinite(loss):
-            self._tell(
-                runner,
-                'finite',
-                f'the loss is {loss} at iteration {runner.iter + 1}: lower the '
-                'learning rate, clip gradients, or train without --amp',
-            )
+        self._say(
+            runner,
+            'finite',
+            not math.isfinite(loss),
+            f'the loss is {loss} at iteration {runner.iter + 1}: lower the learning rate, clip '
+            'gradients, or train without --amp',
+        )
         ends = self.end_of_epoch(runner.train_dataloader, batch_idx)
         if (runner.iter + 1) % self.interval and not ends:
             return
@@ -111,13 +111,9 @@ class HealthHook(Hook):
         return runner.iter >= warmup * len(runner.train_dataloader)
 
     def _say(self, runner: Any, kind: str, wrong: bool, sentence: str) -> None:
-        if wrong:
-            self._tell(runner, kind, sentence)
-        else:
+        if not wrong:
             self.told.discard(kind)
-
-    def _tell(self, runner: Any, kind: str, sentence: str) -> None:
-        if kind not in self.told:
+        elif kind not in self.told:
             self.told.add(kind)
             runner.logger.warning(f'health: {sentence}')
 

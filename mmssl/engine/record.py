@@ -73,6 +73,7 @@ class RecordHook(Hook):
         dataset = runner.train_dataloader.dataset
         self.entry = dict(
             command=shlex.join(['python', *sys.argv]),
+            config=str(Path(runner.cfg.filename).resolve()) if runner.cfg.filename else '',
             started=time.strftime('%Y-%m-%d %H:%M:%S'),
             model=type(bare(runner.model)).__name__,
             data=getattr(dataset, 'describe', lambda: f'{len(dataset)} items')(),

@@ -19,6 +19,17 @@ TEMPERATURE = 0.07
 FEATURES = {'pooled': None, 'pixels': lambda images: images.flatten(1)}  # None: the model's own
 
 
+def check_classes(bank: Any, queries: Any) -> None:
+    """Refuse two sets whose labels mean different things, naming the folders that differ."""
+    if bank.classes != queries.classes:
+        odd = sorted(set(bank.classes) ^ set(queries.classes))
+        raise UserError(
+            f'the bank has {len(bank.classes)} classes and the queries {len(queries.classes)}; '
+            f'in one of them only: {", ".join(odd[:5])}. Give both the same class folders, or '
+            'lists with labels of one numbering'
+        )
+
+
 @LOOPS.register_module()
 class KNNLoop(BaseLoop):
     """Classify the loader's images by the nearest images of a bank.
@@ -50,6 +61,7 @@ class KNNLoop(BaseLoop):
         for loader in (self.bank, self.dataloader):
             if not loader.dataset.labels:
                 raise NoData('the images have no labels, so there is no accuracy to measure')
+        check_classes(self.bank.dataset, self.dataloader.dataset)
         self.k, self.temperature, self.feature = tuple(k), temperature, FEATURES[feature]
         self.fp16, self.mode = fp16, 'val'
 

@@ -83,7 +83,7 @@ def test_an_interruption_says_how_to_go_on(capsys):
     with pytest.raises(SystemExit) as caught:
         cli.run(fail(KeyboardInterrupt()))
     assert caught.value.code == 130
-    assert capsys.readouterr().err == 'interrupted; continue with --resume\n'
+    assert capsys.readouterr().err == 'interrupted; a training goes on with --resume\n'
 
 
 def test_other_errors_are_ours_and_keep_their_frames():

@@ -7,12 +7,13 @@ import torch
 from mmengine.model import MMDistributedDataParallel
 from torch.testing import assert_close
 
+from mmssl.checkpoint import read
 from mmssl.core import dist
 from mmssl.core.sync_bn import SyncBatchNorm, convert_sync_bn
 from mmssl.registry import MODELS
 
 from ..test_models.test_pretrainer import config
-from ..tiny import losses, make_runner, weights
+from ..tiny import Watch, losses, make_runner, weights
 
 RESNET = dict(type='ResNet', depth=18, layers=(1, 1), width=4, small_stem=True)
 NETWORKS = {'vit': config(), 'resnet': config(RESNET, dim=8)}
@@ -175,3 +176,23 @@ def test_one_process_file_continues_on_two(two_ranks, tiny_config, tmp_path):
     first, second = two_ranks(_continue, tiny_config(), tmp_path / 'two', options)
     means = [(a + b) / 2 for a, b in zip(first, second, strict=True)]
     assert means == pytest.approx(expected[4:], rel=1e-4)
+
+
+def _own_statistics(path, folder, options):
+    runner = make_runner(path, folder, launcher='pytorch', **options)
+    norm = runner.model.module.student.backbone.net.bn1
+    training: list[torch.Tensor] = []
+    runner.register_hook(Watch(lambda *_: training.append(norm.running_mean.clone())))
+    runner.train()
+    stored = read(folder / 'epoch_1.pth')['state_dict']['student.backbone.net.bn1.running_mean']
+    return training[-1], norm.running_mean, stored
+
+
+def test_the_network_that_is_measured_is_the_one_that_is_saved(two_ranks, tiny_config, tmp_path):
+    """Without synchronised norms each rank has statistics of its own until it is measured."""
+    options = dict(train_dataloader__batch_size=3, train_cfg__max_epochs=1)
+    first, second = two_ranks(_own_statistics, tiny_config('resnet'), tmp_path, options)
+    assert float((first[0] - second[0]).abs().max()) > 1e-3  # they did differ
+    for _, measured, stored in (first, second):
+        assert torch.equal(measured, stored)
+        assert torch.equal(measured, first[0])

@@ -102,3 +102,21 @@ def test_accuracy_counts_labels_among_the_highest(rows, classes, top, seed):
     expected = 100 * np.mean([n < top for n in above])
     ours = accuracy(torch.from_numpy(votes), torch.from_numpy(labels), top)
     assert ours == pytest.approx(expected, abs=1e-9)
+
+
+@pytest.mark.parametrize(('k', 'temperature'), [(0, 0.07), (-1, 0.07), (3, 0.0)])
+def test_numbers_without_meaning_are_refused(k, temperature):
+    x, labels = torch.eye(4), torch.arange(4)
+    with pytest.raises(ValueError, match='k >= 1 and a temperature above 0'):
+        knn(x, labels, x, k, temperature, 4)
+
+
+def test_a_low_temperature_does_not_overflow_single_precision():
+    """exp(1 / 0.005) is 7e86; the nearest image must still decide."""
+    bank = torch.tensor([[1.0, 0.0], [0.99, 0.141], [0.98, 0.199]])
+    votes = knn(bank, torch.tensor([2, 0, 1]), bank[:1], 3, 0.005, 3)
+    expected = brute_force(
+        *map(np.asarray, (bank.double(), [2, 0, 1], bank[:1].double())), 3, 0.005, 3
+    )
+    np.testing.assert_allclose(votes.numpy(), expected, rtol=1e-3)
+    assert votes.argmax(1).tolist() == [2]

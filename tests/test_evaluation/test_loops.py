@@ -2,6 +2,7 @@
 
 import json
 import runpy
+import shutil
 
 import numpy as np
 import pytest
@@ -161,4 +162,13 @@ def test_raw_pixels_are_compared_as_they_are(tiny_config, tmp_path):
 def test_an_unknown_feature_is_named(tiny_config, tmp_path):
     runner = make_runner(tiny_config(), tmp_path, val_cfg__feature='pixel')
     with pytest.raises(UserError, match="feature 'pixel' is unknown; use pooled or pixels"):
+        runner.train()
+
+
+def test_sets_of_other_classes_are_refused(pictures, tmp_path):
+    """Folder numbers would shift, and every answer would be wrong without a word."""
+    shutil.copytree(pictures, tmp_path / 'data')
+    shutil.rmtree(tmp_path / 'data' / 'val' / 'blue')
+    runner = make_runner(write_config(tmp_path, tmp_path / 'data'), tmp_path / 'run')
+    with pytest.raises(UserError, match='3 classes and the queries 2; in one of them only: blue'):
         runner.train()

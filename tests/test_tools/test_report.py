@@ -2,6 +2,7 @@
 
 import importlib.util
 import shutil
+import sys
 
 import pytest
 
@@ -75,3 +76,17 @@ def test_without_checkpoint_data_or_config(tiny_config, tmp_path, tool, pictures
         tool.main([str(work_dir)])
     with pytest.raises(UserError, match='no such work dir'):
         tool.main([str(work_dir / 'x')])
+
+
+def test_a_run_that_imports_a_module_beside_its_config(tiny_config, tmp_path, tool, monkeypatch):
+    """The copy of the config in the work dir has no such neighbour."""
+    source = tmp_path / 'source'
+    source.mkdir()
+    (source / 'neighbour.py').write_text('"""Nothing."""\n')
+    config = source / 'tiny.py'
+    config.write_text(tiny_config().read_text() + "custom_imports = dict(imports=['neighbour'])\n")
+    monkeypatch.setattr(sys, 'path', list(sys.path))
+    losses(make_runner(config, tmp_path / 'run', train_cfg__max_epochs=1))
+    monkeypatch.setattr(sys, 'path', [p for p in sys.path if p != str(source)])
+    monkeypatch.delitem(sys.modules, 'neighbour')
+    assert 'among 24 training images' in tool.main([str(tmp_path / 'run')]).read_text()

@@ -9,6 +9,7 @@ import torch
 from mmengine.config import Config
 
 from mmssl.analysis import gallery, report
+from mmssl.analysis.history import read_record
 from mmssl.apis import cli, load_config
 from mmssl.checkpoint import load
 from mmssl.core import UserError
@@ -83,7 +84,9 @@ def main(argv: Sequence[str] | None = None) -> Path:
     path = args.config or config_of(args.work_dir)
     if path is None:
         raise UserError(f'{args.work_dir}: no training in it; is it a work dir of ours?')
-    cfg = load_config(path)
+    # a module that the config imports lies beside the file it came from
+    came_from = read_record(args.work_dir).get('config') or path
+    cfg = load_config(path, beside=Path(came_from))
     out = args.out or args.work_dir / 'report.html'
     found = pictures(cfg, args.checkpoint or newest(args.work_dir))
     out.write_text(report.build(args.work_dir, cfg, found), encoding='utf-8')
