@@ -5,7 +5,7 @@ _base_ = './_base_/shapes.py'
 model = dict(
     type='EsViT',
     region=False,
-    neck=dict(type='DINONeck', dims=(96, 512, 512, 128), prototypes=512, train_scale=False),
+    neck=dict(type='DINONeck', dims=(64, 512, 512, 128), prototypes=512, train_scale=False),
     head=dict(type='DistillationHead', prototypes=512, student_temp=0.1),
     teacher_temp=dict(start=0.04, shape='constant'),
     momentum=dict(start=0.99, final=1.0))

@@ -9,7 +9,7 @@ train_dataloader = dict(dataset=dict(pipeline=[dict(type='LoadImage'), multi]))
 model = dict(
     type='SERE',     # without relations: iBOT
     neck=dict(
-        type='DINONeck', dims=(96, 512, 512, 128), prototypes=512, shared=True, train_scale=False),
+        type='DINONeck', dims=(64, 512, 512, 128), prototypes=512, shared=True, train_scale=False),
     head=dict(type='DistillationHead', prototypes=512, student_temp=0.1),
     teacher_temp=dict(start=0.04, shape='constant'),
     momentum=dict(start=0.99, final=1.0))

@@ -8,7 +8,7 @@ train_dataloader = dict(dataset=dict(pipeline=[dict(type='LoadImage'), multi]))
 model = dict(
     type='MoBY',
     queue_length=2048,
-    neck=dict(type='MLP', dims=(96, 512, 128), bias=True),
+    neck=dict(type='MLP', dims=(64, 512, 128), bias=True),
     head=dict(
         type='ContrastiveHead', temperature=0.2,
         predictor=dict(type='MLP', dims=(128, 512, 128), bias=True)),

@@ -8,7 +8,7 @@ train_dataloader = dict(dataset=dict(pipeline=[dict(type='LoadImage'), multi]))
 model = dict(
     type='MoCo',
     queue_length=2048,
-    neck=dict(type='MLP', dims=(96, 512, 128), bias=True, hidden_norm=False),
+    neck=dict(type='MLP', dims=(64, 512, 128), bias=True, hidden_norm=False),
     head=dict(type='ContrastiveHead', temperature=0.2),
     momentum=dict(start=0.99, shape='constant'))
 

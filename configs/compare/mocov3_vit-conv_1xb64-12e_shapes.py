@@ -7,7 +7,7 @@ train_dataloader = dict(dataset=dict(pipeline=[dict(type='LoadImage'), multi]))
 
 model = dict(
     type='MoCoV3',
-    neck=dict(type='MLP', dims=(96, 512, 512, 128), last_norm=True),
+    neck=dict(type='MLP', dims=(64, 512, 512, 128), last_norm=True),
     head=dict(
         type='ContrastiveHead', temperature=0.2, scaled=True,
         predictor=dict(type='MLP', dims=(128, 512, 128), last_norm=True)),

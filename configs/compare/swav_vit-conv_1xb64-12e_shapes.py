@@ -4,10 +4,9 @@ _base_ = './_base_/shapes.py'
 
 model = dict(
     type='SwAV',
-    neck=dict(type='MLP', dims=(96, 512, 128), bias=True),
+    neck=dict(type='MLP', dims=(64, 512, 128), bias=True),
     head=dict(
-        type='SwAVHead', dim=128, prototypes=256, temperature=0.1, epsilon=0.05,
-        queue_length=1024, queue_start=2))
+        type='SwAVHead', dim=128, prototypes=32, temperature=0.1, epsilon=0.02))
 
 rules = [dict(match='prototypes', frozen_epochs=1)]
 optim_wrapper = dict(

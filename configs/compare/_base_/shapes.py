@@ -15,7 +15,7 @@ train_dataloader = dict(
     dataset=dict(pipeline=[dict(type='LoadImage'), dict(type='MultiView', views=crops)]))
 model = dict(
     backbone=dict(
-        type='VisionTransformer', arch=(96, 4, 4), img_size=32, patch_size=8,
+        type='VisionTransformer', arch=(64, 2, 4), img_size=32, patch_size=8,
         positions='sincos', stem='conv', init='moco'))
 
 train_cfg = dict(max_epochs=12, val_interval=4, val_at_start=True)

@@ -73,8 +73,8 @@ class DINONeck(nn.Module):
             self.last_layer2 = Prototypes(dims[-1], patch_prototypes, train_scale)
 
     def bottleneck(self, x: Tensor) -> Tensor:
-        """(B, C) -> unit rows (B, D)."""
-        x = self.mlp(x)
+        """(..., C) -> unit rows (..., D); batch norms see all rows alike."""
+        x = self.mlp(x.flatten(0, -2)).unflatten(0, x.shape[:-1])
         # float16 squares overflow in the norm
         return F.normalize(x.float() if x.dtype == torch.float16 else x, dim=-1)
 

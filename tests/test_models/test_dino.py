@@ -1,0 +1,40 @@
+"""The head of DINO, EsViT and iBOT against its formula."""
+
+import pytest
+import torch
+from torch.nn import functional as F
+from torch.testing import assert_close
+
+from mmssl.core import UserError
+from mmssl.models.necks import DINONeck
+
+
+def by_hand(neck, rows):
+    """Scores of rows (R, C): linear, norm over all rows, GELU, ..., unit length, prototypes."""
+    x = rows
+    for layer in neck.mlp:
+        if isinstance(layer, torch.nn.Linear):
+            x = x @ layer.weight.T + layer.bias
+        elif isinstance(layer, torch.nn.BatchNorm1d):
+            x = (x - x.mean(0)) / (x.var(0, unbiased=False) + layer.eps).sqrt()
+        else:
+            x = F.gelu(x)
+    x = x / x.norm(dim=1, keepdim=True)
+    last = neck.last_layer2 or neck.last_layer
+    weight = last.weight_g * last.weight_v / last.weight_v.norm(dim=1, keepdim=True)
+    return x @ weight.T
+
+
+@pytest.mark.parametrize('hidden_norm', [False, True])
+@pytest.mark.parametrize('patches', [None, 7])
+def test_patch_tokens_are_rows(hidden_norm, patches):
+    """Also for batch norm: images and tokens are one axis."""
+    neck = DINONeck((6, 8, 5), 7, hidden_norm=hidden_norm, patch_prototypes=patches).double()
+    tokens = torch.randn(3, 4, 6, dtype=torch.float64)
+    expected = by_hand(neck, tokens.flatten(0, 1)).view(3, 4, 7)
+    assert_close(neck.patches(tokens), expected, rtol=1e-12, atol=1e-12)
+
+
+def test_a_shared_layer_has_one_number_of_prototypes():
+    with pytest.raises(UserError, match='shared last layer cannot have 7 and 9 prototypes'):
+        DINONeck((6, 5), 7, patch_prototypes=9, shared=True)
