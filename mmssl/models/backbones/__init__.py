@@ -1,9 +1,10 @@
 """Image networks behind one contract: see `Backbone`."""
 
-from .base import Backbone, Features, Tokens
+from .base import Backbone
 from .cvt import CvT
 from .resnet import ResNet
 from .swin import SwinTransformer
+from .tokens import Features, Tokens
 from .vil import ViL
 from .vit import VisionTransformer
 
