@@ -57,6 +57,10 @@ class Backbone(nn.Module):
         """Apply the network's last norm, if it has one."""
         return tokens
 
+    def pool(self, tokens: Tokens) -> Tensor:
+        """Return what tokens say of the image (B, C): the class token, or their mean."""
+        return flat(tokens.grid).mean(1) if tokens.cls is None else tokens.cls[:, 0]
+
     def stem_and_stages(self) -> tuple[list[nn.Module | nn.Parameter], list[list[nn.Module]]]:
         """Return (parts of the stem, parts of each stage), for freezing."""
         raise NotImplementedError
@@ -94,9 +98,8 @@ class Backbone(nn.Module):
         (last,) = deque(self.stream(x, mask), maxlen=1)
         done = self.finish(last)
         tokens = flat(done.grid)  # (B, N, C)
-        pooled = tokens.mean(1) if done.cls is None else done.cls[:, 0]  # (B, C)
         _, h, w, _ = done.grid.shape
-        return Features(pooled, tokens, flat(last.grid), (h, w))
+        return Features(self.pool(done), tokens, flat(last.grid), (h, w))
 
     def descriptor(self, x: Tensor, blocks: int = 1, pool: str = 'auto') -> Tensor:
         """Concatenate what the last ``blocks`` blocks say of x (B, 3, H, W) -> (B, sum C).
@@ -116,9 +119,7 @@ class Backbone(nn.Module):
             if i >= count - blocks
         ]
         if pool == 'auto':  # block by block: ViL has class tokens in some stages only
-            return torch.cat(
-                [flat(t.grid).mean(1) if t.cls is None else t.cls[:, 0] for t in kept], 1
-            )
+            return torch.cat([self.pool(t) for t in kept], 1)
         if pool in ('mean', 'mean_raw'):
             return torch.cat([flat(t.grid).mean(1) for t in kept], 1)
         if pool not in ('cls', 'cls+mean') or any(t.cls is None for t in kept):

@@ -6,10 +6,15 @@ from torch import Tensor
 
 
 class Tokens(NamedTuple):
-    """Output of one block: cls (B, 1, C) or None, grid (B, h, w, C)."""
+    """Output of one block: cls (B, g, C), the class token first, or None; grid (B, h, w, C).
+
+    ``final`` is what the network makes of its last block, where that is no norm of tokens alone
+    (timm); `Backbone.finish` and `Backbone.pool` know how to read it.
+    """
 
     cls: Tensor | None
     grid: Tensor
+    final: Tensor | None = None
 
 
 class Features(NamedTuple):
