@@ -152,6 +152,11 @@ class ViL(Backbone):
         """Yield global tokens and grid after each block; masks are not defined here."""
         if mask is not None:
             raise UserError('ViL takes no patch mask; use a ViT for masked objectives')
+        least, (height, width) = self.strides[-1], x.shape[-2:]
+        if min(height, width) < least:
+            raise UserError(
+                f'ViL needs images of at least {least} x {least} px, got {height} x {width}'
+            )
         for i, stage in enumerate(self.stages):
             layer, g = getattr(self.net, f'layer{i + 1}'), stage['g']
             tokens, grid = layer[0](x)
