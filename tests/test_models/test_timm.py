@@ -184,6 +184,11 @@ def test_a_pretraining_step(name, method):
     model.clock = Clock(step=2, total=10, per_epoch=5)
     sizes = (64, 64) if method == 'MoCoV3' else (64, 64, 32, 32)
     views = [torch.randn(6, 3, size, size, dtype=torch.float64) for size in sizes]
+    if method == 'SwAV':  # codes have no gradient, but move with the network: hold them
+        codes, fresh = {}, model.head.codes
+        model.head.codes = lambda scores, crop, fill: codes.setdefault(
+            crop, fresh(scores, crop, fill)
+        )
     loss = model.loss(views, {})['loss']
     loss.backward()
     parameters = list(model.student.backbone.parameters())
@@ -191,6 +196,6 @@ def test_a_pretraining_step(name, method):
     norm = torch.stack([p.grad.norm() for p in parameters]).norm()
     with torch.no_grad():
         for p in parameters:
-            p -= 1e-5 / norm * p.grad
+            p -= 1e-6 / norm * p.grad
     moved = model.loss(views, {})['loss'] - loss
-    assert moved.item() == pytest.approx(-1e-5 * norm.item(), rel=0.05)
+    assert moved.item() == pytest.approx(-1e-6 * norm.item(), rel=0.05)
