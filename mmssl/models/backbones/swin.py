@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator, Sequence
-from functools import lru_cache, partial
+from functools import partial
 from typing import Any
 
 import torch
@@ -15,6 +15,7 @@ from ...core import UserError
 from ...registry import MODELS
 from .attention import weights
 from .base import Backbone
+from .remembered import remembered
 from .tokens import Tokens
 
 # name -> (width, depths, heads)
@@ -26,7 +27,7 @@ ARCHS: dict[str, tuple[int, tuple[int, ...], tuple[int, ...]]] = {
 }
 
 
-@lru_cache(maxsize=32)
+@remembered
 def _regions(height: int, width: int, window: tuple[int, int], shift: tuple[int, int]) -> Tensor:
     """Additive mask (windows, w*w, w*w) that keeps wrapped regions of a shifted map apart."""
     label = torch.zeros(1, height, width, 1)
@@ -167,7 +168,7 @@ class SwinTransformer(Backbone):
 
     def attention(self, x: Tensor, block: int = -1) -> Tensor:
         """Return weights (B, windows, heads, w*w, w*w) of shifted, padded windows."""
-        return super().attention(x, block).unflatten(0, (len(x), -1))
+        return super().attention(x, block).unflatten(0, (x.shape[0], -1))
 
     def attention_weights(self, layer: Any, *inputs: Any, **options: Any) -> Tensor:
         """Return weights (B * windows, heads, w*w, w*w)."""

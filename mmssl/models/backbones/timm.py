@@ -31,14 +31,16 @@ class TimmBackbone(Backbone):
         self, name: str, args: dict | None = None, pretrained: bool = False, **dense: Any
     ) -> None:
         super().__init__(**dense)
-        self.name = name.removeprefix('timm/')
+        self.name, self.args = name.removeprefix('timm/'), dict(args or {})
         if not timm.is_model(self.name):
-            raise UserError(f"timm has no model '{self.name}'{closest(self.name, timm.list_models())}")
+            raise UserError(
+                f"timm has no model '{self.name}'{closest(self.name, timm.list_models())}"
+            )
         try:
-            self.net = timm.create_model(self.name, pretrained, num_classes=0, **(args or {}))
+            self.net = timm.create_model(self.name, pretrained, num_classes=0, **self.args)
             takes = inspect.signature(self.net.forward_intermediates).parameters
         except (TypeError, AttributeError) as error:
-            raise UserError(f'timm/{self.name} with args {args or {}}: {error}') from None
+            raise UserError(f'timm/{self.name} with args {self.args}: {error}') from None
         self.options = {k: True for k in ('return_prefix_tokens',) if k in takes}
         self.num_features = self.net.num_features
         widths, strides = zip(

@@ -66,7 +66,7 @@ class Embed(nn.Module):
         grid = (x.shape[2], x.shape[3])
         x = self.norm_embed(x.flatten(2).transpose(1, 2))
         if hasattr(self, 'cls_token'):
-            x = torch.cat([self.cls_token.expand(len(x), -1, -1), x], 1)
+            x = torch.cat([self.cls_token.expand(x.shape[0], -1, -1), x], 1)
         return x, grid
 
 

@@ -1,19 +1,19 @@
 """The two attentions of ViL: full, and sliding over neighbouring chunks."""
 
 import random
-from functools import lru_cache
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .attention import weights
+from .remembered import remembered
 
 # offsets of the eight neighbour chunks, in the official order
 AROUND = tuple((i, j) for i in (-1, 0, 1) for j in (-1, 0, 1) if (i, j) != (0, 0))
 
 
-@lru_cache(maxsize=64)
+@remembered
 def _offsets(window: int, row: int, column: int) -> Tensor:
     """Bias index (w*w, w*w) of a chunk's queries and the keys of a neighbour chunk."""
     place = torch.arange(window)
@@ -157,8 +157,9 @@ class SlidingAttention(_Biased):
     def local(self, q: Tensor, k: Tensor, v: Tensor, grid: tuple[int, int]) -> Tensor:
         """Attention of grid queries (B, M, N, c) to global and nearby keys (B, M, g + N, c)."""
         q, k, v, bias = self.nearby(q, k, v, grid)
-        y = F.scaled_dot_product_attention(q, k, v, attn_mask=bias)
-        return self.join(y, grid)
+        q, k, v = (t.flatten(1, 2) for t in (q, k, v))  # fused attention wants four dimensions
+        y = F.scaled_dot_product_attention(q, k, v, attn_mask=bias.flatten(0, 1))
+        return self.join(y.unflatten(1, bias.shape[:2]), grid)
 
     def nearby(
         self, q: Tensor, k: Tensor, v: Tensor, grid: tuple[int, int]

@@ -199,7 +199,7 @@ class VisionTransformer(Backbone):
             if self.mask_token is None:
                 raise UserError('a mask was given to a ViT built without mask_token=True')
             x = torch.where(mask.flatten(1)[..., None], self.mask_token.to(x.dtype), x)
-        x = torch.cat([net.cls_token.expand(len(x), -1, -1), x], 1)  # (B, 1 + N, C)
+        x = torch.cat([net.cls_token.expand(x.shape[0], -1, -1), x], 1)  # (B, 1 + N, C)
         x = x + resize_positions(net.pos_embed, h, w)
         for block in net.blocks:
             x = self.run(block, block, x)
