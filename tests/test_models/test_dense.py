@@ -1,6 +1,7 @@
 """What detectors ask of a backbone: maps, norms, strides, recomputed activations, odd sizes."""
 
 import random
+import re
 
 import pytest
 import torch
@@ -17,6 +18,8 @@ from mmssl.models.backbones import (
     ViL,
     VisionTransformer,
 )
+
+from ..conftest import REPO
 
 VIL = (
     'l1,h2,d8,n1,s1,g1,p4,f3,a0_l2,h2,d16,n2,s1,g1,p2,f3,a0_'
@@ -179,3 +182,24 @@ def test_swins_maps_of_padded_images_are_those_of_zeros():
     x = pixels(62, 61)
     for ours, padded in zip(net(x), net(F.pad(x, (0, 3, 0, 2))), strict=True):
         assert_close(ours, padded, rtol=0, atol=0)
+
+
+def test_the_backbone_of_the_documentation():
+    code = re.search(
+        r'## Add one.*?```python\n(.*?)```', (REPO / 'docs/backbones.md').read_text(), re.S
+    )
+    space = {}
+    exec(code[1].replace('@MODELS.register_module()\n', ''), space)
+    plain, full = (
+        space['Mosaic'](out_indices=(0, 2), **more).double()
+        for more in ({}, dict(with_cp=True, out_norm=True, frozen_stages=1))
+    )
+    full.load_state_dict(plain.state_dict(), strict=False)
+    x = pixels(16, 24)
+    assert [m.shape for m in plain(x)] == [(2, 32, 2, 3)] * 2
+    assert_close(full(x)[1].mean(1), torch.zeros(2, 2, 3).double(), rtol=0, atol=1e-9)
+    gradients = [net.encode(x).pooled.square().sum() for net in (plain, full)]
+    for net, loss in zip((plain, full), gradients, strict=True):
+        loss.backward()
+        assert (net.net.embed.weight.grad is None) == (net is full)
+    assert_close(full.net.blocks[2].weight.grad, plain.net.blocks[2].weight.grad)
