@@ -119,3 +119,11 @@ def test_absolute_positions_fit_the_training_size_only():
 def test_bad_settings_are_named(settings, message):
     with pytest.raises(UserError, match=message), torch.device('meta'):
         swin(**settings)
+
+
+def test_windows_made_on_another_device_serve_every_one():
+    """FLOP counters run networks on the meta device: nothing empty may be remembered."""
+    with torch.device('meta'):
+        SwinTransformer((8, (2,), (2,)), img_size=116).encode(torch.zeros(1, 3, 116, 116))
+    net = SwinTransformer((8, (2,), (2,)), img_size=116).eval()
+    assert net.encode(torch.zeros(1, 3, 116, 116)).pooled.isfinite().all()

@@ -170,6 +170,15 @@ def test_esvits_epsilon_cannot_travel(config, tmp_path, capsys):
         run('huggingface', config(backbone), tmp_path / 'hub', '--tolerance', '1e-9')
 
 
+def test_windows_that_do_not_fill_the_map(config, tmp_path, capsys):
+    """A map of 10 x 10 in windows of 4: another network in timm, and the reason is said."""
+    backbone = dict(BACKBONES['swin'], img_size=40)
+    with pytest.raises(UserError, match='does not equal the network it was made from'):
+        run('huggingface', config(backbone), tmp_path / 'hub', size=40)
+    text = capsys.readouterr().out
+    assert 'timm shifts before it pads' in text and 'epsilon' not in text
+
+
 @pytest.mark.parametrize(
     ('backbone', 'message'),
     [

@@ -95,7 +95,11 @@ def _(backbone: SwinTransformer) -> Twin:
         window_size=window,
         mlp_ratio=blocks[0][0].mlp.fc1.out_features / width,
     )
-    return Twin(f'swin_{size}_patch4_window7_224', args, _epsilon(net.norm.eps, 1e-5))
+    differs = [_epsilon(net.norm.eps, 1e-5)]
+    last = [stage[-1] for stage in blocks if any(stage[-1].shift_size)]
+    if any(block.input_resolution[0] % block.window_size[0] for block in last):
+        differs.append('timm shifts before it pads, and windows do not fill the maps of this size')
+    return Twin(f'swin_{size}_patch4_window7_224', args, '; '.join(filter(None, differs)))
 
 
 def _epsilon(ours: float, theirs: float) -> str:
