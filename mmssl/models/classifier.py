@@ -51,7 +51,8 @@ class Classifier(BaseModel):
         widths = self.backbone.widths
         ends = self.backbone.stage_ends
         stages = [sum(i > end for end in ends) for i in range(ends[-1] + 1)]
-        return sum(widths[stage] for stage in stages[-self.blocks :])
+        last = widths[-1] if self.pool == 'mean_raw' else self.backbone.num_features
+        return sum(widths[stage] for stage in stages[-self.blocks : -1]) + last
 
     def init_weights(self) -> None:
         """Load the backbone's ``init_cfg``; constructors have initialised all else."""

@@ -1,4 +1,4 @@
-"""EsViT's CvT and ViL against recorded forwards of the official modules."""
+"""CvT, ViL and Swin against recorded forwards of the official modules."""
 
 import random
 from functools import cache
@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file
 
 from mmssl.checkpoint import load
-from mmssl.models.backbones import CvT, ViL
+from mmssl.models.backbones import CvT, ResNet, SwinTransformer, ViL, VisionTransformer
 
 GOLDEN = Path(__file__).parents[1] / 'golden'
 VIL = (
@@ -106,7 +106,67 @@ def test_vil_without_neighbours():
     assert relative(pooled, expect['feat.teacher.image.mode_minus1_pooled']) < 1e-9
 
 
-def test_full_size_parameter_counts():
+def moby_swin(side):
+    net = SwinTransformer(
+        (12, (1, 2, 2, 1), (1, 2, 4, 4)),
+        img_size=64,
+        patch_size=2,
+        window_size=4,
+        out_indices=(0, 1, 2, 3),
+        out_norm=True,
+    )
+    source = SwinTransformer((12, (1, 2, 2, 1), (1, 2, 4, 4)), 64, 2, 4)
+    report = load(source, GOLDEN / 'moby_transfer_a' / 'official.pth', part='backbone', side=side)
+    assert not report.missing and not report.mismatched
+    net.load_state_dict(source.state_dict(), strict=False)
+    return net.double().eval()
+
+
+@pytest.mark.parametrize(('side', 'name'), [('student', 'online'), ('teacher', 'target')])
+def test_swin_as_it_was_pretrained(golden, side, name):
+    case = golden('moby_transfer_a')
+    pooled = moby_swin(side).encode(case.batch['image_cls'].double()).pooled
+    assert relative(pooled, case.expect[f'cls.feat_{name}']) < 1e-9
+
+
+def test_swin_as_a_detector_uses_it(golden):
+    """70 x 93 px: patches, windows and merging all pad."""
+    case = golden('moby_transfer_a')
+    maps = moby_swin('student')(case.batch['image_det'].double())
+    for i, ours in enumerate(maps):
+        assert relative(ours, case.expect[f'det.stage_{i}']) < 1e-9
+
+
+# parameters, entries of the official state dict, how many of them ours does not store
+COUNTS = {
+    'Swin-T W7': (lambda: SwinTransformer('tiny'), 27_519_354, 183, 12),
+    'Swin-T W14': (lambda: SwinTransformer('tiny', window_size=14), 27_569_754, 183, 12),
+    'Swin-S W7': (lambda: SwinTransformer('small'), 48_837_258, 351, 24),
+    'Swin-S W14': (lambda: SwinTransformer('small', window_size=14), 48_968_298, 351, 24),
+    'Swin-B W7': (lambda: SwinTransformer('base'), 86_743_224, 351, 24),
+    'Swin-B W14': (lambda: SwinTransformer('base', window_size=14), 86_917_944, 351, 24),
+    'Swin-L W7': (lambda: SwinTransformer('large'), 194_995_476, 351, 24),
+    'CvT s1': (CvT, 29_303_616, 234, 0),
+    # an index per block, and both names of what local and global tokens share
+    'vil_2262': (ViL, 27_569_352, 241, 12 + 4 * 6),
+    'ResNet-50': (ResNet, 23_508_032, 318, 0),
+    'ResNet-50 w2': (lambda: ResNet(width=128), 93_907_072, 318, 0),
+    'ResNet-50 w4': (lambda: ResNet(width=256), 375_378_176, 318, 0),
+    'ViT-T/16': (lambda: VisionTransformer('tiny'), 5_524_416, 150, 0),
+    'ViT-S/16': (lambda: VisionTransformer('small'), 21_665_664, 150, 0),
+    'ViT-B/16': (lambda: VisionTransformer('base'), 85_798_656, 150, 0),
+    'iBOT ViT-S': (lambda: VisionTransformer('small', mask_token=True), 21_666_048, 151, 0),
+    'iBOT ViT-B': (lambda: VisionTransformer('base', mask_token=True), 85_799_424, 151, 0),
+}
+
+
+@pytest.mark.parametrize('name', COUNTS)
+def test_full_size_counts_are_the_published_ones(name):
+    make, parameters, entries, unstored = COUNTS[name]
     with torch.device('meta'):
-        assert sum(p.numel() for p in CvT().parameters()) == 29_303_616
-        assert sum(p.numel() for p in ViL().parameters()) == 27_569_352
+        net = make()
+    assert sum(p.numel() for p in net.parameters()) == parameters
+    assert len(net.state_dict()) == entries - unstored
+    if name == 'CvT s1':
+        running = [v for n, v in net.state_dict().items() if 'running' in n]
+        assert sum(v.numel() for v in running) == 8_704

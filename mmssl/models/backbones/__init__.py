@@ -1,9 +1,11 @@
 """Image networks behind one contract: see `Backbone`."""
 
-from .base import Backbone, Features, Tokens
+from .base import Backbone
 from .cvt import CvT
 from .resnet import ResNet
 from .swin import SwinTransformer
+from .timm import TimmBackbone
+from .tokens import Features, Tokens
 from .vil import ViL
 from .vit import VisionTransformer
 
@@ -13,6 +15,7 @@ __all__ = [
     'Features',
     'ResNet',
     'SwinTransformer',
+    'TimmBackbone',
     'Tokens',
     'ViL',
     'VisionTransformer',

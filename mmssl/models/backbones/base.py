@@ -1,43 +1,17 @@
 """The contract every backbone keeps: one generator of token grids, all else derived."""
 
 from collections import deque
-from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ...core import UserError
-
-
-class Tokens(NamedTuple):
-    """Output of one block: cls (B, 1, C) or None, grid (B, h, w, C)."""
-
-    cls: Tensor | None
-    grid: Tensor
-
-
-class Features(NamedTuple):
-    """What an image is for a method.
-
-    pooled (B, C): class token, or mean of the final tokens; tokens (B, N, C) after the last
-    norm; raw (B, N, C) before it; grid (h, w) with N = h * w.
-    """
-
-    pooled: Tensor
-    tokens: Tensor
-    raw: Tensor
-    grid: tuple[int, int]
-
-    def split(self, rows: int) -> list['Features']:
-        """Cut the batch into parts of ``rows`` images each."""
-        parts = (t.split(rows) for t in (self.pooled, self.tokens, self.raw))
-        return [Features(p, t, r, self.grid) for p, t, r in zip(*parts, strict=True)]
-
-
-def flat(grid: Tensor) -> Tensor:
-    """(B, h, w, C) -> (B, N, C), row-major."""
-    return grid.flatten(1, 2)
+from .attention import inputs_of
+from .recompute import recomputed
+from .tokens import Features, Tokens, flat
 
 
 class Backbone(nn.Module):
@@ -46,27 +20,32 @@ class Backbone(nn.Module):
     Composition: ``self.net`` is the timm or torchvision module. A plain nn.Module, so that the
     runner cannot initialise it a second time and make teacher and student differ.
 
-    ``out_indices`` are the blocks (ViT) or stages (others) whose maps `forward` returns;
-    ``frozen_stages`` freezes as OpenMMLab counts: -1 nothing, 0 the stem, n the first n stages
-    (blocks for ViT) too; ``norm_eval`` keeps batch norm in eval mode; ``init_cfg`` is
-    ``dict(type='Pretrained', checkpoint=PATH)``, read once by `init_weights`.
+    ``out_indices`` are the blocks (ViT) or stages (others) whose maps `forward` returns, each
+    through a new LayerNorm ``norm{index}`` when ``out_norm``; ``frozen_stages`` freezes as
+    OpenMMLab counts: -1 nothing, 0 the stem, n the first n stages (blocks for ViT) too;
+    ``norm_eval`` keeps batch norm in eval mode; ``with_cp`` recomputes activations in the
+    backward instead of keeping them; ``init_cfg`` is ``dict(type='Pretrained',
+    checkpoint=PATH)``, read once by `init_weights`.
     """
 
     net: Any
     num_features: int
     stage_ends: tuple[int, ...]  # index of the last block of each stage
     widths: tuple[int, ...]  # channels of each stage
+    strides: tuple[int, ...]  # pixels per token of each stage
 
     def __init__(
         self,
         out_indices: Sequence[int] | None = None,
+        out_norm: bool = False,
         frozen_stages: int = -1,
         norm_eval: bool = False,
+        with_cp: bool = False,
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__()
-        self.out_indices = out_indices
-        self.frozen_stages, self.norm_eval = frozen_stages, norm_eval
+        self.out_indices, self.out_norm = out_indices, out_norm
+        self.frozen_stages, self.norm_eval, self.with_cp = frozen_stages, norm_eval, with_cp
         self.init_cfg = init_cfg
 
     # what a family writes -----------------------------------------------------------------
@@ -78,6 +57,10 @@ class Backbone(nn.Module):
         """Apply the network's last norm, if it has one."""
         return tokens
 
+    def pool(self, tokens: Tokens) -> Tensor:
+        """Return what tokens say of the image (B, C): the class token, or their mean."""
+        return flat(tokens.grid).mean(1) if tokens.cls is None else tokens.cls[:, 0]
+
     def stem_and_stages(self) -> tuple[list[nn.Module | nn.Parameter], list[list[nn.Module]]]:
         """Return (parts of the stem, parts of each stage), for freezing."""
         raise NotImplementedError
@@ -86,15 +69,37 @@ class Backbone(nn.Module):
         """Yield the tokens that feature maps for detectors are made of; x (B, 3, H, W)."""
         return self.stream(x)
 
+    def attention_layers(self) -> list[nn.Module]:
+        """Return the attention module of each block; UserError where there is none."""
+        raise UserError(f'{type(self).__name__} has no attention to show; use a transformer')
+
+    def attention_weights(self, layer: Any, *inputs: Any, **options: Any) -> Tensor:
+        """Return the softmax weights of a layer called with these inputs."""
+        raise NotImplementedError
+
+    # what a family uses -------------------------------------------------------------------
+    def settle(self) -> None:
+        """Check and apply the dense options; constructors call it last."""
+        points = self._out_points()
+        if self.out_norm:
+            for index, width in zip(points.values(), self.out_channels, strict=True):
+                self.add_module(f'norm{index}', nn.LayerNorm(width))
+        self.freeze()
+
+    def run(self, owner: nn.Module, call: Callable[..., Any], *inputs: Any) -> Any:
+        """Call a block of the network, ``owner``, as ``with_cp`` says."""
+        if self.with_cp and torch.is_grad_enabled():
+            return recomputed(owner, call, *inputs)
+        return call(*inputs)
+
     # what everything else uses --------------------------------------------------------------
     def encode(self, x: Tensor, mask: Tensor | None = None) -> Features:
         """Return the features of x (B, 3, H, W) that pretraining, kNN and the API read."""
         (last,) = deque(self.stream(x, mask), maxlen=1)
         done = self.finish(last)
         tokens = flat(done.grid)  # (B, N, C)
-        pooled = tokens.mean(1) if done.cls is None else done.cls[:, 0]  # (B, C)
         _, h, w, _ = done.grid.shape
-        return Features(pooled, tokens, flat(last.grid), (h, w))
+        return Features(self.pool(done), tokens, flat(last.grid), (h, w))
 
     def descriptor(self, x: Tensor, blocks: int = 1, pool: str = 'auto') -> Tensor:
         """Concatenate what the last ``blocks`` blocks say of x (B, 3, H, W) -> (B, sum C).
@@ -114,9 +119,7 @@ class Backbone(nn.Module):
             if i >= count - blocks
         ]
         if pool == 'auto':  # block by block: ViL has class tokens in some stages only
-            return torch.cat(
-                [flat(t.grid).mean(1) if t.cls is None else t.cls[:, 0] for t in kept], 1
-            )
+            return torch.cat([self.pool(t) for t in kept], 1)
         if pool in ('mean', 'mean_raw'):
             return torch.cat([flat(t.grid).mean(1) for t in kept], 1)
         if pool not in ('cls', 'cls+mean') or any(t.cls is None for t in kept):
@@ -132,12 +135,37 @@ class Backbone(nn.Module):
         Stages for ConvNets and multi-stage transformers, blocks for ViT; the last one when
         ``out_indices`` is None.
         """
-        points = self._out_blocks()
+        points = self._out_points()
         maps = {}
-        for i, tokens in enumerate(self.dense_stream(x)):
+        for i, tokens in enumerate(islice(self.dense_stream(x), max(points) + 1)):
             if i in points:
-                maps[i] = tokens.grid.permute(0, 3, 1, 2).contiguous()  # (B, C, h, w)
+                norm = getattr(self, f'norm{points[i]}') if self.out_norm else nn.Identity()
+                maps[i] = norm(tokens.grid).permute(0, 3, 1, 2).contiguous()  # (B, C, h, w)
         return tuple(maps[i] for i in points)
+
+    @property
+    def out_channels(self) -> tuple[int, ...]:
+        """Channels of the maps that `forward` returns."""
+        return tuple(self.widths[self._stage(block)] for block in self._out_points())
+
+    @property
+    def out_strides(self) -> tuple[int, ...]:
+        """Pixels per cell of the maps that `forward` returns."""
+        return tuple(self.strides[self._stage(block)] for block in self._out_points())
+
+    @torch.no_grad()
+    def attention(self, x: Tensor, block: int = -1) -> Tensor:
+        """Softmax weights of one block, counted over all stages, for x (B, 3, H, W).
+
+        (B, heads, N, N) among all tokens, class token first; (B, windows, heads, n, m) where
+        attention is windowed, windows row by row. Raises UserError where there is none.
+        """
+        layers = self.attention_layers()
+        if not -len(layers) <= block < len(layers):
+            raise UserError(f'attention of block {block}, but the network has {len(layers)}')
+        blocks = islice(self.stream(x), block % len(layers) + 1)
+        inputs, options = inputs_of(layers[block], lambda: deque(blocks, maxlen=0))
+        return self.attention_weights(layers[block], *inputs, **options)
 
     def summary(self, x: Tensor) -> Tensor:
         """Return what `extract_feat` answers: the class token (B, C), else the final map."""
@@ -157,7 +185,12 @@ class Backbone(nn.Module):
             )
         from ...checkpoint import load
 
-        load(self, path, part='backbone')
+        # a file of weights does not know the new norms of the maps
+        norms = {n: self._modules.pop(n) for n in list(self._modules) if n.startswith('norm')}
+        try:
+            load(self, path, part='backbone')
+        finally:
+            self._modules.update(norms)
 
     def train(self, mode: bool = True) -> 'Backbone':
         """Set the mode, then put frozen parts and (``norm_eval``) batch norms back to eval."""
@@ -172,7 +205,7 @@ class Backbone(nn.Module):
         return self
 
     def freeze(self) -> None:
-        """Take the frozen parts out of training; constructors call it last."""
+        """Take the frozen parts out of training."""
         for part in self._frozen_parts():
             for parameter in [part] if isinstance(part, nn.Parameter) else part.parameters():
                 parameter.requires_grad_(False)
@@ -186,13 +219,19 @@ class Backbone(nn.Module):
                 f'frozen_stages={self.frozen_stages}, but {type(self).__name__} has '
                 f'{len(stages)} stages'
             )
-        return [*stem, *(part for stage in stages[: self.frozen_stages] for part in stage)]
+        norms = [getattr(self, f'norm{i}', None) for i in range(self.frozen_stages)]
+        inner = [part for stage in stages[: self.frozen_stages] for part in stage]
+        return [*stem, *inner, *(norm for norm in norms if norm is not None)]
 
-    def _out_blocks(self) -> list[int]:
-        indices = self.out_indices
-        if len(self.stage_ends) == 1:
-            count = self.stage_ends[0] + 1
-            return [i % count for i in indices] if indices is not None else [count - 1]
-        if indices is None:
-            return [self.stage_ends[-1]]
-        return [self.stage_ends[i] for i in indices]
+    def _out_points(self) -> dict[int, int]:
+        """Return {block: out index} in the order asked for."""
+        ends = self.stage_ends if len(self.stage_ends) > 1 else range(self.stage_ends[0] + 1)
+        asked = [len(ends) - 1] if self.out_indices is None else self.out_indices
+        if not asked or any(not -len(ends) <= i < len(ends) for i in asked):
+            raise UserError(
+                f'out_indices {tuple(asked)}: {type(self).__name__} has maps 0 to {len(ends) - 1}'
+            )
+        return {ends[i]: i % len(ends) for i in asked}
+
+    def _stage(self, block: int) -> int:
+        return sum(block > end for end in self.stage_ends)

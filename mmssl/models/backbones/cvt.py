@@ -4,6 +4,7 @@ Not the CvT of arXiv 2103.15808. Parameter names are those of EsViT's files
 (``models/cvt_v4_transformer.py``).
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -14,7 +15,9 @@ from torch.nn import functional as F
 
 from ...core import UserError
 from ...registry import MODELS
-from .base import Backbone, Tokens
+from .attention import weights
+from .base import Backbone
+from .tokens import Tokens
 
 
 class ChannelNorm(nn.LayerNorm):
@@ -71,14 +74,16 @@ class WindowAttention(nn.Module):
         """(B, C, H, W) -> (B, C, H, W)."""
         height, width = x.shape[-2:]
         w = min(self.window, height, width)
-        x = F.pad(x, (0, -width % w, 0, -height % w))
-        q, k, v = self.windows(self.qkv(x), w)  # (B, windows, heads, w*w, C / heads)
+        q, k, v = self.windows(x).flatten(1, 2)  # fused attention wants four dimensions
         y = F.scaled_dot_product_attention(q, k, v, scale=self.scale)
-        y = self.join(y, x.shape[-2] // w, x.shape[-1] // w, w)
+        rows, columns = -(-height // w), -(-width // w)
+        y = self.join(y.unflatten(0, (-1, rows * columns)), rows, columns, w)
         return self.proj_out(y[..., :height, :width])
 
-    def windows(self, x: Tensor, w: int) -> Tensor:
-        """(B, 3 C, H, W) -> (3, B, windows, heads, w*w, C / heads)."""
+    def windows(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> q, k, v (3, B, windows, heads, w*w, C / heads)."""
+        w = min(self.window, *x.shape[-2:])
+        x = self.qkv(F.pad(x, (0, -x.shape[-1] % w, 0, -x.shape[-2] % w)))
         b, _, h, width = x.shape
         x = x.view(b, 3, self.heads, -1, h // w, w, width // w, w)
         x = x.permute(1, 0, 4, 6, 2, 5, 7, 3)  # (3, B, rows, columns, heads, w, w, c)
@@ -142,11 +147,9 @@ class Blocks(nn.Module):
         )
         self.drop_paths = nn.ModuleList(DropPath(d) for d in drops)
 
-    def parts(self) -> Iterator[tuple[nn.Module, nn.Module, nn.Module]]:
-        """Yield (attention, feed-forward, drop path) of each block."""
-        for pair, drop in zip(self.layers, self.drop_paths, strict=True):
-            assert isinstance(pair, nn.ModuleList)
-            yield pair[0], pair[1], drop
+    def parts(self) -> Iterator[tuple[Any, nn.Module]]:
+        """Yield ((attention, feed-forward), drop path) of each block."""
+        yield from zip(self.layers, self.drop_paths, strict=True)
 
 
 @MODELS.register_module()
@@ -181,9 +184,10 @@ class CvT(Backbone):
             inner = dim
         self.net.norm = ChannelNorm(widths[-1])
         self.widths, self.num_features = tuple(widths), widths[-1]
+        self.strides = tuple(math.prod(e[1] for e in embeds[: i + 1]) for i in range(len(widths)))
         self.stage_ends = tuple(sum(depths[: i + 1]) - 1 for i in range(len(depths)))
         self.apply(self._init)
-        self.freeze()
+        self.settle()
 
     @staticmethod
     def _init(module: nn.Module) -> None:
@@ -199,14 +203,29 @@ class CvT(Backbone):
         for i in range(len(self.widths)):
             embed, blocks = getattr(self.net, f'stage{i}')
             x = embed(x)
-            for attend, feed, drop in blocks.parts():
-                x = x + drop(attend(x))
-                x = x + drop(feed(x))
+            for pair, drop in blocks.parts():
+                x = self.run(pair, self._block, x, pair, drop)
                 yield Tokens(None, x.permute(0, 2, 3, 1))  # (B, h, w, C)
+
+    @staticmethod
+    def _block(x: Tensor, pair: Any, drop: nn.Module) -> Tensor:
+        attend, feed = pair
+        x = x + drop(attend(x))
+        return x + drop(feed(x))
 
     def finish(self, tokens: Tokens) -> Tokens:
         """Apply the final norm over channels."""
         return Tokens(None, nn.LayerNorm.forward(self.net.norm, tokens.grid))
+
+    def attention_layers(self) -> list[nn.Module]:
+        """Return the attention of each block."""
+        stages = [getattr(self.net, f'stage{i}')[1] for i in range(len(self.widths))]
+        return [attend.fn for stage in stages for (attend, _), _ in stage.parts()]
+
+    def attention_weights(self, layer: Any, *inputs: Any, **options: Any) -> Tensor:
+        """Return weights (B, windows, heads, w*w, w*w)."""
+        q, k, _ = layer.windows(*inputs)
+        return weights(q, k, layer.scale)
 
     def stem_and_stages(self) -> tuple[list[nn.Module | nn.Parameter], list[list[nn.Module]]]:
         """Return ([first embedding], [its blocks], [stage 1], ...)."""

@@ -9,7 +9,8 @@ from torchvision.models.resnet import BasicBlock, Bottleneck
 
 from ...core import UserError
 from ...registry import MODELS
-from .base import Backbone, Tokens
+from .base import Backbone
+from .tokens import Tokens
 
 DEPTHS: dict[int, tuple[Any, tuple[int, ...]]] = {
     18: (BasicBlock, (2, 2, 2, 2)),
@@ -79,10 +80,11 @@ class ResNet(Backbone):
         counts = tuple(layers or counts)
         self.net = resnet(block, counts, width, small_stem)
         self.widths = tuple(width * 2**i * block.expansion for i in range(len(counts)))
+        self.strides = tuple((1 if small_stem else 4) * 2**i for i in range(len(counts)))
         self.num_features = self.widths[-1]
         self.stage_ends = tuple(sum(counts[: i + 1]) - 1 for i in range(len(counts)))
         self._init(zero_init_residual)
-        self.freeze()
+        self.settle()
 
     def _init(self, zero_init_residual: bool) -> None:
         for module in self.modules():
@@ -101,7 +103,7 @@ class ResNet(Backbone):
         x = net.maxpool(net.relu(net.bn1(net.conv1(x))))  # (B, C, h, w)
         for i in range(len(self.widths)):
             for block in getattr(net, f'layer{i + 1}'):
-                x = block(x)
+                x = self.run(block, block, x)
                 yield Tokens(None, x.permute(0, 2, 3, 1))  # (B, h, w, C)
 
     def stem_and_stages(self) -> tuple[list[nn.Module | nn.Parameter], list[list[nn.Module]]]:

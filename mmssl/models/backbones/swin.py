@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator, Sequence
-from functools import lru_cache, partial
+from functools import partial
 from typing import Any
 
 import torch
@@ -13,7 +13,10 @@ from torch.nn import functional as F
 
 from ...core import UserError
 from ...registry import MODELS
-from .base import Backbone, Tokens
+from .attention import weights
+from .base import Backbone
+from .remembered import remembered
+from .tokens import Tokens
 
 # name -> (width, depths, heads)
 ARCHS: dict[str, tuple[int, tuple[int, ...], tuple[int, ...]]] = {
@@ -24,7 +27,7 @@ ARCHS: dict[str, tuple[int, tuple[int, ...], tuple[int, ...]]] = {
 }
 
 
-@lru_cache(maxsize=32)
+@remembered
 def _regions(height: int, width: int, window: tuple[int, int], shift: tuple[int, int]) -> Tensor:
     """Additive mask (windows, w*w, w*w) that keeps wrapped regions of a shifted map apart."""
     label = torch.zeros(1, height, width, 1)
@@ -84,11 +87,12 @@ class SwinTransformer(Backbone):
         )
         self.patch_size = patch_size
         self.widths = tuple(width * 2**i for i in range(len(depths)))
+        self.strides = tuple(patch_size * 2**i for i in range(len(depths)))
         self.num_features = self.widths[-1]
         self.stage_ends = tuple(sum(depths[: i + 1]) - 1 for i in range(len(depths)))
         self._positions(absolute_positions, img_size // patch_size)
         self._norms(norm_before_mlp)
-        self.freeze()
+        self.settle()
 
     def _positions(self, present: bool, side: int) -> None:
         self.absolute_pos_embed = None
@@ -123,7 +127,7 @@ class SwinTransformer(Backbone):
             x = stage.downsample(x)
             for i, block in enumerate(stage.blocks):
                 shift = tuple(w // 2 for w in block.window_size) if dense and i % 2 else None
-                x = self._block(block, x, shift or block.shift_size)
+                x = self.run(block, self._block, block, x, shift or block.shift_size)
                 yield Tokens(None, x)
 
     def dense_stream(self, x: Tensor) -> Iterator[Tokens]:
@@ -157,6 +161,23 @@ class SwinTransformer(Backbone):
     def finish(self, tokens: Tokens) -> Tokens:
         """Apply the final LayerNorm."""
         return Tokens(None, self.net.norm(tokens.grid))
+
+    def attention_layers(self) -> list[nn.Module]:
+        """Return the attention of each block."""
+        return [block.attn for stage in self.net.layers for block in stage.blocks]
+
+    def attention(self, x: Tensor, block: int = -1) -> Tensor:
+        """Return weights (B, windows, heads, w*w, w*w) of shifted, padded windows."""
+        return super().attention(x, block).unflatten(0, (x.shape[0], -1))
+
+    def attention_weights(self, layer: Any, *inputs: Any, **options: Any) -> Tensor:
+        """Return weights (B * windows, heads, w*w, w*w)."""
+        (x,), mask = inputs, options['mask']
+        q, k, _ = layer.qkv(x).view(*x.shape[:2], 3, layer.num_heads, -1).permute(2, 0, 3, 1, 4)
+        bias = layer._get_rel_pos_bias()  # (1, heads, w*w, w*w)
+        if mask is not None:  # (windows, w*w, w*w)
+            bias = bias + mask.repeat(len(x) // len(mask), 1, 1)[:, None]
+        return weights(q, k, bias=bias)
 
     def stem_and_stages(self) -> tuple[list[nn.Module | nn.Parameter], list[list[nn.Module]]]:
         """Return (patch embedding and positions, one part per stage)."""

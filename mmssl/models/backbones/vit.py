@@ -13,7 +13,9 @@ from torch.nn import functional as F
 
 from ...core import UserError
 from ...registry import MODELS
-from .base import Backbone, Tokens
+from .attention import plain
+from .base import Backbone
+from .tokens import Tokens
 
 # name -> (width, depth, heads); MoCo v3's ViT-S has 12 heads, DeiT's 6: recipes say which
 ARCHS: dict[str, tuple[int, int, int]] = {
@@ -135,10 +137,11 @@ class VisionTransformer(Backbone):
             embed_layer=stems[stem],
             norm_layer=partial(nn.LayerNorm, eps=norm_eps),
         )
-        self.num_features, self.widths, self.stage_ends = dim, (dim,), (depth - 1,)
+        self.num_features, self.widths, self.strides = dim, (dim,), (patch_size,)
+        self.stage_ends = (depth - 1,)
         self.mask_token = nn.Parameter(torch.zeros(1, dim)) if mask_token else None
         self._init(init, positions, stem)
-        self.freeze()
+        self.settle()
 
     @staticmethod
     def _size(arch: Any, stem: str, num_heads: int | None) -> tuple[int, int, int]:
@@ -196,16 +199,24 @@ class VisionTransformer(Backbone):
             if self.mask_token is None:
                 raise UserError('a mask was given to a ViT built without mask_token=True')
             x = torch.where(mask.flatten(1)[..., None], self.mask_token.to(x.dtype), x)
-        x = torch.cat([net.cls_token.expand(len(x), -1, -1), x], 1)  # (B, 1 + N, C)
+        x = torch.cat([net.cls_token.expand(x.shape[0], -1, -1), x], 1)  # (B, 1 + N, C)
         x = x + resize_positions(net.pos_embed, h, w)
         for block in net.blocks:
-            x = block(x)
+            x = self.run(block, block, x)
             yield Tokens(x[:, :1], x[:, 1:].unflatten(1, (h, w)))
 
     def finish(self, tokens: Tokens) -> Tokens:
         """Apply the final LayerNorm to class and patch tokens."""
         assert tokens.cls is not None
         return Tokens(self.net.norm(tokens.cls), self.net.norm(tokens.grid))
+
+    def attention_layers(self) -> list[nn.Module]:
+        """Return the attention of each block."""
+        return [block.attn for block in self.net.blocks]
+
+    def attention_weights(self, layer: Any, *inputs: Any, **options: Any) -> Tensor:
+        """Return weights (B, heads, 1 + N, 1 + N), class token first."""
+        return plain(layer, *inputs)
 
     def stem_and_stages(self) -> tuple[list[nn.Module | nn.Parameter], list[list[nn.Module]]]:
         """Return (patch embedding, class token, positions), one part per block.

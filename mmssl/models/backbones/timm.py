@@ -1,0 +1,109 @@
+"""Any network of timm, by its name."""
+
+import inspect
+from collections.abc import Iterator
+from typing import Any
+
+import timm
+from timm.models._manipulate import group_with_matcher
+from timm.models.vision_transformer import VisionTransformer as TimmViT
+from torch import Tensor, nn
+
+from ...core import UserError
+from ...core.errors import closest
+from ...registry import MODELS
+from .attention import plain
+from .base import Backbone
+from .tokens import Tokens
+
+
+@MODELS.register_module()
+class TimmBackbone(Backbone):
+    """A network of timm; ``name`` is one of `timm.list_models`, ``timm/`` before it is ignored.
+
+    ``args`` go to `timm.create_model`: ``dict(dynamic_img_size=True)`` lets a ViT take crops of
+    several sizes, ``dict(img_size=96)`` builds it for another one. Blocks are those of an
+    isotropic network such as ViT, and the stages of everything else. ``pooled`` is what timm's
+    head pools. Weights come from ``init_cfg``; timm downloads its own only if ``pretrained``.
+    """
+
+    def __init__(
+        self, name: str, args: dict | None = None, pretrained: bool = False, **dense: Any
+    ) -> None:
+        super().__init__(**dense)
+        self.name, self.args = name.removeprefix('timm/'), dict(args or {})
+        if not timm.is_model(self.name):
+            raise UserError(
+                f"timm has no model '{self.name}'{closest(self.name, timm.list_models())}"
+            )
+        try:
+            self.net = timm.create_model(self.name, pretrained, num_classes=0, **self.args)
+            takes = inspect.signature(self.net.forward_intermediates).parameters
+        except (TypeError, AttributeError) as error:
+            raise UserError(f'timm/{self.name} with args {self.args}: {error}') from None
+        self.options = {k: True for k in ('return_prefix_tokens',) if k in takes}
+        self.num_features = self.net.num_features
+        widths, strides = zip(
+            *((i['num_chs'], i['reduction']) for i in self.net.feature_info), strict=True
+        )
+        even = len(set(strides)) == 1  # one stage of equal blocks
+        self.widths, self.strides = (widths[:1], strides[:1]) if even else (widths, strides)
+        self.stage_ends = (len(widths) - 1,) if even else tuple(range(len(widths)))
+        if self.with_cp:
+            self.net.set_grad_checkpointing()
+        self.settle()
+
+    def stream(self, x: Tensor, mask: Tensor | None = None) -> Iterator[Tokens]:
+        """Yield the grid of each block or stage; masks are not defined here."""
+        if mask is not None:
+            raise UserError(
+                f'timm/{self.name} has no mask token; use VisionTransformer(mask_token=True) for '
+                'masked objectives'
+            )
+        try:
+            final, maps = self.net.forward_intermediates(x, **self.options)
+        except AssertionError as error:
+            raise UserError(
+                f'timm/{self.name}: {error} Name the size in args=dict(img_size=...), or use '
+                'args=dict(dynamic_img_size=True) where the network knows it'
+            ) from None
+        for i, item in enumerate(maps):
+            grid, cls = item if isinstance(item, tuple) else (item, None)
+            last = final if i == len(maps) - 1 else None
+            yield Tokens(cls, grid.permute(0, 2, 3, 1), last)  # (B, h, w, C)
+
+    def finish(self, tokens: Tokens) -> Tokens:
+        """Return timm's ``forward_features`` of the last block; norm the tokens of others."""
+        final = tokens.final
+        if final is None:
+            norm = getattr(self.net, 'norm', nn.Identity())
+            return Tokens(None if tokens.cls is None else norm(tokens.cls), norm(tokens.grid))
+        if final.dim() == 4:
+            last = getattr(self.net, 'output_fmt', None) == 'NHWC'
+            return Tokens(None, final if last else final.permute(0, 2, 3, 1), final)
+        h, w = tokens.grid.shape[1:3]
+        g = final.shape[1] - h * w
+        return Tokens(final[:, :g] if g else None, final[:, g:].unflatten(1, (h, w)), final)
+
+    def pool(self, tokens: Tokens) -> Tensor:
+        """Return what timm's head pools (B, C), unless it changes the width."""
+        if tokens.final is None or self.net.head_hidden_size != self.num_features:
+            return super().pool(tokens)
+        return self.net.forward_head(tokens.final, pre_logits=True)
+
+    def attention_layers(self) -> list[nn.Module]:
+        """Return the attention of each block of a plain ViT."""
+        if not isinstance(self.net, TimmViT):
+            raise UserError(f'timm/{self.name} shows no attention; use a vision transformer')
+        return [block.attn for block in self.net.blocks]
+
+    def attention_weights(self, layer: Any, *inputs: Any, **options: Any) -> Tensor:
+        """Return weights (B, heads, g + N, g + N)."""
+        return plain(layer, *inputs)
+
+    def stem_and_stages(self) -> tuple[list[nn.Module | nn.Parameter], list[list[nn.Module]]]:
+        """Return (stem, stages), blocks for a ViT, as timm groups them for layer decay."""
+        named = [*self.net.named_modules(), *self.net.named_parameters()]
+        matcher = self.net.group_matcher(coarse=True)
+        stem, *stages, _ = group_with_matcher(named, matcher, return_values=True).values()
+        return stem, stages  # the rest is the head and the network itself

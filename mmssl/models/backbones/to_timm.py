@@ -1,0 +1,106 @@
+"""The network of timm that equals one of ours."""
+
+from functools import singledispatch
+from typing import Any, NamedTuple
+
+import timm
+from timm.layers import PatchEmbed
+from torchvision.models.resnet import Bottleneck
+
+from ...core import UserError
+from .base import Backbone
+from .resnet import DEPTHS, ResNet
+from .swin import ARCHS, SwinTransformer
+from .timm import TimmBackbone
+from .vit import VisionTransformer
+
+
+class Twin(NamedTuple):
+    """``timm.create_model(name, num_classes=0, **args)`` takes the weights of ``backbone.net``.
+
+    ``differs`` says what cannot be the same, or is empty.
+    """
+
+    name: str
+    args: dict[str, Any]
+    differs: str = ''
+
+
+@singledispatch
+def twin(backbone: Backbone) -> Twin:
+    """Return timm's equal of a backbone; UserError, with the reason, where there is none."""
+    raise UserError(
+        f'timm has no class for {type(backbone).__name__}: its attention is that of EsViT; '
+        'export it to ONNX or torch.export instead'
+    )
+
+
+@twin.register
+def _(backbone: TimmBackbone) -> Twin:
+    return Twin(backbone.name, backbone.args)
+
+
+@twin.register
+def _(backbone: ResNet) -> Twin:
+    net = backbone.net
+    if net.conv1.out_channels != 64 or net.conv1.stride != (2, 2):
+        raise UserError(
+            "timm's ResNet has a stem of 64 channels and stride 2; this one has "
+            f'{net.conv1.out_channels} channels and stride {net.conv1.stride[0]}'
+        )
+    block = type(net.layer1[0])
+    layers = tuple(len(getattr(net, f'layer{i + 1}')) for i in range(len(backbone.widths)))
+    for depth, known in DEPTHS.items():
+        if known == (block, layers):
+            return Twin(f'resnet{depth}', {})
+    return Twin('resnet50' if block is Bottleneck else 'resnet18', dict(layers=layers))
+
+
+@twin.register
+def _(backbone: VisionTransformer) -> Twin:
+    net = backbone.net
+    if not isinstance(net.patch_embed, PatchEmbed):
+        raise UserError("timm's ViT has no convolutional stem of MoCo v3")
+    dim, patch = backbone.num_features, backbone.patch_size
+    size = {192: 'tiny', 384: 'small', 768: 'base', 1024: 'large', 1280: 'huge'}.get(dim, 'small')
+    name = f'vit_{size}_patch{patch}_224'
+    args = dict(
+        img_size=net.patch_embed.img_size[0],
+        patch_size=patch,
+        embed_dim=dim,
+        depth=len(net.blocks),
+        num_heads=net.blocks[0].attn.num_heads,
+        mlp_ratio=net.blocks[0].mlp.fc1.out_features / dim,
+    )
+    name = name if timm.is_model(name) else 'vit_small_patch16_224'
+    return Twin(name, args, _epsilon(net.norm.eps, 1e-6))
+
+
+@twin.register
+def _(backbone: SwinTransformer) -> Twin:
+    if backbone.batch_norm or backbone.absolute_pos_embed is not None:
+        raise UserError("timm's Swin has neither batch norm nor absolute positions")
+    net = backbone.net
+    blocks = [stage.blocks for stage in net.layers]
+    width, depths = backbone.widths[0], tuple(len(stage) for stage in blocks)
+    heads = tuple(stage[0].attn.num_heads for stage in blocks)
+    window = blocks[0][0].window_size[0]
+    size = next((n for n, arch in ARCHS.items() if arch == (width, depths, heads)), 'tiny')
+    args = dict(
+        img_size=net.patch_embed.img_size[0],
+        patch_size=backbone.patch_size,
+        embed_dim=width,
+        depths=depths,
+        num_heads=heads,
+        window_size=window,
+        mlp_ratio=blocks[0][0].mlp.fc1.out_features / width,
+    )
+    differs = [_epsilon(net.norm.eps, 1e-5)]
+    last = [stage[-1] for stage in blocks if any(stage[-1].shift_size)]
+    if any(block.input_resolution[0] % block.window_size[0] for block in last):
+        differs.append('timm shifts before it pads, and windows do not fill the maps of this size')
+    return Twin(f'swin_{size}_patch4_window7_224', args, '; '.join(filter(None, differs)))
+
+
+def _epsilon(ours: float, theirs: float) -> str:
+    return '' if ours == theirs else f'the epsilon of norms is {ours:g} here and {theirs:g} in timm'
