@@ -66,6 +66,13 @@ def _dict(items: Any = ()) -> dict:
     return {key(k): value for k, value in _items(items)}
 
 
+def _getattr(owner: Any, name: Any) -> Inert:
+    """Stand for a method that mmengine's HistoryBuffer keeps; nothing is looked up."""
+    if owner is not Inert:
+        raise Refused('it would call builtins.getattr')
+    return Inert()
+
+
 def key(value: Any) -> Any:
     """Return a dict key; refuse all but scalars, whose hash cannot exhaust the stack."""
     if value is None or isinstance(value, (str, int, float, bytes, torch.dtype)):
@@ -107,6 +114,7 @@ BUILDERS: dict[tuple[str, str], Callable[..., Any]] = {
     ('builtins', 'set'): _set,
     ('builtins', 'dict'): _dict,
     ('builtins', 'list'): lambda items=(): list(_items(items)),
+    ('builtins', 'getattr'): _getattr,
     ('_codecs', 'encode'): _encode,
     ('numpy', 'dtype'): Dtype,
     ('numpy.core.multiarray', 'scalar'): _scalar,

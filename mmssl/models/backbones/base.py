@@ -56,6 +56,7 @@ class Backbone(nn.Module):
     num_features: int
     stage_ends: tuple[int, ...]  # index of the last block of each stage
     widths: tuple[int, ...]  # channels of each stage
+    weights_from: str | None = None  # the file that filled it
 
     def __init__(
         self,
