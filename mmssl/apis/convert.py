@@ -93,7 +93,7 @@ def lines(found: Network, target: str, output: str) -> str:
         if norm_eps(found) != 1e-5:
             settings['norm_cfg'] = dict(type='LN', eps=norm_eps(found))
     settings['init_cfg'] = dict(type='Pretrained', checkpoint=output)
-    text = ''.join(f'    {name}={_literal(value)},\n' for name, value in settings.items())
+    text = ''.join(f'    {name}={_literal(value)}\n' for name, value in settings.items())
     head = ''
     if str(settings.get('type', '')).startswith('mmssl.'):
         head = "custom_imports = dict(imports=['mmssl.models'], allow_failed_imports=False)\n"
@@ -102,8 +102,9 @@ def lines(found: Network, target: str, output: str) -> str:
 
 def _literal(value: Any) -> str:
     if isinstance(value, dict):
-        return f'dict({", ".join(f"{k}={v!r}" for k, v in value.items())})'
-    return f'{value!r}'
+        return f'dict({", ".join(f"{k}={v!r}" for k, v in value.items())}),'
+    untold = value is None or (isinstance(value, tuple) and None in value)
+    return f'{value!r},' + '  # the file does not tell: as in pretraining' * untold
 
 
 def _swin(size: dict[str, Any]) -> dict[str, Any]:
