@@ -1,5 +1,6 @@
 """Load a checkpoint of any known layout into a model, with a report and never silently."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -8,9 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from ..core import UserError
+from . import kinds
 from .dialects import Dialect, State, detect
 from .fetch import local_path
 from .reader import read
+
+SIDES = ('student', 'teacher')
 
 
 @dataclass
@@ -51,20 +55,34 @@ def load(
 ) -> Report:
     """Fill ``model`` (a Pretrainer, Classifier or Backbone) from a file and report coverage.
 
-    ``part``: 'all' or 'backbone'. ``side``: 'export', 'student' or 'teacher', the branch of the
-    file that fills a single backbone. A file with one backbone fills student and teacher alike.
-    Raises UserError when a backbone tensor of the model stays unfilled.
+    ``part``: 'all' or 'backbone'. ``side``: 'student' or 'teacher', the branch of the file that
+    is taken, or 'export': both where the model has both, else the one meant for downstream use.
+    A file with one backbone fills student and teacher alike. Raises UserError when a backbone
+    tensor of the model stays unfilled, a classifier untrained, or the file is of another kind.
     """
-    if part not in ('all', 'backbone') or side not in ('export', 'student', 'teacher'):
+    if part not in ('all', 'backbone') or side not in ('export', *SIDES):
         raise UserError(f"part '{part}' or side '{side}' is unknown")
     path = local_path(path)
     content = read(path)
-    spoken, foreign = detect(content, str(path), dialect)
+    if dialect == 'auto':
+        kinds.refuse_other_tasks(content, str(path))
     target = model.state_dict()
+    spoken, foreign = detect(content, str(path), dialect, target)
     ours, dropped = spoken.translate(foreign, target)
-    ours, taken = arrange(ours, target, spoken, side)
+    if part == 'all' and _is_classifier(target):
+        kinds.check_classifier(model, spoken, foreign, ours, str(path))
+    else:
+        kinds.check(content, spoken, foreign, ours, str(path))
+    names, taken = arrange(ours, target, exported(spoken, content, ours), side)
+    if part == 'backbone':
+        names = {k: v for k, v in names.items() if '.backbone.' in f'.{v}'}
+    left = set(ours) - set(names.values())
+    dropped += [key for key in foreign if spoken.name_of(key, target) in left]
     report = Report(str(path), spoken.name, taken, dropped=dropped, epoch=epochs_done(content))
-    fill(model, target, ours, part, report)
+    fill(target, {k: ours[v] for k, v in names.items()}, part, report)
+    for module in model.modules():
+        if hasattr(module, 'weights_from') and any('backbone.' in v for v in names.values()):
+            module.weights_from = report.path
     if verbose:
         from mmengine.logging import print_log
 
@@ -81,28 +99,50 @@ def epochs_done(content: dict[str, Any]) -> int | None:
     return epoch if isinstance(epoch, int) else None
 
 
-def arrange(ours: State, target: State, spoken: Dialect, side: str) -> tuple[State, str]:
-    """Fit names to the model's: both branches, or one backbone taken from one side."""
-    two_sided = any(key.startswith('student.') for key in ours)
-    taken = spoken.export if side == 'export' else side
-    if any(key.startswith('student.') for key in target):
-        if not two_sided:
-            single = {k: v for k, v in ours.items() if k.startswith('backbone.')}
-            both = {f'{s}.{k}': v for s in ('student', 'teacher') for k, v in single.items()}
-            return {k: v for k, v in both.items() if k in target}, 'both from one'
-        return ours, 'both'
-    if two_sided:
-        start = f'{taken}.'
-        ours = {k.removeprefix(start): v for k, v in ours.items() if k.startswith(start)}
-    if not any(key.startswith('backbone.') for key in target):  # a bare Backbone
-        ours = {
-            k.removeprefix('backbone.'): v for k, v in ours.items() if k.startswith('backbone.')
-        }
-    return ours, taken
+def exported(spoken: Dialect, content: dict[str, Any], ours: Iterable[str]) -> str:
+    """Return the side meant for downstream use; our own files say it."""
+    if spoken.name != 'mmssl':
+        return spoken.export
+    meta = content.get('meta')
+    said = meta.get('export') if isinstance(meta, dict) else None
+    # a centre is what methods have whose teacher is exported
+    return said if said in SIDES else 'teacher' if 'head.center' in ours else 'student'
+
+
+def _is_classifier(target: Iterable[str]) -> bool:
+    return 'head.fc.weight' in target and not any(k.startswith('student.') for k in target)
+
+
+def arrange(
+    ours: Iterable[str], target: Iterable[str], export: str, side: str
+) -> tuple[dict[str, str], str]:
+    """Return ({name in the model: our name in the file}, the side that is taken)."""
+    has = {s for s in SIDES if any(k.startswith(f'{s}.') for k in ours)}
+    wants = [s for s in SIDES if any(k.startswith(f'{s}.') for k in target)]
+    taken = export if side == 'export' else side
+    if has and taken not in has:
+        raise UserError(f"the file has no {taken}; side='{next(iter(has))}' is what it has")
+    one = f'{taken}.' if has else ''
+    if not wants:
+        single = {k.removeprefix(one): k for k in ours if k.startswith(f'{one}backbone.')}
+        if not any(k.startswith('backbone.') for k in target):  # a bare Backbone
+            return {k.removeprefix('backbone.'): v for k, v in single.items()}, taken
+        if not has:
+            single |= {k: k for k in ours if k.startswith('head.')}
+        return single, taken
+    if side == 'export' and has.issuperset(wants):
+        return {k: k for k in ours}, 'both'
+    part = one or 'backbone.'
+    both = {f'{s}.{k.removeprefix(one)}': k for s in wants for k in ours if k.startswith(part)}
+    rest = {k: k for k in ours if has and not k.startswith(('student.', 'teacher.'))}
+    # a teacher may lack what a student has, such as a mask token
+    return {k: v for k, v in both.items() if k in target or k[:7] == 'student'} | rest, (
+        'both from one'
+    )
 
 
 @torch.no_grad()
-def fill(model: nn.Module, target: State, ours: State, part: str, report: Report) -> None:
+def fill(target: State, ours: State, part: str, report: Report) -> None:
     """Copy tensors by name and complete the report; raise when the backbone is not whole."""
     bare = not any('backbone.' in key for key in target)  # the model is a Backbone itself
 
@@ -114,24 +154,38 @@ def fill(model: nn.Module, target: State, ours: State, part: str, report: Report
             continue
         if key not in ours:
             report.missing.append(key)
-        elif ours[key].shape != value.shape:
-            report.mismatched.append(f'{key} {_shape(ours[key])} for {_shape(value)}')
+        elif wrong := _differs(ours[key], value):
+            report.mismatched.append(f'{key} {wrong}')
         else:
             value.copy_(ours[key])
             report.matched.append(key)
-    if part == 'all':
-        report.unexpected = [key for key in ours if key not in target]
-    bad = [k for k in report.missing if of_backbone(k)]
+    report.unexpected = [key for key in ours if key not in target]
+    head_only = not any(of_backbone(key) for key in ours)
+    bad = [k for k in report.missing if of_backbone(k) and not head_only]
     bad += [k for k in report.mismatched if of_backbone(k)]
     if bad:
         raise UserError(
             f'{report.path}: does not hold this backbone: {len(bad)} tensors missing or of '
             f'another shape ({_some(bad)}); check that the config names the same network'
         )
+    if part == 'all' and _is_classifier(target):
+        bad = [k for k in report.missing + report.mismatched + report.unexpected if k[:5] == 'head.']
+        if bad:
+            raise UserError(
+                f'{report.path}: does not hold this classifier ({_some(bad)}); check num_classes, '
+                'blocks, pool and the norm of its head'
+            )
 
 
-def _shape(tensor: Tensor) -> str:
-    return str(tuple(tensor.shape))
+def _differs(given: Tensor, wanted: Tensor) -> str:
+    """Say why one tensor cannot take another's values, or nothing."""
+    if given.shape != wanted.shape:
+        return f'{tuple(given.shape)} for {tuple(wanted.shape)}'
+    if given.is_floating_point() != wanted.is_floating_point() or given.is_complex():
+        return f'{given.dtype} for {wanted.dtype}'.replace('torch.', '')
+    if given.is_floating_point() and not bool(given.isfinite().all()):
+        return 'with numbers that are not finite'
+    return ''
 
 
 def content_state(content: dict[str, Any], path: str) -> State:

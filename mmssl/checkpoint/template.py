@@ -6,11 +6,13 @@
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import NamedTuple
 
 _FIELD = re.compile(r'\{(rest|last|[ijk])([+-]\d+)?\}')
 
 
+@lru_cache(maxsize=4096)
 def _pattern(template: str) -> re.Pattern[str]:
     out, at = '', 0
     for field in _FIELD.finditer(template):
@@ -21,6 +23,7 @@ def _pattern(template: str) -> re.Pattern[str]:
     return re.compile(out + re.escape(template[at:]) + r'\Z')
 
 
+@lru_cache(maxsize=4096)
 def _shifts(template: str) -> dict[str, int]:
     return {field[1]: int(field[2] or 0) for field in _FIELD.finditer(template)}
 
@@ -42,10 +45,14 @@ def _last_index(template: str, target: Iterable[str]) -> str:
 
 
 class Pair(NamedTuple):
-    """One line of a dialect: the foreign name and ours; ours None drops the tensor."""
+    """One line of a dialect: the foreign name and ours, and an operation on the tensor.
+
+    ``ours`` None drops the tensor on the way in, ``foreign`` '' on the way out.
+    """
 
     foreign: str
     ours: str | None
+    op: str = ''
 
     def to_ours(self, key: str, target: Iterable[str] = ()) -> str | None:
         """Translate a foreign name, or return None when this line does not speak of it."""
@@ -57,11 +64,17 @@ class Pair(NamedTuple):
             values['last'] = _last_index(self.ours, target)
         return _fill(self.ours, values, _shifts(self.foreign))
 
-    def to_foreign(self, key: str) -> str | None:
-        """Translate our name, or return None when this line does not speak of it."""
+    def to_foreign(self, key: str, present: Iterable[str] = ()) -> str | None:
+        """Translate our name, or return None when this line does not speak of it.
+
+        ``present`` are all names of the model, among which ``{last}`` is looked for.
+        """
         if self.ours is None or (match := _pattern(self.ours).match(key)) is None:
             return None
-        return _fill(self.foreign, match.groupdict(), _shifts(self.ours))
+        values = match.groupdict()
+        if 'last' in values and values['last'] != _last_index(self.ours, present):
+            return None
+        return _fill(self.foreign, values, _shifts(self.ours))
 
     def matches(self, key: str) -> bool:
         """Whether this line speaks of a foreign name."""

@@ -139,9 +139,17 @@ class Runner(Base):
 
     # files ----------------------------------------------------------------------------------
     def _init_model_weights(self) -> None:
-        """Start from ``init_cfg`` and the like, unless a resumed file brings all weights."""
-        if self._resumed is None:
-            super()._init_model_weights()
+        """Start from ``init_cfg`` and the like, unless a resumed file brings all weights.
+
+        An ``init_cfg`` that waits for a path is content with ``load_from``.
+        """
+        if self._resumed is not None:
+            return
+        for module in bare(self.model).modules() if self._load_from else ():
+            cfg = getattr(module, 'init_cfg', None)
+            if isinstance(cfg, dict) and cfg.get('checkpoint') == '':
+                module.init_cfg = None
+        super()._init_model_weights()
 
     @cached_property
     def _resumed(self) -> str | Path | None:

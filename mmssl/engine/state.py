@@ -1,6 +1,5 @@
 """The whole state of a training run as tensors and plain data."""
 
-import os
 import random
 import time
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..checkpoint import read
+from ..checkpoint import files, read
 from ..core import UserError, dist
 from ..version import __version__
 from .clock import bare
@@ -82,6 +81,7 @@ def collect(runner: Any) -> dict[str, Any]:
                 settings=runner.cfg.to_dict(),
                 seed=runner.seed,
                 model=type(bare(runner.model)).__name__,
+                export=getattr(bare(runner.model), 'export', ''),
             )
         ),
         state_dict={k: v.detach().cpu() for k, v in bare(runner.model).state_dict().items()},
@@ -98,24 +98,13 @@ def collect(runner: Any) -> dict[str, Any]:
 
 
 def write(content: dict[str, Any], path: Path) -> None:
-    """Write beside the final name, flush to disk, rename: a reader sees all or nothing.
-
-    Raises UserError naming the file when the disk is full or not writable.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f'.{path.name}.{os.getpid()}')
-    try:
-        with open(beside, 'wb') as file:
-            torch.save(content, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(beside, path)
-    except (OSError, RuntimeError) as error:
-        beside.unlink(missing_ok=True)
-        raise UserError(
-            f'{path}: could not be written ({error}); earlier checkpoints are untouched. '
-            'Free some space or pass another --work-dir, then continue with --resume'
-        ) from None
+    """Write a training file, whole or not at all; raise UserError when the disk is full."""
+    files.write(
+        content,
+        path,
+        '; earlier checkpoints are untouched. Free some space or pass another --work-dir, then '
+        'continue with --resume',
+    )
 
 
 def check_own(content: dict[str, Any], path: str) -> None:

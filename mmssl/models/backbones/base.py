@@ -33,6 +33,7 @@ class Backbone(nn.Module):
     stage_ends: tuple[int, ...]  # index of the last block of each stage
     widths: tuple[int, ...]  # channels of each stage
     strides: tuple[int, ...]  # pixels per token of each stage
+    weights_from: str | None = None  # the file that filled it
 
     def __init__(
         self,

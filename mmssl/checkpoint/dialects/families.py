@@ -1,0 +1,38 @@
+"""Lines that translate the names of one kind of network, wherever it occurs."""
+
+from .base import Lines
+
+PLAIN: Lines = (('{rest}', 'backbone.net.{rest}'),)
+
+# a stage of the microsoft layout ends with its patch merging, one of timm begins with it
+SWIN: Lines = (
+    ('layers.{i}.blocks.{j}.attn.relative_position_index', None),
+    ('layers.{i}.blocks.{j}.attn_mask', None),
+    ('layers.{i}.downsample.{rest}', 'backbone.net.layers.{i+1}.downsample.{rest}'),
+    ('absolute_pos_embed', 'backbone.absolute_pos_embed'),
+    *PLAIN,
+)
+
+# weights shared between local and global tokens are stored under both names
+VIL: Lines = (
+    *(
+        (
+            f'layer{{i}}.{{j}}.attn.{n}_global.{{rest}}',
+            f'backbone.net.layer{{i}}.{{j}}.attn.{n}.{{rest}}',
+        )
+        for n in ('query', 'kv', 'proj')
+    ),
+    ('layer{i}.{j}.attn.relative_position_index', None),
+)
+
+# the transformer of mmpretrain
+MM_VIT: Lines = (
+    ('patch_embed.projection.{rest}', 'backbone.net.patch_embed.proj.{rest}'),
+    ('layers.{i}.ln1.{rest}', 'backbone.net.blocks.{i}.norm1.{rest}'),
+    ('layers.{i}.ln2.{rest}', 'backbone.net.blocks.{i}.norm2.{rest}'),
+    ('layers.{i}.ffn.layers.0.0.{rest}', 'backbone.net.blocks.{i}.mlp.fc1.{rest}'),
+    ('layers.{i}.ffn.layers.1.{rest}', 'backbone.net.blocks.{i}.mlp.fc2.{rest}'),
+    ('layers.{i}.{rest}', 'backbone.net.blocks.{i}.{rest}'),
+    ('ln1.{rest}', 'backbone.net.norm.{rest}'),
+    *PLAIN,
+)

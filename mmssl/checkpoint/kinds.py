@@ -1,0 +1,79 @@
+"""What a file is, where it is not what was asked for."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from torch import Tensor
+
+from ..core import UserError
+from .dialects import Dialect, State
+
+TASKS = {
+    'a detector': {'rpn_head', 'roi_head', 'bbox_head', 'mask_head', 'roi_heads', 'query_head'},
+    'a segmentation network': {'decode_head', 'auxiliary_head', 'sem_seg_head'},
+}
+
+
+def refuse_other_tasks(content: dict[str, Any], path: str) -> None:
+    """Refuse detectors, segmentation networks and stray parts of training, by name."""
+    if list(content) == ['queue'] and isinstance(content['queue'], Tensor):
+        raise UserError(f"{path}: is SwAV's queue of one process, not a network")
+    for entry in (content.get('state_dict'), content.get('model'), content):
+        if not isinstance(entry, dict):
+            continue
+        parts = {str(key).removeprefix('module.').split('.')[0] for key in entry}
+        for kind, names in TASKS.items():
+            if found := sorted(parts & names):
+                raise UserError(
+                    f'{path}: is {kind} ({", ".join(found)}), whose backbone has been fine-tuned; '
+                    "to take it all the same, name the layout, such as dialect='mmdet'"
+                )
+
+
+def is_probe(content: dict[str, Any], ours: Iterable[str]) -> bool:
+    """Whether a whole classifier was trained by its last layer alone: two tensors."""
+    optimizer = content.get('optimizer')
+    while isinstance(optimizer, dict) and 'param_groups' not in optimizer:
+        optimizer = optimizer.get('optimizer')
+    if 'head.fc.weight' not in ours or not isinstance(optimizer, dict):
+        return False
+    groups = optimizer['param_groups']
+    return sum(len(group.get('params', ())) for group in groups if isinstance(group, dict)) == 2
+
+
+def check(
+    content: dict[str, Any], spoken: Dialect, foreign: State, ours: State, path: str
+) -> None:
+    """Refuse a linear file where a network is asked for."""
+    if not any('backbone.' in name for name in ours):
+        raise UserError(
+            f'{path}: is a linear classifier without its network ({", ".join(list(foreign)[:2])}); '
+            'give the pretraining file, and the classifier to a Classifier over it'
+        )
+    if is_probe(content, ours):
+        raise UserError(
+            f'{path}: is a linear classifier on a frozen network ({spoken.name}), not the '
+            'pretraining file: give that one, or take the network out of this with '
+            'tools/model_converters/extract_backbone.py'
+        )
+
+
+def check_classifier(model: Any, spoken: Dialect, foreign: State, ours: State, path: str) -> None:
+    """Refuse a file that would leave a classifier untrained or without its network."""
+    if spoken.name == 'linear' and len(foreign) > len(ours):
+        raise UserError(f'{path}: holds {len(foreign) // 2} classifiers and not which is best')
+    if 'head.fc.weight' not in ours:
+        raise UserError(
+            f'{path}: is a {spoken.name} file without a trained classifier, so that answers would '
+            'be random: to train one use load_part=backbone, to test one give its own file'
+        )
+    if any(name.startswith('backbone.') for name in ours):
+        return
+    backbone = model.backbone
+    if backbone.weights_from is None and backbone.init_cfg:
+        backbone.init_weights()
+    if backbone.weights_from is None:
+        raise UserError(
+            f'{path}: holds a linear classifier only: give its network too, '
+            'model.backbone.init_cfg.checkpoint=PATH (in Python, load it before)'
+        )
