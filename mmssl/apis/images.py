@@ -1,0 +1,82 @@
+"""Pictures however a caller holds them: path, address, array, PIL image, list or folder."""
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from ..checkpoint.download import download
+from ..core import UserError
+from ..datasets.image_folder import EXTENSIONS
+from ..datasets.transforms.load import UNREADABLE, UnreadableImage
+
+LIMIT = 64 * 2**20  # bytes of a picture from an address
+
+
+def to_list(images: Any) -> list[Any]:
+    """Return the pictures meant by ``images``: one, a list, or all files of a folder by name."""
+    if isinstance(images, (str, Path)) and '://' not in str(images) and Path(images).is_dir():
+        folder = Path(images)
+        found: list[Any] = sorted(p for p in folder.iterdir() if p.suffix.lower() in EXTENSIONS)
+        if not found:
+            known = ', '.join(sorted(EXTENSIONS))
+            raise UserError(f'{folder}: no images in it (looked for {known})')
+        return found
+    found = list(images) if isinstance(images, (list, tuple)) else [images]
+    if not found:
+        raise UserError('an empty list of images')
+    return found
+
+
+def batches(images: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
+    """Cut a list into parts of at most ``size``."""
+    if size < 1:
+        raise UserError(f'batch_size={size}: at least 1')
+    for begin in range(0, len(images), size):
+        yield images[begin : begin + size]
+
+
+def open_image(image: Any) -> Image.Image:
+    """Return one picture as PIL in RGB; arrays are uint8 (H, W, 3) in BGR order, or (H, W).
+
+    Raises TypeError for another kind and UserError naming an unreadable file.
+    """
+    if isinstance(image, Image.Image):
+        return image.convert('RGB')
+    if isinstance(image, np.ndarray):
+        return _from_array(image)
+    if not isinstance(image, (str, Path)):
+        raise TypeError(
+            f'an image is a {type(image).__name__}; pass a path, an address, a uint8 array (BGR) '
+            'or a PIL image'
+        )
+    if '://' not in str(image):
+        return _read(Path(image))
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, 'image')
+        download(str(image), file, limit=LIMIT)
+        return _read(file, str(image))
+
+
+def _read(path: Path, name: str = '') -> Image.Image:
+    try:
+        with Image.open(path) as image:
+            return image.convert('RGB')
+    except UNREADABLE as error:
+        raise UnreadableImage(f'{name or path}: not a readable image ({error})') from None
+
+
+def _from_array(array: np.ndarray) -> Image.Image:
+    if array.dtype != np.uint8 or not (
+        array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (1, 3))
+    ):
+        raise UserError(
+            f'an image array is {array.dtype} {array.shape}; pass uint8 (H, W, 3) in BGR order, '
+            'as cv2.imread returns it, or (H, W)'
+        )
+    if array.ndim == 3 and array.shape[2] == 3:
+        return Image.fromarray(np.ascontiguousarray(array[..., ::-1]))
+    return Image.fromarray(array.reshape(array.shape[:2])).convert('RGB')
