@@ -30,7 +30,11 @@ class Result(NamedTuple):
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """One entry of a metafile; ``config`` is None for weights whose network has no config."""
+    """One entry of a metafile.
+
+    ``config`` is the recipe; for weights whose recipe is not here, one that has their network
+    when ``overrides`` are merged into its model, or None.
+    """
 
     name: str
     collection: str
@@ -40,6 +44,7 @@ class ModelInfo:
     metadata: dict[str, Any] = field(repr=False)
     logs: dict[str, str] = field(repr=False)
     downstream: tuple[str, ...] = field(repr=False)
+    overrides: dict[str, Any] = field(default_factory=dict, repr=False)
 
     @property
     def side(self) -> str:
@@ -133,7 +138,9 @@ def read_index(path: Path, prefix: Path) -> dict[str, ModelInfo]:
     """Return the models of an index by lower-case name; raise UserError naming a broken file."""
     models: dict[str, ModelInfo] = {}
     for file in _yaml(path).get('Import', ()):
-        for entry in _yaml(path.parent / file).get('Models', ()):
+        content = _yaml(path.parent / file)
+        # mmengine reads 'Models' too, and wants a config of each
+        for entry in (*content.get('Models', ()), *content.get('Weights', ())):
             try:
                 info = _info(entry, prefix)
             except (KeyError, TypeError) as error:
@@ -152,13 +159,15 @@ def _yaml(path: Path) -> dict[str, Any]:
 
 def _info(entry: dict[str, Any], prefix: Path) -> ModelInfo:
     results = (Result(r['Task'], r['Dataset'], r['Metrics']) for r in entry['Results'] or ())
+    config = entry.get('Config') or entry.get('Network')
     return ModelInfo(
         name=entry['Name'],
         collection=entry['In Collection'],
-        config=prefix / entry['Config'] if entry.get('Config') else None,
+        config=prefix / config if config else None,
         weights=entry.get('Weights'),
         results=tuple(results),
         metadata=entry['Metadata'],
         logs=entry.get('Logs') or {},
         downstream=tuple(entry.get('Downstream') or ()),
+        overrides=entry.get('Overrides') or {},
     )

@@ -76,7 +76,10 @@ def read_config(model: str | Path | Config) -> tuple[Config, ModelInfo | None]:
             f'{info.name}: published as weights only, no config here builds its network; load '
             f'them into a config of yours: get_model(CONFIG, pretrained={info.weights!r})'
         )
-    return load_config(info.config), info
+    cfg = load_config(info.config)
+    if info.overrides:
+        cfg.merge_from_dict({'model': info.overrides})
+    return cfg, info
 
 
 def _source(
