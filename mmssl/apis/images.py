@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image
 
 from ..checkpoint.download import download
+from ..checkpoint.fetch import on_disk
 from ..core import UserError
 from ..datasets.image_folder import EXTENSIONS
 from ..datasets.transforms.load import UNREADABLE, UnreadableImage
@@ -53,8 +54,9 @@ def open_image(image: Any) -> Image.Image:
             f'an image is a {type(image).__name__}; pass a path, an address, a uint8 array (BGR) '
             'or a PIL image'
         )
-    if '://' not in str(image):
-        return _read(Path(image))
+    here = on_disk(str(image))
+    if here is not None:
+        return _read(here)
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, 'image')
         download(str(image), file, limit=LIMIT)

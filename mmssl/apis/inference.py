@@ -22,15 +22,20 @@ from .sheet import Sheet
 CLASSIFICATION = 'Image Classification'
 
 
+def evaluation_steps(model: BaseModel) -> list[dict[str, Any]]:
+    """Return the transforms that the model's config evaluates with, without the reading."""
+    cfg = getattr(model, '_config', None) or {}
+    loader = cfg.get('test_dataloader') or cfg.get('val_dataloader')
+    steps = loader['dataset']['pipeline'] if loader else [dict(type='CenterView', size=224)]
+    return [step for step in steps if step['type'] != 'LoadImage']
+
+
 class Reader:
     """From pictures to batches on the model's device, as the model's config evaluates them."""
 
     def __init__(self, model: BaseModel) -> None:
         self.model = model
-        cfg = getattr(model, '_config', None) or {}
-        loader = cfg.get('test_dataloader') or cfg.get('val_dataloader')
-        steps = loader['dataset']['pipeline'] if loader else [dict(type='CenterView', size=224)]
-        self.transforms = [TRANSFORMS.build(t) for t in steps if t['type'] != 'LoadImage']
+        self.transforms = [TRANSFORMS.build(step) for step in evaluation_steps(model)]
 
     def __call__(self, images: list[Any], size: int) -> Iterator[tuple[list[Image.Image], Tensor]]:
         """Yield the pictures and (B, 3, H, W), normalised, of each batch."""

@@ -179,6 +179,7 @@ def _verify(address: str, part: Path, hashes: Iterable[tuple[str, str]]) -> None
         found = digest.hexdigest()[: len(digits)]
         if found != digits.lower():
             part.unlink()
+            _note(part).unlink(missing_ok=True)
             raise UserError(
                 f'{shown(address)}: {algorithm} begins with {found}, published is {digits}: '
                 'damaged on the way, or replaced; nothing was kept'

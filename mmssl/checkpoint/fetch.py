@@ -42,6 +42,20 @@ def local_path(
     """
     published = str(address)
     text = re.sub(*url_mapping, published) if url_mapping else published
+    here = on_disk(text)
+    if here is not None:
+        return here
+    target = cached(text, name)
+    if not target.is_file():
+        _obtain(text, target, list(_hashes(published, md5)))
+    return target
+
+
+def on_disk(text: str) -> Path | None:
+    """Return the path that a path or a file address means, None for one of the web.
+
+    Raises UserError for any other kind of address.
+    """
     if '://' not in text:
         return Path(text)
     parts = urlsplit(text)
@@ -49,10 +63,7 @@ def local_path(
         return Path(unquote(parts.path))
     if parts.scheme not in ('http', 'https'):
         raise UserError(f'{shown(text)}: addresses begin with http://, https:// or file:///')
-    target = cached(text, name)
-    if not target.is_file():
-        _obtain(text, target, list(_hashes(published, md5)))
-    return target
+    return None
 
 
 def cached(address: str, name: str = '') -> Path:
