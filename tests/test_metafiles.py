@@ -145,7 +145,9 @@ def test_weights_of_others_keep_their_licence(entry):
         'SwAV': 'CC BY-NC 4.0',
     }
     ours = entry['Metadata']['Source'] == 'OpenMMLab'
-    assert entry['Metadata']['Licence'] == ('Apache-2.0' if ours else wanted[entry['In Collection']])
+    assert entry['Metadata']['Licence'] == (
+        'Apache-2.0' if ours else wanted[entry['In Collection']]
+    )
 
 
 @pytest.mark.parametrize('entry', [e for e in WEIGHTS if e.get('Network')], ids=lambda e: e['Name'])
@@ -171,11 +173,7 @@ def test_an_entry_is_what_its_config_builds(entry):
     assert int(length[1]) == meta['Epochs']
 
 
-SMALL = {
-    str(e['Metadata']['FLOPs']): e
-    for e in RECIPES
-    if e['Metadata']['FLOPs'] < 5e9
-}
+SMALL = {str(e['Metadata']['FLOPs']): e for e in RECIPES if e['Metadata']['FLOPs'] < 5e9}
 
 
 @pytest.mark.filterwarnings('ignore')  # tracing warns of every Python number

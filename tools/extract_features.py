@@ -15,7 +15,7 @@ from mmengine.model import BaseModel
 from torch.utils.data import DataLoader
 
 from mmssl.apis import ModelHub, cli, get_model
-from mmssl.apis.inference import evaluation_steps
+from mmssl.apis.images import evaluation_steps
 from mmssl.core import UserError
 from mmssl.datasets import ImageFolder
 from mmssl.evaluation.features import extract
@@ -45,7 +45,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
 def build(args: argparse.Namespace) -> BaseModel:
     """Return the model with its weights; a config alone has none, which must be on purpose."""
     if args.weights is None and not ModelHub.has(args.model):
-        raise UserError(f"{args.model}: add --weights FILE, or --weights random if that is meant")
+        raise UserError(f'{args.model}: add --weights FILE, or --weights random if that is meant')
     weights = {None: True, 'random': False}.get(args.weights, args.weights)
     return get_model(args.model, weights, args.device)
 

@@ -1,18 +1,23 @@
 """Pictures however a caller holds them: path, address, array, PIL image, list or folder."""
 
+import random
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
+from mmengine.model import BaseModel
 from PIL import Image
+from torch import Tensor
 
 from ..checkpoint.download import download
 from ..checkpoint.fetch import on_disk
 from ..core import UserError
 from ..datasets.image_folder import EXTENSIONS
 from ..datasets.transforms.load import UNREADABLE, UnreadableImage
+from ..registry import TRANSFORMS
 
 LIMIT = 64 * 2**20  # bytes of a picture from an address
 
@@ -82,3 +87,33 @@ def _from_array(array: np.ndarray) -> Image.Image:
     if array.ndim == 3 and array.shape[2] == 3:
         return Image.fromarray(np.ascontiguousarray(array[..., ::-1]))
     return Image.fromarray(array.reshape(array.shape[:2])).convert('RGB')
+
+
+def evaluation_steps(model: BaseModel) -> list[dict[str, Any]]:
+    """Return the transforms that the model's config evaluates with, without the reading."""
+    cfg = getattr(model, '_config', None) or {}
+    loader = cfg.get('test_dataloader') or cfg.get('val_dataloader')
+    steps = loader['dataset']['pipeline'] if loader else [dict(type='CenterView', size=224)]
+    return [step for step in steps if step['type'] != 'LoadImage']
+
+
+class Reader:
+    """From pictures to batches on the model's device, as the model's config evaluates them."""
+
+    def __init__(self, model: BaseModel) -> None:
+        self.model = model
+        self.transforms = [TRANSFORMS.build(step) for step in evaluation_steps(model)]
+
+    def __call__(self, images: list[Any], size: int) -> Iterator[tuple[list[Image.Image], Tensor]]:
+        """Yield the pictures and (B, 3, H, W), normalised, of each batch."""
+        for part in batches(images, size):
+            pictures = [open_image(image) for image in part]
+            inputs = torch.stack([self.view(picture) for picture in pictures])
+            yield pictures, self.model.data_preprocessor({'inputs': inputs})['inputs']
+
+    def view(self, picture: Image.Image) -> Tensor:
+        """Return the evaluation view, uint8 (3, H, W)."""
+        item: dict[str, Any] = dict(image=picture, index=0, epoch=0, path='', rng=random.Random(0))
+        for transform in self.transforms:
+            item = transform(item)
+        return item['inputs']

@@ -1,57 +1,17 @@
 """Features and classes of pictures."""
 
-import random
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import torch
-from mmengine.config import Config
 from mmengine.model import BaseModel
 from mmengine.structures import BaseDataElement
-from PIL import Image
 from torch import Tensor
 
 from ..core import UserError
 from ..models.classifier import Classifier
-from ..registry import TRANSFORMS
-from .images import batches, open_image, to_list
+from .images import Reader, to_list
 from .model import get_model, read_config
 from .sheet import Sheet
-
-CLASSIFICATION = 'Image Classification'
-
-
-def evaluation_steps(model: BaseModel) -> list[dict[str, Any]]:
-    """Return the transforms that the model's config evaluates with, without the reading."""
-    cfg = getattr(model, '_config', None) or {}
-    loader = cfg.get('test_dataloader') or cfg.get('val_dataloader')
-    steps = loader['dataset']['pipeline'] if loader else [dict(type='CenterView', size=224)]
-    return [step for step in steps if step['type'] != 'LoadImage']
-
-
-class Reader:
-    """From pictures to batches on the model's device, as the model's config evaluates them."""
-
-    def __init__(self, model: BaseModel) -> None:
-        self.model = model
-        self.transforms = [TRANSFORMS.build(step) for step in evaluation_steps(model)]
-
-    def __call__(self, images: list[Any], size: int) -> Iterator[tuple[list[Image.Image], Tensor]]:
-        """Yield the pictures and (B, 3, H, W), normalised, of each batch."""
-        for part in batches(images, size):
-            pictures = [open_image(image) for image in part]
-            inputs = torch.stack([self.view(picture) for picture in pictures])
-            yield pictures, self.model.data_preprocessor({'inputs': inputs})['inputs']
-
-    def view(self, picture: Image.Image) -> Tensor:
-        """Return the evaluation view, uint8 (3, H, W)."""
-        item: dict[str, Any] = dict(
-            image=picture, index=0, epoch=0, path='', rng=random.Random(0)
-        )
-        for transform in self.transforms:
-            item = transform(item)
-        return item['inputs']
 
 
 def _resolve(model: Any, pretrained: Any, device: Any, **overrides: Any) -> BaseModel:
@@ -93,8 +53,11 @@ class ImageClassificationInferencer:
     ``classes`` are names for its outputs, where the file or the config does not say them.
     """
 
-    CALL = ('batch_size', 'return_datasamples', 'show_dir', 'show', 'wait_time', 'resize')
-    CALL += ('rescale_factor', 'draw_score')
+    # what belongs to a call, not to building
+    CALL = (
+        *('batch_size', 'return_datasamples', 'show_dir', 'show', 'wait_time', 'resize'),
+        *('rescale_factor', 'draw_score'),
+    )
 
     def __init__(
         self,

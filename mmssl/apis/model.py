@@ -15,7 +15,8 @@ from ..core import UserError
 from ..models.classifier import Classifier
 from ..registry import MODELS
 from .config import check, load_config
-from .hub import ModelHub, ModelInfo
+from .hub import ModelHub
+from .index import ModelInfo
 
 Mapping = tuple[str, str]
 

@@ -39,9 +39,7 @@ def weights(config: Path, seed: int) -> dict[str, torch.Tensor]:
     torch.manual_seed(seed)
     state = get_model(config).state_dict()
     for key, value in state.items():
-        if key.endswith('running_mean'):
-            value.normal_()
-        elif key.startswith('head.') and value.ndim == 2:
+        if key.endswith(('running_mean', 'head.fc.weight')):
             value.normal_()
     return state
 

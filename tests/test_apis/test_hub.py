@@ -4,7 +4,8 @@ import pytest
 import yaml
 
 import mmssl
-from mmssl.apis.hub import ModelHub, Result, UnknownModel, root
+from mmssl.apis.hub import ModelHub, UnknownModel, root
+from mmssl.apis.index import Result
 from mmssl.core import UserError
 
 from ..conftest import REPO
@@ -76,7 +77,7 @@ def test_an_entry_is_found_whatever_its_case():
 def test_an_unknown_name_says_where_to_look():
     name = 'mocov3_resnet50_8xb512-amp-coslr-200e_in1k'
     for kind in (ValueError, UserError, UnknownModel):
-        with pytest.raises(kind, match=r"did you mean mocov3_resnet50.*mmssl\.list_models\(\)"):
+        with pytest.raises(kind, match=r'did you mean mocov3_resnet50.*mmssl\.list_models\(\)'):
             ModelHub.get(name)
     assert not ModelHub.has(name) and ModelHub.has(LINEAR.upper())
 

@@ -51,7 +51,15 @@ def test_all_kinds_of_one_picture_give_the_same(model, tmp_path, server):
     server.pages['/a.png'] = server.pages.pop('/a.png?size=1')
     rgb = np.asarray(PICTURE)
     wanted = expected(model)
-    for image in (file, str(file), file.as_uri(), url, rgb[..., ::-1], PICTURE, PICTURE.convert('RGBA')):
+    for image in (
+        file,
+        str(file),
+        file.as_uri(),
+        url,
+        rgb[..., ::-1],
+        PICTURE,
+        PICTURE.convert('RGBA'),
+    ):
         found = ImageClassificationInferencer(model)(image)
         assert len(found) == 1
         assert_close(found[0]['pred_scores'], wanted, rtol=0, atol=1e-6)

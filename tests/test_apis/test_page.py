@@ -5,6 +5,7 @@ https://mmpretrain.readthedocs.io, "MoCoV3": a server on loopback stands in for 
 
 import dataclasses
 import hashlib
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -120,7 +121,10 @@ def said_by_torchvision(model: torch.nn.Module, image: Image.Image) -> torch.Ten
     """Return logits (1, 1000) of a picture, by torchvision's network and transforms."""
     net = resnet50()
     net.load_state_dict(
-        {**model.backbone.net.state_dict(), **mmpretrain_files.under('fc', model.head.fc.state_dict())}
+        {
+            **model.backbone.net.state_dict(),
+            **mmpretrain_files.under('fc', model.head.fc.state_dict()),
+        }
     )
     x = TF.center_crop(TF.resize(image.convert('RGB'), 256), [224])
     x = TF.normalize(TF.to_tensor(x), (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
@@ -159,6 +163,23 @@ def test_get_model(layout, published, place, trained, capsys):
     for answer in (space['out'], space['feats']):
         assert len(answer) == 1 and answer[0].shape == (1, 2048, 7, 7)
         torch.testing.assert_close(answer[0].detach(), wanted, rtol=0, atol=1e-5)
+
+
+def test_the_guide_runs(published, place, capsys):
+    published(LINEAR, 'mmssl')
+    published(PRETRAINED, 'mmssl')
+    text = (REPO / 'docs' / 'api.md').read_text()
+    blocks = re.findall(r'```python\n(.*?)```', text, re.DOTALL)
+    assert len(blocks) >= 8
+    space: dict[str, Any] = {}
+    for block in blocks:
+        exec(block, space)
+        said = capsys.readouterr().out
+        for promised in re.findall(r'^print.*# ([\[{].*)$', block, re.MULTILINE):
+            assert promised in said
+    assert space['feature'].shape == (2048, 7, 7)
+    assert len(list((place / 'drawn').iterdir())) == 1
+    assert space['result']['pred_class'] in space['infer'].classes
 
 
 SHRUNK = """

@@ -146,7 +146,7 @@ def test_the_hash_in_a_name_is_checked(server: Server) -> None:
 
 def test_a_published_md5_is_checked(server: Server) -> None:
     address = server.put('/moco.pth.tar', BODY)
-    with pytest.raises(UserError, match='md5 begins with .*, published is b251726a'):
+    with pytest.raises(UserError, match=r'md5 begins with .*, published is b251726a'):
         local_path(address, md5='b251726a')
     digits = hashlib.md5(BODY).hexdigest()[:8]
     assert local_path(address, md5=digits).read_bytes() == BODY

@@ -62,9 +62,7 @@ def test_a_flat_folder_and_a_published_model(config, file, tmp_path, pictures, s
 
 def test_a_random_network_only_when_asked_for(config, tmp_path, pictures, capsys):
     words = (config, pictures / 'val', '--out', tmp_path / 'f.npz', '--workers', 0)
-    assert 'add --weights FILE, or --weights random' in refused(
-        call(capsys, *words, script=SCRIPT)
-    )
+    assert 'add --weights FILE, or --weights random' in refused(call(capsys, *words, script=SCRIPT))
     assert call(capsys, *words, '--weights', 'random', script=SCRIPT).code == 0
     assert np.load(tmp_path / 'f.npz')['features'].shape == (9, 16)
 
