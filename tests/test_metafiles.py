@@ -12,6 +12,7 @@ import yaml
 from mmssl.analysis.complexity import count, flops
 from mmssl.apis.model import read_config
 from mmssl.checkpoint import fetch
+from mmssl.checkpoint.dialects import DIALECTS
 from mmssl.registry import MODELS
 
 from .conftest import REPO
@@ -66,7 +67,9 @@ def test_an_entry_says_whose_it_is(entry):
         assert ('openmmlab' in entry['Weights']) == (meta['Source'] == 'OpenMMLab')
     assert ('3rdparty' in entry['Name']) == (meta['Source'] == 'official')
     names = {other['Name'] for other in ENTRIES}
-    assert set(entry.get('Downstream', ())) <= names
+    assert {*entry.get('Downstream', ()), entry.get('Encoder') or entry['Name']} <= names
+    if 'mmpretrain' in DIALECTS:
+        assert meta['Dialect'] in DIALECTS
     for result in entry['Results'] or ():
         assert result['Task'] and result['Dataset'] and result['Metrics']
 

@@ -82,7 +82,7 @@ def start_from(cfg: Config, weights: str) -> None:
     """Let a run start from a path, an address or the name of a published model."""
     info = published(weights)
     cfg.load_from = weights if info is None else str(info.fetch())
-    if info is not None:
+    if info is not None and cfg.model.type == 'Classifier':
         cfg.setdefault('side', info.side)
 
 

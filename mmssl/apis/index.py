@@ -35,6 +35,7 @@ class ModelInfo:
     logs: dict[str, str] = field(repr=False)
     downstream: tuple[str, ...] = field(repr=False)
     overrides: dict[str, Any] = field(default_factory=dict, repr=False)
+    encoder: str | None = None  # the model whose network a file of a classifier layer is for
 
     @property
     def side(self) -> str:
@@ -84,4 +85,5 @@ def _info(entry: dict[str, Any], prefix: Path) -> ModelInfo:
         logs=entry.get('Logs') or {},
         downstream=tuple(entry.get('Downstream') or ()),
         overrides=entry.get('Overrides') or {},
+        encoder=entry.get('Encoder'),
     )

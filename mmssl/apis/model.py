@@ -10,7 +10,7 @@ from mmengine.config import Config
 from mmengine.model import BaseModel
 from mmengine.registry import DefaultScope
 
-from ..checkpoint import Report, load, local_path, read
+from ..checkpoint import load, local_path, read
 from ..core import UserError
 from ..models.classifier import Classifier
 from ..registry import MODELS
@@ -112,23 +112,17 @@ def _fill(
     model: BaseModel, source: str | ModelInfo, url_mapping: Mapping | None
 ) -> tuple[str, ...]:
     """Load weights; return the class names a classifier's file states."""
-    if isinstance(source, ModelInfo):
-        path, side = source.fetch(url_mapping), source.side
-    else:
-        path, side = local_path(source, url_mapping=url_mapping), 'export'
-    report: Report = load(model, path, side=side)
-    if not isinstance(model, Classifier):
-        if side != 'export':
-            model.export = side  # this file's useful half is not the method's usual one
-        return ()
-    head = [key for key in report.missing if key.startswith('head.')]
-    if head:
-        warnings.warn(
-            f'{path}: holds no classifier layer ({", ".join(head)} missing): classes mean nothing '
-            'until it is trained',
-            stacklevel=4,
-        )
-    return () if isinstance(source, ModelInfo) else _stated_classes(path)
+    if not isinstance(source, ModelInfo):
+        path = local_path(source, url_mapping=url_mapping)
+        load(model, path)
+        return _stated_classes(path) if isinstance(model, Classifier) else ()
+    if source.encoder:
+        load(model, ModelHub.get(source.encoder).fetch(url_mapping), part='backbone')
+    one_sided = isinstance(model, Classifier)
+    load(model, source.fetch(url_mapping), side=source.side if one_sided else 'export')
+    if not one_sided and source.side != 'export':
+        model.export = source.side  # a file's useful half need not be the method's usual one
+    return ()
 
 
 def _stated_classes(path: Path) -> tuple[str, ...]:

@@ -87,6 +87,17 @@ def test_weights_that_were_never_published(tmp_path):
         ModelHub.get('moby_swin-tiny_3rdparty_8xb64-amp-coslr-100e_in1k').fetch()
 
 
+def test_files_that_an_address_alone_does_not_bring(monkeypatch, tmp_path):
+    monkeypatch.setenv('TORCH_HOME', str(tmp_path))
+    monkeypatch.delenv('MMSSL_ESVIT_QUERY', raising=False)
+    sere = ModelHub.get('sere_vit-small-p16_3rdparty_8xb128-amp-mcrop-coslr-100e_in1k')
+    with pytest.raises(UserError, match='only a browser gets past this page'):
+        sere.fetch()
+    for name in mmssl.list_models('esvit'):
+        with pytest.raises(UserError, match='MMSSL_ESVIT_QUERY'):
+            ModelHub.get(name).fetch()
+
+
 def test_own_models_are_added(tmp_path):
     config = write_classifier(tmp_path, tmp_path)
     with registered(tmp_path, entry(config, None, 'Image Classification')):
