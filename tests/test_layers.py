@@ -131,5 +131,7 @@ def test_models_by_name_need_no_mmcv_and_no_network():
         "model = mmssl.get_model('mocov3_vit-small-p16_16xb256-amp-coslr-300e_in1k')\n"
         'print(type(model).__name__, len(mmssl.list_models()))'
     )
-    kind, count = python(blocked + code).split()[-2:]
+    said = python(blocked + code)
+    assert 'not installed' not in said
+    kind, count = said.split()[-2:]
     assert kind == 'MoCoV3' and int(count) > 70

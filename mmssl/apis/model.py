@@ -14,7 +14,8 @@ from ..checkpoint import load, local_path, read
 from ..core import UserError
 from ..models.classifier import Classifier
 from ..registry import MODELS
-from .config import check, load_config
+from .check import check
+from .config import load_config
 from .hub import ModelHub
 from .index import ModelInfo
 

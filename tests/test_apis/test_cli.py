@@ -112,7 +112,12 @@ def test_weights_may_be_the_name_of_a_published_model(tmp_path, tiny_config, pic
     probe = write_classifier(tmp_path, pictures)
     known = entry(encoder, str(tmp_path / 'encoder.pth'), None, Side='teacher')
     args = argparse.Namespace(
-        config=str(probe), launcher='none', local_rank=0, work_dir=None, no_pin_memory=False
+        config=str(probe),
+        launcher='none',
+        local_rank=0,
+        work_dir=None,
+        no_pin_memory=False,
+        cfg_options={},
     )
     name = 'model.backbone.init_cfg.checkpoint'
     with registered(tmp_path, known):
