@@ -10,51 +10,20 @@ import urllib.request
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
 
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TransferSpeedColumn
 
 from ..core import UserError
+from .web import opener, shown
 
 TIMEOUT = 30.0  # seconds without a byte
 ATTEMPTS, PAUSE = 4, 1.0  # the pause doubles
 LIMIT = 20 * 2**30  # bytes
 
 
-class _Redirects(urllib.request.HTTPRedirectHandler):
-    """Follow to web addresses only, and never from https to http."""
-
-    max_redirections = 5
-
-    def redirect_request(self, req: Any, *answer: Any) -> Any:
-        """Return the next request; ``answer`` ends with the new address."""
-        scheme = urlsplit(answer[-1]).scheme
-        if scheme not in ('http', 'https') or (req.type == 'https' and scheme == 'http'):
-            raise UserError(f'{shown(req.full_url)}: redirected to {shown(answer[-1])}, refused')
-        return super().redirect_request(req, *answer)
-
-
-def _opener() -> urllib.request.OpenerDirector:
-    """Unlike urllib's own, without file and ftp."""
-    opener = urllib.request.OpenerDirector()
-    for handler in (
-        urllib.request.ProxyHandler,
-        urllib.request.HTTPHandler,
-        urllib.request.HTTPSHandler,
-        urllib.request.HTTPDefaultErrorHandler,
-        urllib.request.HTTPErrorProcessor,
-        _Redirects,
-    ):
-        opener.add_handler(handler())
-    return opener
-
-
-def shown(address: str) -> str:
-    """Return an address for messages: without its query, which may be somebody's key."""
-    parts = urlsplit(address)
-    host = parts.netloc.rpartition('@')[2]
-    return urlunsplit(parts._replace(netloc=host, query='...' if parts.query else '', fragment=''))
+class _TooLarge(UserError):
+    """More bytes than anybody wants; unlike a broken transfer it leaves nothing behind."""
 
 
 def download(
@@ -75,6 +44,9 @@ def download(
         try:
             _transfer(address, part, label, limit)
             break
+        except _TooLarge:
+            _forget(part)
+            raise
         except (OSError, http.client.HTTPException) as error:
             if attempt + 1 == ATTEMPTS or not _passing(error, part):
                 reason = str(getattr(error, 'reason', '') or error or type(error).__name__)
@@ -101,6 +73,11 @@ def _note(part: Path) -> Path:
     return part.with_suffix('.json')
 
 
+def _forget(part: Path) -> None:
+    part.unlink(missing_ok=True)
+    _note(part).unlink(missing_ok=True)
+
+
 def _begun(part: Path) -> tuple[int, str]:
     """Return (bytes here, the server's mark of their version), 0 when they cannot be trusted."""
     try:
@@ -116,7 +93,7 @@ def _transfer(address: str, part: Path, label: str, limit: int) -> None:
     if have:
         request.add_header('Range', f'bytes={have}-')
         request.add_header('If-Range', mark)
-    with _opener().open(request, timeout=TIMEOUT) as answer:
+    with opener().open(request, timeout=TIMEOUT) as answer:
         if answer.status != 206:
             have = 0
         elif not (answer.headers.get('Content-Range') or '').startswith(f'bytes {have}-'):
@@ -156,7 +133,7 @@ def _size(address: str, headers: Any, have: int, limit: int) -> int | None:
 
 def _check_size(address: str, size: int, limit: int) -> None:
     if size > limit:
-        raise UserError(f'{shown(address)}: {size} bytes or more, above the limit of {limit}')
+        raise _TooLarge(f'{shown(address)}: {size} bytes or more, above the limit of {limit}')
 
 
 def _keep_mark(part: Path, headers: Any) -> None:
@@ -178,8 +155,7 @@ def _verify(address: str, part: Path, hashes: Iterable[tuple[str, str]]) -> None
                 digest.update(block)
         found = digest.hexdigest()[: len(digits)]
         if found != digits.lower():
-            part.unlink()
-            _note(part).unlink(missing_ok=True)
+            _forget(part)
             raise UserError(
                 f'{shown(address)}: {algorithm} begins with {found}, published is {digits}: '
                 'damaged on the way, or replaced; nothing was kept'

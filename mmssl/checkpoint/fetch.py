@@ -11,7 +11,8 @@ import torch
 from filelock import FileLock
 
 from ..core import UserError
-from .download import download, shown
+from .download import download
+from .web import shown
 
 # the first digits of the SHA-256 in a file's name, as OpenMMLab and torch.hub write them ...
 HASH = re.compile(r'-([0-9a-f]{8})\.(?:pth|pt|safetensors)(?:\.tar)?$')

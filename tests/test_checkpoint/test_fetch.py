@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from mmssl.checkpoint import download, fetch, local_path
+from mmssl.checkpoint import download, fetch, local_path, web
 from mmssl.core import UserError
 
 from ..server import Server
@@ -129,7 +129,7 @@ def test_a_key_is_asked_for_used_and_never_shown(server: Server, monkeypatch) ->
 
 
 def test_names_and_passwords_are_not_shown() -> None:
-    assert download.shown('https://me:word@a.org/b?c=d#e') == 'https://a.org/b?...'
+    assert web.shown('https://me:word@a.org/b?c=d#e') == 'https://a.org/b?...'
 
 
 # hashes -----------------------------------------------------------------------------------------
@@ -234,7 +234,7 @@ def test_too_large_is_refused_when_said_and_when_sent(server: Server, monkeypatc
     address = server.put('/net.pth', BODY, says_length=length)
     with pytest.raises(UserError, match='bytes or more, above the limit of 200000'):
         local_path(address)
-    assert cache() == []
+    assert cache() == leftovers() == []
 
 
 def test_a_web_page_is_no_file(server: Server) -> None:
@@ -261,7 +261,7 @@ def test_https_never_becomes_http() -> None:
 
     request = urllib.request.Request('https://a.org/x.pth?key=1')
     with pytest.raises(UserError, match=r'^https://a\.org/x\.pth\?\.\.\.: redirected to http://b'):
-        download._Redirects().redirect_request(request, None, 302, '', {}, 'http://b.org/x')
+        web.Redirects().redirect_request(request, None, 302, '', {}, 'http://b.org/x')
 
 
 def test_a_cache_that_cannot_be_written(server: Server, tmp_path: Path, monkeypatch) -> None:
