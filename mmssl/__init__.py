@@ -1,5 +1,39 @@
 """Self-supervised learning with vision transformers and ConvNets on mmengine."""
 
+from typing import TYPE_CHECKING, Any
+
+from mmengine.config.utils import MODULE2PACKAGE
+
 from .version import __version__
 
-__all__ = ['__version__']
+if TYPE_CHECKING:
+    from .apis import (
+        FeatureExtractor,
+        ImageClassificationInferencer,
+        ModelHub,
+        get_model,
+        inference_model,
+        list_models,
+    )
+
+__all__ = [
+    'FeatureExtractor',
+    'ImageClassificationInferencer',
+    'ModelHub',
+    '__version__',
+    'get_model',
+    'inference_model',
+    'list_models',
+]
+
+# whose configs mmengine finds for a base such as 'mmssl::mocov3/....py'
+MODULE2PACKAGE.update(mmssl='mmssl', mmseg='mmseg')
+
+
+def __getattr__(name: str) -> Any:
+    """Import the API when it is first asked for: networks need timm, a config does not."""
+    if name not in __all__:
+        raise AttributeError(f"module 'mmssl' has no attribute '{name}'")
+    from . import apis
+
+    return getattr(apis, name)

@@ -28,5 +28,6 @@ OPTIM_WRAPPER_CONSTRUCTORS = _child(
 )
 PARAM_SCHEDULERS = _child('parameter scheduler', root.PARAM_SCHEDULERS, 'engine')
 LOG_PROCESSORS = _child('log processor', root.LOG_PROCESSORS, 'engine')
-VISUALIZERS = _child('visualizer', root.VISUALIZERS)
-VISBACKENDS = _child('vis backend', root.VISBACKENDS)
+# none of ours yet; without a room to look in mmengine would say that mmssl is not installed
+VISUALIZERS = _child('visualizer', root.VISUALIZERS, 'engine')
+VISBACKENDS = _child('vis backend', root.VISBACKENDS, 'engine')

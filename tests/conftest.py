@@ -13,6 +13,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from .ranks import Ranks
+from .server import Server, serving
 
 HERE = Path(__file__).parent
 REPO = HERE.parent
@@ -44,6 +45,19 @@ def golden() -> Callable[[str], SimpleNamespace]:
         )
 
     return load
+
+
+@pytest.fixture
+def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    """Return a web server on loopback; downloads go to an empty folder, pauses are short."""
+    from mmssl.checkpoint import download
+
+    monkeypatch.setenv('TORCH_HOME', str(tmp_path / 'torch'))
+    for name in ('http_proxy', 'HTTP_PROXY', 'https_proxy', 'HTTPS_PROXY'):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(download, 'PAUSE', 0.01)
+    with serving() as found:
+        yield found
 
 
 @pytest.fixture(scope='session')

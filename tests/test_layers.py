@@ -122,3 +122,16 @@ def test_the_core_works_without_mmcv_and_network():
     blocked = ''.join(f'sys.modules[{name!r}] = None\n' for name in sorted(OPTIONAL))
     loaded = python(blocked + code).split()
     assert {'mmssl.engine.runner', 'mmssl.models.backbones.vit'} <= set(loaded)
+
+
+def test_models_by_name_need_no_mmcv_and_no_network():
+    blocked = ''.join(f'sys.modules[{name!r}] = None\n' for name in sorted(OPTIONAL))
+    code = (
+        'import mmssl\n'
+        "model = mmssl.get_model('mocov3_vit-small-p16_16xb256-amp-coslr-300e_in1k')\n"
+        'print(type(model).__name__, len(mmssl.list_models()))'
+    )
+    said = python(blocked + code)
+    assert 'not installed' not in said
+    kind, count = said.split()[-2:]
+    assert kind == 'MoCoV3' and int(count) > 70

@@ -17,7 +17,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('config', help='config file')
     parser.add_argument(
-        'checkpoint', help="file or address; 'random' evaluates the untrained network"
+        'checkpoint', help="file, address or model name; 'random' is the untrained network"
     )
     parser.add_argument('--out', help='write results to this .json file')
     parser.add_argument(
@@ -49,7 +49,8 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
             raise UserError('--amp needs a GPU and none is visible; leave it out')
         cfg.test_cfg.fp16 = True
     if args.checkpoint != 'random':
-        cfg.load_from, cfg.load_part = args.checkpoint, 'all'
+        cli.start_from(cfg, args.checkpoint)
+        cfg.load_part = 'all'
     cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), dict(type='PredictionHook')]
     runner = Runner.from_cfg(cfg)
     metrics = runner.test()

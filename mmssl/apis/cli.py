@@ -12,6 +12,7 @@ from mmengine.config import Config, DictAction
 
 from ..core import UserError
 from ..core.launch import LAUNCHERS, leave
+from .model import published
 
 
 class OptionAction(DictAction):
@@ -70,6 +71,19 @@ def apply_run_options(cfg: Config, args: argparse.Namespace) -> None:
     if args.no_pin_memory:
         for loader in loaders(cfg):
             loader['pin_memory'] = False
+    if cfg.get('load_from'):
+        start_from(cfg, cfg.load_from)
+    init = ((cfg.get('model') or {}).get('backbone') or {}).get('init_cfg') or {}
+    if info := published(init.get('checkpoint') or ''):
+        init['checkpoint'] = str(info.fetch())
+
+
+def start_from(cfg: Config, weights: str) -> None:
+    """Let a run start from a path, an address or the name of a published model."""
+    info = published(weights)
+    cfg.load_from = weights if info is None else str(info.fetch())
+    if info is not None and cfg.model.type == 'Classifier':
+        cfg.setdefault('side', info.side)
 
 
 def loaders(cfg: Config) -> list[dict[str, Any]]:

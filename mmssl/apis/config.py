@@ -93,9 +93,7 @@ def _bases(cfg: Config, path: Path) -> list[str]:
     while queue:
         at = queue.pop()
         for name in Config._get_base_files(str(at)):
-            if '::' in name:
-                continue
-            file = (at.parent / name).resolve()
+            file = Path(Config._get_cfg_path(name, str(at))[0]).resolve()  # '::' names a package
             found.append(str(file))
             queue.append(file)
     return found

@@ -67,17 +67,29 @@ def write(path: Path, content: Any) -> None:
     path.write_text(json.dumps(content, indent=2) + '\n')
 
 
-def draw(folder: Path, predictions: Sequence[Prediction], height: int = 256) -> None:
+def captioned(
+    picture: Image.Image, text: str, colour: str, height: int = 256, font: int = 10
+) -> Image.Image:
+    """Return an RGB picture, ``height`` pixels high, with a line of text below it."""
+    width = max(round(picture.width * height / picture.height), 160)
+    sheet = Image.new('RGB', (width, height + 2 * font), 'white')
+    sheet.paste(picture.resize((width, height)))
+    ImageDraw.Draw(sheet).text((4, height + 0.4 * font), text, colour, font_size=font)
+    return sheet
+
+
+def caption(record: Prediction, score: bool = True) -> str:
+    """Return the class, by its name where known, and the score."""
+    name = record.get('pred_class', record['pred_label'])
+    return f'{name}  {record["pred_score"]:.2f}' if score else str(name)
+
+
+def draw(folder: Path, predictions: Sequence[Prediction]) -> None:
     """Save each picture with its prediction below, green when right and red when wrong."""
     folder.mkdir(parents=True, exist_ok=True)
     for i, record in enumerate(predictions):
         with Image.open(record['path']) as image:
             picture = image.convert('RGB')
-        width = max(round(picture.width * height / picture.height), 160)
-        sheet = Image.new('RGB', (width, height + 20), 'white')
-        sheet.paste(picture.resize((width, height)))
         right = record.get('gt_label') in (None, record['pred_label'])
-        name = record.get('pred_class', record['pred_label'])
-        text = f'{name}  {record["pred_score"]:.2f}'
-        ImageDraw.Draw(sheet).text((4, height + 4), text, 'darkgreen' if right else 'darkred')
+        sheet = captioned(picture, caption(record), 'darkgreen' if right else 'darkred')
         sheet.save(folder / f'{i:06d}_{Path(record["path"]).stem}.png')

@@ -78,7 +78,8 @@ class Classifier(BaseModel):
     def extract_feat(self, inputs: Tensor, stage: str = 'neck') -> Any:
         """Features of (B, 3, H, W): tuples for 'backbone' and 'neck', a tensor 'pre_logits'."""
         if stage == 'backbone':
-            return (self.backbone.summary(inputs),)
+            maps = self.backbone.out_indices is not None
+            return self.backbone(inputs) if maps else (self.backbone.summary(inputs),)
         x = self.backbone.descriptor(inputs, self.blocks, self.pool)
         if stage == 'neck':
             return (x,)

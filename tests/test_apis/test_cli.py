@@ -6,8 +6,10 @@ from contextlib import nullcontext
 import pytest
 import torch
 
-from mmssl.apis import cli
+from mmssl.apis import cli, load_config
 from mmssl.core import UserError
+
+from .hub import entry, registered, write_classifier
 
 
 def parse(*words):
@@ -102,3 +104,29 @@ def test_a_tool_leaves_its_process_group(tmp_path, error):
     with pytest.raises(SystemExit) if error else nullcontext():
         cli.run(main)
     assert not torch.distributed.is_initialized()
+
+
+def test_weights_may_be_the_name_of_a_published_model(tmp_path, tiny_config, pictures):
+    encoder = tmp_path / 'tiny_resnet.py'
+    encoder.write_text(tiny_config('resnet').read_text())
+    probe = write_classifier(tmp_path, pictures)
+    known = entry(encoder, str(tmp_path / 'encoder.pth'), None, Side='teacher')
+    args = argparse.Namespace(
+        config=str(probe),
+        launcher='none',
+        local_rank=0,
+        work_dir=None,
+        no_pin_memory=False,
+        cfg_options={},
+    )
+    name = 'model.backbone.init_cfg.checkpoint'
+    with registered(tmp_path, known):
+        cfg = load_config(probe, {name: 'Tiny_ResNet', 'load_from': 'tiny_resnet'})
+        cli.apply_run_options(cfg, args)
+    assert cfg.model.backbone.init_cfg.checkpoint == str(tmp_path / 'encoder.pth')
+    assert (cfg.load_from, cfg.side) == (str(tmp_path / 'encoder.pth'), 'teacher')
+    for other in ('some/file.pth', 'https://a.org/b.pth', 'no_model'):
+        cfg = load_config(probe, {name: other, 'load_from': other})
+        cli.apply_run_options(cfg, args)
+        assert cfg.model.backbone.init_cfg.checkpoint == cfg.load_from == other
+        assert 'side' not in cfg

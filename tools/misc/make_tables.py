@@ -24,11 +24,12 @@ SOURCES = {
 
 
 def read(name: str) -> list[dict[str, Any]]:
-    """Return the models of configs/NAME/metafile.yml."""
+    """Return the models of configs/NAME/metafile.yml, those without a recipe last."""
     path = ROOT / 'configs' / name / 'metafile.yml'
     if not path.is_file():
         sys.exit(f'error: {path}: no such file, but a README asks for its tables')
-    return yaml.safe_load(path.read_text(encoding='utf-8'))['Models']
+    content = yaml.safe_load(path.read_text(encoding='utf-8'))
+    return [*content['Models'], *content.get('Weights', ())]
 
 
 def link(text: str, target: str) -> str:
@@ -60,8 +61,8 @@ def row(model: dict[str, Any], before: dict[str, str], columns: list[str]) -> di
     config, weights = Path(model.get('Config') or ''), ''
     if model.get('Weights'):
         weights = link('model', model['Weights'])
-    if weights and meta['Source'] == 'OpenMMLab':  # their logs lie beside the weights
-        weights += ' / ' + link('log', re.sub(r'\.pth$', '.json', model['Weights']))
+    logs = [link(f'{kind} log', address) for kind, address in model.get('Logs', {}).items()]
+    weights = ' / '.join([weights, *logs]) if weights else ''
     return {
         'model': f'`{name}`',
         'pretraining': before.get(name, ''),

@@ -146,7 +146,12 @@ class Pretrainer(BaseModel):
         raise UserError(f"mode '{mode}': a pretraining model knows 'tensor' and 'loss'")
 
     def extract_feat(self, inputs: Tensor) -> tuple[Tensor, ...]:
-        """(B, 3, H, W) -> one-tuple: the final map, or the class token (B, C) of a ViT."""
+        """(B, 3, H, W) -> one-tuple: the final map, or the class token (B, C) of a ViT.
+
+        A backbone with ``out_indices`` gives its maps (B, C_i, H_i, W_i) instead.
+        """
+        if self.backbone.out_indices is not None:
+            return self.backbone(inputs)
         return (self.backbone.summary(inputs),)
 
     def encode(self, inputs: Tensor) -> Features:

@@ -53,7 +53,8 @@ def resize_positions(table: Tensor, height: int, width: int) -> Tensor:
     if (height, width) == (side, side):
         return table
     grid = table[:, 1:].reshape(1, side, side, -1).permute(0, 3, 1, 2)  # (1, C, n, n)
-    scale = ((height + 0.1) / side, (width + 0.1) / side)
+    # float: under tracing sizes are tensors, which interpolate does not take
+    scale = ((float(height) + 0.1) / side, (float(width) + 0.1) / side)
     grid = F.interpolate(grid, scale_factor=scale, mode='bicubic')  # (1, C, h, w)
     return torch.cat([table[:, :1], grid.permute(0, 2, 3, 1).flatten(1, 2)], 1)
 

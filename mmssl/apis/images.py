@@ -1,0 +1,119 @@
+"""Pictures however a caller holds them: path, address, array, PIL image, list or folder."""
+
+import random
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.model import BaseModel
+from PIL import Image
+from torch import Tensor
+
+from ..checkpoint.download import download
+from ..checkpoint.fetch import on_disk
+from ..core import UserError
+from ..datasets.image_folder import EXTENSIONS
+from ..datasets.transforms.load import UNREADABLE, UnreadableImage
+from ..registry import TRANSFORMS
+
+LIMIT = 64 * 2**20  # bytes of a picture from an address
+
+
+def to_list(images: Any) -> list[Any]:
+    """Return the pictures meant by ``images``: one, a list, or all files of a folder by name."""
+    if isinstance(images, (str, Path)) and '://' not in str(images) and Path(images).is_dir():
+        folder = Path(images)
+        found: list[Any] = sorted(p for p in folder.iterdir() if p.suffix.lower() in EXTENSIONS)
+        if not found:
+            known = ', '.join(sorted(EXTENSIONS))
+            raise UserError(f'{folder}: no images in it (looked for {known})')
+        return found
+    found = list(images) if isinstance(images, (list, tuple)) else [images]
+    if not found:
+        raise UserError('an empty list of images')
+    return found
+
+
+def batches(images: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
+    """Cut a list into parts of at most ``size``."""
+    if size < 1:
+        raise UserError(f'batch_size={size}: at least 1')
+    for begin in range(0, len(images), size):
+        yield images[begin : begin + size]
+
+
+def open_image(image: Any) -> Image.Image:
+    """Return one picture as PIL in RGB; arrays are uint8 (H, W, 3) in BGR order, or (H, W).
+
+    Raises TypeError for another kind and UserError naming an unreadable file.
+    """
+    if isinstance(image, Image.Image):
+        return image.convert('RGB')
+    if isinstance(image, np.ndarray):
+        return _from_array(image)
+    if not isinstance(image, (str, Path)):
+        raise TypeError(
+            f'an image is a {type(image).__name__}; pass a path, an address, a uint8 array (BGR) '
+            'or a PIL image'
+        )
+    here = on_disk(str(image))
+    if here is not None:
+        return _read(here)
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, 'image')
+        download(str(image), file, limit=LIMIT)
+        return _read(file, str(image))
+
+
+def _read(path: Path, name: str = '') -> Image.Image:
+    try:
+        with Image.open(path) as image:
+            return image.convert('RGB')
+    except UNREADABLE as error:
+        raise UnreadableImage(f'{name or path}: not a readable image ({error})') from None
+
+
+def _from_array(array: np.ndarray) -> Image.Image:
+    if array.dtype != np.uint8 or not (
+        array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (1, 3))
+    ):
+        raise UserError(
+            f'an image array is {array.dtype} {array.shape}; pass uint8 (H, W, 3) in BGR order, '
+            'as cv2.imread returns it, or (H, W)'
+        )
+    if array.ndim == 3 and array.shape[2] == 3:
+        return Image.fromarray(np.ascontiguousarray(array[..., ::-1]))
+    return Image.fromarray(array.reshape(array.shape[:2])).convert('RGB')
+
+
+def evaluation_steps(model: BaseModel) -> list[dict[str, Any]]:
+    """Return the transforms that the model's config evaluates with, without the reading."""
+    cfg = getattr(model, '_config', None) or {}
+    loader = cfg.get('test_dataloader') or cfg.get('val_dataloader')
+    steps = loader['dataset']['pipeline'] if loader else [dict(type='CenterView', size=224)]
+    return [step for step in steps if step['type'] != 'LoadImage']
+
+
+class Reader:
+    """From pictures to batches on the model's device, as the model's config evaluates them."""
+
+    def __init__(self, model: BaseModel) -> None:
+        self.model = model
+        self.transforms = [TRANSFORMS.build(step) for step in evaluation_steps(model)]
+
+    def __call__(self, images: list[Any], size: int) -> Iterator[tuple[list[Image.Image], Tensor]]:
+        """Yield the pictures and (B, 3, H, W), normalised, of each batch."""
+        for part in batches(images, size):
+            pictures = [open_image(image) for image in part]
+            inputs = torch.stack([self.view(picture) for picture in pictures])
+            yield pictures, self.model.data_preprocessor({'inputs': inputs})['inputs']
+
+    def view(self, picture: Image.Image) -> Tensor:
+        """Return the evaluation view, uint8 (3, H, W)."""
+        item: dict[str, Any] = dict(image=picture, index=0, epoch=0, path='', rng=random.Random(0))
+        for transform in self.transforms:
+            item = transform(item)
+        return item['inputs']

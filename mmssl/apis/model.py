@@ -1,0 +1,146 @@
+"""Networks by name, config path or config."""
+
+import copy
+import re
+import warnings
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+from mmengine.model import BaseModel
+from mmengine.registry import DefaultScope
+
+from ..checkpoint import load, local_path, read
+from ..core import UserError
+from ..models.classifier import Classifier
+from ..registry import MODELS
+from .check import check
+from .config import load_config
+from .hub import ModelHub
+from .index import ModelInfo
+
+Mapping = tuple[str, str]
+
+
+def get_model(
+    model: str | Path | Config,
+    pretrained: bool | str | Path = False,
+    device: Any = None,
+    url_mapping: Mapping | None = None,
+    **overrides: Any,
+) -> BaseModel:
+    """Build a model, in eval mode, and load weights into it.
+
+    ``model`` is a name of `list_models`, a config file or a Config. ``pretrained`` is True for
+    the published weights (a config's ``load_from``), or a path, an address or another model's
+    name; any layout is read. ``overrides`` are merged into the config's model, such as
+    ``backbone=dict(out_indices=(0, 1, 2, 3))``. ``url_mapping`` (pattern, replacement) leads to
+    a mirror. The result has ``_config``, ``_metainfo`` (ModelInfo or None) and
+    ``_dataset_meta``. Raises ValueError for an unknown name, TypeError for another kind of
+    ``model``, UserError for what does not fit.
+    """
+    cfg, info = read_config(model)
+    name = info.name if info else str(cfg.filename or 'the config')
+    if overrides:
+        cfg.merge_from_dict({'model': overrides})
+        check(Config(dict(model=cfg.model)), name)
+    with DefaultScope.overwrite_default_scope('mmssl'):
+        built = MODELS.build(cfg.model)
+    source = _source(pretrained, cfg, info, name)
+    classes: tuple[str, ...] = ()
+    if source is not None:
+        classes = _fill(built, source, url_mapping)
+    elif (built.backbone.init_cfg or {}).get('checkpoint'):
+        built.init_weights()
+    if isinstance(built, Classifier):
+        classes = classes or _imagenet(built, cfg, info)
+    built._dataset_meta = dict(classes=classes) if classes else {}
+    built._config, built._metainfo = cfg, info
+    return (built if device is None else built.to(device)).eval()
+
+
+def read_config(model: str | Path | Config) -> tuple[Config, ModelInfo | None]:
+    """Return the config, which is the caller's to change, and the entry of a published model."""
+    if isinstance(model, Config):
+        if model.get('model') is None:
+            raise UserError(f'{model.filename or "the config"}: has no model')
+        return copy.deepcopy(model), None
+    if isinstance(model, (str, Path)) and Path(model).suffix == '.py':
+        return load_config(model), None
+    if not isinstance(model, str):
+        raise TypeError(
+            f'model is a {type(model).__name__}; pass a name of mmssl.list_models(), the path of '
+            'a config (.py) or a Config'
+        )
+    info = ModelHub.get(model)
+    if info.config is None:
+        raise UserError(
+            f'{info.name}: published as weights only, no config here builds its network; load '
+            f'them into a config of yours: get_model(CONFIG, pretrained={info.weights!r})'
+        )
+    cfg = load_config(info.config)
+    if info.overrides:
+        cfg.merge_from_dict({'model': info.overrides})
+    return cfg, info
+
+
+def _source(
+    pretrained: bool | str | Path, cfg: Config, info: ModelInfo | None, name: str
+) -> str | ModelInfo | None:
+    """Return whose weights are asked for."""
+    if isinstance(pretrained, (str, Path)):
+        return published(str(pretrained)) or str(pretrained)
+    if not isinstance(pretrained, bool):
+        kind = type(pretrained).__name__
+        raise TypeError(f'pretrained is a {kind}; pass True, False, a path or an address')
+    if not pretrained:
+        return None
+    if info is not None and info.weights:
+        return info
+    if info is None and cfg.get('load_from'):
+        return published(cfg.load_from) or cfg.load_from
+    warnings.warn(f'{name}: no weights were published, the network stays random', stacklevel=3)
+    return None
+
+
+def published(text: str) -> ModelInfo | None:
+    """Return the model that a name stands for, where a path or an address may stand too."""
+    plain = '://' not in text and not Path(text).exists()
+    return ModelHub.get(text) if plain and ModelHub.has(text) else None
+
+
+def _fill(
+    model: BaseModel, source: str | ModelInfo, url_mapping: Mapping | None
+) -> tuple[str, ...]:
+    """Load weights; return the class names a classifier's file states."""
+    if not isinstance(source, ModelInfo):
+        path = local_path(source, url_mapping=url_mapping)
+        load(model, path)
+        return _stated_classes(path) if isinstance(model, Classifier) else ()
+    if source.encoder:
+        load(model, ModelHub.get(source.encoder).fetch(url_mapping), part='backbone')
+    one_sided = isinstance(model, Classifier)
+    load(model, source.fetch(url_mapping), side=source.side if one_sided else 'export')
+    if not one_sided and source.side != 'export':
+        model.export = source.side  # a file's useful half need not be the method's usual one
+    return ()
+
+
+def _stated_classes(path: Path) -> tuple[str, ...]:
+    """Return the names in an OpenMMLab file's meta.dataset_meta, or none."""
+    meta = read(path).get('meta')
+    data = meta.get('dataset_meta') if isinstance(meta, dict) else None
+    names = data.get('classes') if isinstance(data, dict) else None
+    ok = isinstance(names, (list, tuple)) and all(isinstance(name, str) for name in names)
+    return tuple(names) if ok and names else ()
+
+
+def _imagenet(model: Classifier, cfg: Config, info: ModelInfo | None) -> tuple[str, ...]:
+    """Return ImageNet's class names for a classifier of its 1000 classes."""
+    data = info.metadata.get('Training Data', '') if info else cfg.get('data_root') or ''
+    if model.head.fc.out_features != 1000 or not re.search('imagenet', str(data), re.IGNORECASE):
+        return ()
+    from timm.data import ImageNetInfo
+
+    names = ImageNetInfo()
+    return tuple(names.index_to_description(i) for i in range(1000))

@@ -1,0 +1,100 @@
+"""What a wheel carries, and that it works away from the sources."""
+
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from .conftest import REPO
+
+NEEDED = ('mmssl', 'configs', 'tools', 'requirements', 'setup.py', 'pyproject.toml')
+NEEDED += ('MANIFEST.in', 'README.md', 'LICENSE', 'CHANGELOG.md', 'CITATION.cff')
+NEEDED += ('model-index.yml',)
+CODE = """
+import mmssl, mmssl.apis.hub
+from pathlib import Path
+from mmengine.config import Config
+
+place = Path(mmssl.__file__).parent
+assert mmssl.apis.hub.root() == place / '.mim', mmssl.apis.hub.root()
+print(len(mmssl.list_models()))
+model = mmssl.get_model('mocov3_vit-small-p16_16xb256-amp-coslr-300e_in1k')
+print(model._config.filename)
+cfg = Config.fromfile('mine.py', import_custom_modules=False)
+print(cfg.train_cfg.max_epochs, cfg.model.backbone.arch, cfg.optim_wrapper.optimizer.lr)
+print(type(mmssl.get_model('mine.py')).__name__)
+print(sorted(p.name for p in (place / '.mim').iterdir()))
+"""
+MINE = """
+'''A recipe that builds on ours.'''
+
+_base_ = 'mmssl::mocov3/mocov3_vit-small-p16_16xb256-amp-coslr-300e_in1k.py'
+
+train_cfg = dict(max_epochs=50)
+"""
+
+
+@pytest.fixture(scope='module')
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Build a wheel from a copy of the sources, without isolation and without a network."""
+    source = tmp_path_factory.mktemp('source')
+    ignore = shutil.ignore_patterns('__pycache__', '.mim')
+    for name in NEEDED:
+        here = REPO / name
+        copy = shutil.copytree if here.is_dir() else shutil.copyfile
+        copy(here, source / name, **(dict(ignore=ignore) if here.is_dir() else {}))
+    out = tmp_path_factory.mktemp('wheel')
+    command = [sys.executable, '-m', 'pip', 'wheel', '-q', '--no-deps', '--no-build-isolation']
+    command += ['--no-index', '--disable-pip-version-check', '-w', str(out), str(source)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    (found,) = out.glob('mmssl-*.whl')
+    return found
+
+
+def files(folder: str, *endings: str) -> set[str]:
+    """Return the files below a folder of the sources."""
+    found = (p for p in (REPO / folder).rglob('*') if p.suffix in endings)
+    return {str(p.relative_to(REPO)) for p in found}
+
+
+@pytest.mark.slow
+def test_the_wheel_carries_configs_tools_and_index(wheel: Path):
+    names = set(zipfile.ZipFile(wheel).namelist())
+    inside = {n.removeprefix('mmssl/.mim/') for n in names if n.startswith('mmssl/.mim/')}
+    configs = files('configs', '.py', '.yml', '.md')
+    assert configs <= inside
+    assert files('tools', '.py', '.sh') <= inside and 'model-index.yml' in inside
+    assert files('mmssl', '.py') - files('mmssl/.mim', '.py') <= names
+    assert not any('__pycache__' in n or n.startswith('tests') for n in names)
+    assert wheel.stat().st_size < 2e6
+
+
+@pytest.mark.slow
+def test_an_installed_package_works_anywhere(wheel: Path, tmp_path: Path):
+    place, cwd = tmp_path / 'site', tmp_path / 'elsewhere'
+    cwd.mkdir()
+    zipfile.ZipFile(wheel).extractall(place)
+    (cwd / 'mine.py').write_text(MINE)
+    environment = {k: v for k, v in os.environ.items() if k != 'PYTHONPATH'}
+    done = subprocess.run(
+        [sys.executable, '-W', 'ignore', '-c', CODE],
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        check=False,
+        env=environment | dict(PYTHONPATH=str(place), OMP_NUM_THREADS='1'),
+    )
+    assert done.returncode == 0, done.stderr
+    count, filename, values, kind, beside = done.stdout.splitlines()[-5:]
+    from mmssl.apis import list_models
+
+    assert int(count) == len(list_models())
+    assert Path(filename).is_relative_to(place / 'mmssl' / '.mim' / 'configs')
+    assert values == '50 small 0.0024'
+    assert kind == 'MoCoV3'
+    assert beside == "['configs', 'model-index.yml', 'tools']"
