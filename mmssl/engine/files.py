@@ -1,6 +1,8 @@
 """Training files on disk: written whole, checked when read, the newest valid one found."""
 
+import errno
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +30,19 @@ def write(content: dict[str, Any], path: Path) -> None:
         os.replace(beside, path)
         _flush_folder(path.parent)
     except (OSError, RuntimeError) as error:
+        reason = _reason(error, path.parent)
         beside.unlink(missing_ok=True)
         raise UserError(
-            f'{path}: could not be written ({error}); earlier checkpoints are untouched. '
+            f'{path}: could not be written ({reason}); earlier checkpoints are untouched. '
             'Free some space or pass another --work-dir, then continue with --resume'
         ) from None
+
+
+def _reason(error: Exception, folder: Path) -> str:
+    """Say what torch's own words for a full disk ('unexpected pos ...') do not."""
+    if isinstance(error, RuntimeError) and shutil.disk_usage(folder).free < 2**20:
+        return os.strerror(errno.ENOSPC)
+    return str(error)
 
 
 def _flush_folder(folder: Path) -> None:

@@ -13,6 +13,7 @@ from .clock import bare
 from .files import FORMAT
 from .shard import spread, whole
 
+
 def plain(value: Any) -> Any:
     """Reduce nested settings to dicts, lists, numbers, strings and tensors."""
     if isinstance(value, dict):

@@ -31,20 +31,23 @@ def options(name, **changes):
     multi = dict(type='MultiView', views=views)
     if name in ('sere', 'ibot'):
         multi['mask'] = dict(type='PatchMask', patch_size=4)
-    return dict(
-        model=dict(model, _delete_=True),
-        train_dataloader=dict(
-            batch_size=6,
-            num_workers=1,
-            persistent_workers=True,
-            dataset=dict(pipeline=[dict(type='LoadImage'), multi]),
-        ),
-        train_cfg__max_epochs=3,
-        val_cfg=None,
-        val_dataloader=None,
-        val_evaluator=None,
-        default_hooks__checkpoint__interval=9,
-    ) | changes
+    return (
+        dict(
+            model=dict(model, _delete_=True),
+            train_dataloader=dict(
+                batch_size=6,
+                num_workers=1,
+                persistent_workers=True,
+                dataset=dict(pipeline=[dict(type='LoadImage'), multi]),
+            ),
+            train_cfg__max_epochs=3,
+            val_cfg=None,
+            val_dataloader=None,
+            val_evaluator=None,
+            default_hooks__checkpoint__interval=9,
+        )
+        | changes
+    )
 
 
 @pytest.mark.parametrize('name', METHODS)
@@ -97,9 +100,7 @@ def test_another_number_of_processes_continues(two_ranks, tiny_config, tmp_path,
     assert '2 processes instead of 1: each takes 3 images instead of 6' in log(tmp_path / 'a')
     for epoch in (1, 3):
         (tmp_path / 'a' / f'epoch_{epoch}.pth').unlink()
-    back = losses(
-        make_runner(tiny_config(), tmp_path / 'a', **same(name, 3, 'none'), resume=True)
-    )
+    back = losses(make_runner(tiny_config(), tmp_path / 'a', **same(name, 3, 'none'), resume=True))
     assert back == pytest.approx(alone[8:], rel=1e-4)
 
 

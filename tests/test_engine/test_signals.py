@@ -56,7 +56,10 @@ def test_a_signal_saves_and_ends_and_the_rest_is_bit_equal(tiny_config, tmp_path
     assert read(tmp_path / 'cut' / 'iter_3.pth')['progress']['iter'] == 3
     rest = losses(make_runner(tiny_config(), tmp_path / 'cut', **SETTINGS, resume=True))
     assert seen + rest == whole
-    assert sorted(p.name for p in (tmp_path / 'cut').glob('*.pth')) == ['epoch_1.pth', 'epoch_2.pth']
+    assert sorted(p.name for p in (tmp_path / 'cut').glob('*.pth')) == [
+        'epoch_1.pth',
+        'epoch_2.pth',
+    ]
 
 
 def test_in_the_last_step_of_an_epoch_the_file_is_the_epochs(tiny_config, tmp_path):
