@@ -68,7 +68,8 @@ def _port(launcher: str) -> str:
 def init_distributed(launcher: str, backend: str | None = None, timeout: int = 1800) -> None:
     """Start the process group: nccl on GPUs, gloo without; ``timeout`` in seconds.
 
-    A step or collective that takes longer ends the job with the name of who is behind. Raises UserError when more processes were started than this machine has GPUs.
+    A step or collective that takes longer ends the job with the name of who is behind. Raises
+    UserError when more processes were started than this machine has GPUs.
     """
     read_environment(launcher)
     if torch.cuda.is_available():

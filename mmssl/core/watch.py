@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from torch import distributed as td
+from torch.distributed import distributed_c10d
 
 LOST = 3  # exit status of a process that gave up waiting
 BEAT = 5.0  # seconds between two signs of life
@@ -138,10 +139,9 @@ def start(limit: float) -> None:
     global _dog
     if td.get_world_size() > 1 and _dog is None:
         # a store of its own: the group's blocks while one of its calls waits
-        store = td.PrefixStore(
-            f'watch-{os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")}',
-            td.distributed_c10d._get_default_store().clone(),
-        )
+        shared: Any = distributed_c10d._get_default_store()
+        start = os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')
+        store = distributed_c10d.PrefixStore(f'watch-{start}', shared.clone())
         _dog = Watchdog(store, td.get_rank(), td.get_world_size(), limit)
         _dog.start()
 

@@ -119,7 +119,7 @@ class OptimWrapper(Base):
 
     def _agree(self) -> None:
         params = [p for g in self.optimizer.param_groups for p in g['params'] if p.grad is not None]
-        norms = torch._foreach_norm([local(p.grad) for p in params]) if params else []
+        norms = list(torch._foreach_norm([local(p.grad) for p in params]) if params else [])
         finite = torch.stack([torch.isfinite(x).all() for x in [*self.losses, *norms]])
         if self.scaler.is_enabled() and self.scaler.get_scale() >= 1:
             finite = finite[: len(self.losses)]  # the scaler passes over such gradients itself
@@ -128,7 +128,7 @@ class OptimWrapper(Base):
         faulty, self.ending = dist.largest_over_ranks(mine).tolist()
         self.faulty = bool(faulty)
         if self.faulty:
-            bad = (~torch.isfinite(torch.stack(norms))).tolist() if norms else []
+            bad = [not bool(torch.isfinite(norm)) for norm in norms]
             self.faults = [p for p, wrong in zip(params, bad, strict=True) if wrong]
         self.losses = []
 

@@ -90,7 +90,8 @@ class Runner(Base):
         """Cut into shares a model that has its weights: files are read into whole tensors."""
         if self.cfg.get('continue_epoch'):
             raise UserError('continue_epoch and FullyShard do not go together; use DDP for it')
-        self.model, self._hooks = model, []
+        self.model = model
+        self._hooks: list[Any] = []
         if self._resumed is None:
             self._init_model_weights()
             if self._load_from:

@@ -34,7 +34,8 @@ def fully_shard(model: nn.Module, blocks: str = BLOCKS) -> nn.Module:
     for module in found:
         if any(True for _ in module.parameters()):
             cut(module, mesh=mesh)
-    return cut(model, mesh=mesh)
+    cut(model, mesh=mesh)
+    return model
 
 
 @torch.no_grad()
@@ -43,7 +44,7 @@ def whole(value: Tensor) -> Tensor:
     if not isinstance(value, DTensor):
         return value.detach()
     with meeting('gather of shares'):
-        return value.detach().full_tensor()
+        return value.full_tensor().detach()
 
 
 @torch.no_grad()

@@ -18,7 +18,7 @@ from ..methods import batch, build, state
 from ..tiny import Watch, log, losses, make_runner, weights
 
 sys.path.insert(0, str(REPO / 'tools' / 'benchmarks'))
-import breaker  # noqa: E402
+import breaker
 
 SGD = dict(
     optim_wrapper__optimizer=dict(type='SGD', lr=0.01, momentum=0.9),
@@ -169,7 +169,7 @@ def test_a_read_only_work_dir_is_one_line(tiny_config, tmp_path, monkeypatch):
         raise OSError(errno.EROFS, 'x', str(path))
 
     monkeypatch.setattr('os.makedirs', refuse)
-    with pytest.raises(UserError, match='work: Read-only file system; .* a writable --work-dir'):
+    with pytest.raises(UserError, match=r'work: Read-only file system; .* a writable --work-dir'):
         make_runner(tiny_config(), tmp_path / 'work')
 
 
@@ -181,6 +181,6 @@ def test_a_disk_that_fills_up_is_one_line(tiny_config, tmp_path, monkeypatch):
         raise OSError(errno.ENOSPC, 'x', 'run.json')
 
     monkeypatch.setattr('mmssl.engine.record.RecordHook._write', refuse)
-    with pytest.raises(UserError, match='run.json: No space left on device; earlier checkpoints'):
+    with pytest.raises(UserError, match=r'run\.json: No space left on device; earlier checkpoints'):
         runner.train()
     assert read(tmp_path / 'epoch_1.pth')['progress']['iter'] == 4

@@ -109,7 +109,7 @@ def test_a_signalled_job_is_queued_again_unless_it_has_finished(shell, left, que
     assert asked == ['ready', 'got'] + ['scontrol', 'requeue', '7'] * queued
 
 
-# torchrun -------------------------------------------------------------------------------------------
+# torchrun ---------------------------------------------------------------------------------------
 def nodes(shell, **environment):
     """Options that dist_train.sh gives torchrun for the machines."""
     status, asked, err = shell('dist_train.sh', 'c.py', '4', '--resume', **environment)

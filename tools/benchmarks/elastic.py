@@ -6,6 +6,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from runs import BATCH, REPO
@@ -36,7 +37,7 @@ def elastic(root: Path, data: Path, args: argparse.Namespace) -> str:
         for count, words in steps:
             begin = time.monotonic()
             if count == 1:
-                os.killpg(machines['b'].pid, signal.SIGKILL)
+                _power_off(machines['b'])
             elif seconds:
                 machines['b'] = _machine(file, work, 'b', args.port + 91)
             _until(lambda words=words: _reached(work, words), 240)
@@ -44,8 +45,7 @@ def elastic(root: Path, data: Path, args: argparse.Namespace) -> str:
             print(f'  {words}: after {seconds[-1]:.0f} s', flush=True)
     finally:
         for machine in machines.values():
-            os.killpg(machine.pid, signal.SIGKILL)
-            machine.wait()
+            _power_off(machine)
     last = files.newest(work / 'run', None)
     return (
         f'started with 2, went on alone after {seconds[1]:.0f} s, joined again after '
@@ -63,6 +63,21 @@ def _machine(file: Path, work: Path, name: str, port: int) -> subprocess.Popen:
             env=os.environ | environment,
             start_new_session=True,
         )
+
+
+def _power_off(machine: subprocess.Popen) -> None:
+    """Kill a machine's torchrun and everything it has started, all at once."""
+    parents = {}
+    for at in Path('/proc').glob('[0-9]*/stat'):
+        with suppress(OSError):  # ended meanwhile
+            parents[int(at.parent.name)] = int(at.read_text().rpartition(')')[2].split()[1])
+    family = {machine.pid}
+    while more := {p for p, parent in parents.items() if parent in family} - family:
+        family |= more
+    for pid in family:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    machine.wait()
 
 
 def _reached(work: Path, words: str) -> bool:
