@@ -3,6 +3,7 @@
 import argparse
 import os
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Callable
@@ -31,7 +32,10 @@ def elastic(root: Path, data: Path, args: argparse.Namespace) -> str:
         (1, '1 processes instead of 2'),
         (2, '2 processes instead of 1'),
     )
-    machines = {name: _machine(file, work, name, args.port + 91) for name in 'ab'}
+    port = args.port + 91
+    machines = {'a': _machine(file, work, 'a', port)}
+    _until(lambda: _listens(port), 120)  # who comes first keeps the list, and must stay
+    machines['b'] = _machine(file, work, 'b', port)
     seconds = []
     try:
         for count, words in steps:
@@ -39,8 +43,8 @@ def elastic(root: Path, data: Path, args: argparse.Namespace) -> str:
             if count == 1:
                 _power_off(machines['b'])
             elif seconds:
-                machines['b'] = _machine(file, work, 'b', args.port + 91)
-            _until(lambda words=words: _reached(work, words), 240)
+                machines['b'] = _machine(file, work, 'b', port)
+            _until(lambda words=words: _reached(work, words), 400)
             seconds.append(time.monotonic() - begin)
             print(f'  {words}: after {seconds[-1]:.0f} s', flush=True)
     finally:
@@ -63,6 +67,11 @@ def _machine(file: Path, work: Path, name: str, port: int) -> subprocess.Popen:
             env=os.environ | environment,
             start_new_session=True,
         )
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(('127.0.0.1', port)) == 0
 
 
 def _power_off(machine: subprocess.Popen) -> None:
