@@ -1,7 +1,6 @@
 #!/usr/bin/env bash
 # Evaluate with one process per GPU: dist_test.sh CONFIG CHECKPOINT NGPU [options of test.py]
-# Without GPUs NGPU counts processes on the CPU. Several machines: run it on each with NNODES,
-# NODE_RANK, MASTER_ADDR (of the first) and PORT set.
+# Without GPUs NGPU counts processes on the CPU. Several machines: as dist_train.sh.
 set -euo pipefail
 
 if [ $# -lt 3 ]; then
@@ -10,11 +9,8 @@ if [ $# -lt 3 ]; then
 fi
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 export PYTHONPATH="$here/..${PYTHONPATH:+:$PYTHONPATH}"
+# shellcheck source=tools/nodes.sh
+source "$here/nodes.sh"
 
-exec python -m torch.distributed.run \
-    --nnodes="${NNODES:-1}" \
-    --node_rank="${NODE_RANK:-0}" \
-    --nproc_per_node="$3" \
-    --master_addr="${MASTER_ADDR:-127.0.0.1}" \
-    --master_port="${PORT:-29500}" \
+exec python -m torch.distributed.run "${nodes[@]}" --nproc_per_node="$3" \
     "$here/test.py" "$1" "$2" --launcher pytorch "${@:4}"

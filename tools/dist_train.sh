@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Train with one process per GPU: dist_train.sh CONFIG NGPU [options of train.py]
 # Without GPUs NGPU counts processes on the CPU. Several machines: run it on each with NNODES,
-# NODE_RANK, MASTER_ADDR (of the first) and PORT set.
+# NODE_RANK, MASTER_ADDR (of the first) and PORT set; started by srun with one task per node it
+# takes them from Slurm. NNODES=1:4 is elastic: machines come and go; add --resume.
 set -euo pipefail
 
 if [ $# -lt 2 ]; then
@@ -10,11 +11,8 @@ if [ $# -lt 2 ]; then
 fi
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 export PYTHONPATH="$here/..${PYTHONPATH:+:$PYTHONPATH}"
+# shellcheck source=tools/nodes.sh
+source "$here/nodes.sh"
 
-exec python -m torch.distributed.run \
-    --nnodes="${NNODES:-1}" \
-    --node_rank="${NODE_RANK:-0}" \
-    --nproc_per_node="$2" \
-    --master_addr="${MASTER_ADDR:-127.0.0.1}" \
-    --master_port="${PORT:-29500}" \
+exec python -m torch.distributed.run "${nodes[@]}" --nproc_per_node="$2" \
     "$here/train.py" "$1" --launcher pytorch "${@:3}"

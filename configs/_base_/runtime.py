@@ -7,7 +7,8 @@ default_hooks = dict(
     sampler_seed=dict(type='DistSamplerSeedHook'),
     logger=dict(type='LoggerHook', interval=50),
     param_scheduler=dict(type='ParamSchedulerHook'),
-    checkpoint=dict(type='CheckpointHook', interval=10, max_keep_ckpts=3),
+    checkpoint=dict(type='CheckpointHook', interval=10, max_keep_ckpts=3, iterations=1000),
+    faults=dict(type='FaultHook', non_finite='stop'),
     record=dict(type='RecordHook'))
 env_cfg = dict(
     cudnn_benchmark=True,

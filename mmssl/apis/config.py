@@ -23,6 +23,7 @@ OWN_KEYS = {
     'continue_epoch',
     'sync_bn',
     'find_unused_parameters',
+    'model_wrapper_cfg',
     'custom_imports',
 }
 RUNNER_KEYS = set(inspect.signature(BaseRunner.__init__).parameters) - {'self', 'cfg'}

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 from torch import distributed as td
 
+from .watch import meeting
+
 
 def active() -> bool:
     """Whether a process group is up."""
@@ -28,7 +30,8 @@ def gather(x: Tensor) -> Tensor:
     if world_size() == 1:
         return x.detach()
     parts = [torch.empty_like(x) for _ in range(world_size())]
-    td.all_gather(parts, x.detach().contiguous())
+    with meeting('gather'):
+        td.all_gather(parts, x.detach().contiguous())
     return torch.cat(parts)
 
 
@@ -50,8 +53,20 @@ def sum_over_ranks(x: Tensor) -> Tensor:
     if world_size() == 1:
         return x
     total = x.clone()
-    td.all_reduce(total)
+    with meeting('sum'):
+        td.all_reduce(total)
     return total
+
+
+@torch.no_grad()
+def largest_over_ranks(x: Tensor) -> Tensor:
+    """Return the largest of every element of x (any shape) over ranks."""
+    if world_size() == 1:
+        return x
+    most = x.clone()
+    with meeting('agreement'):
+        td.all_reduce(most, td.ReduceOp.MAX)
+    return most
 
 
 @torch.no_grad()
@@ -65,7 +80,8 @@ def from_rank_zero(x: Tensor) -> Tensor:
     """Return rank 0's x (same shape and type everywhere)."""
     if world_size() > 1:
         x = x.clone()
-        td.broadcast(x, src=0)
+        with meeting('broadcast'):
+            td.broadcast(x, src=0)
     return x
 
 
@@ -74,7 +90,8 @@ def object_from_rank_zero(value: Any) -> Any:
     if world_size() == 1:
         return value
     box = [value]
-    td.broadcast_object_list(box, src=0)
+    with meeting('broadcast of a value'):
+        td.broadcast_object_list(box, src=0)
     return box[0]
 
 
@@ -83,11 +100,13 @@ def gather_objects(value: Any) -> list[Any]:
     if world_size() == 1:
         return [value]
     values: list[Any] = [None] * world_size()
-    td.all_gather_object(values, value)
+    with meeting('gather of values'):
+        td.all_gather_object(values, value)
     return values
 
 
 def wait() -> None:
     """Let all ranks meet."""
     if world_size() > 1:
-        td.barrier()
+        with meeting('barrier'):
+            td.barrier()

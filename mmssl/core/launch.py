@@ -1,5 +1,6 @@
 """Join the processes a launcher has started, with or without GPUs."""
 
+import gc
 import os
 import subprocess
 from datetime import timedelta
@@ -7,6 +8,7 @@ from datetime import timedelta
 import torch
 from torch import distributed as td
 
+from . import watch
 from .errors import UserError
 
 LAUNCHERS = ('none', 'pytorch', 'slurm', 'mpi')
@@ -52,13 +54,22 @@ def read_environment(launcher: str) -> None:
     os.environ.update({o: _need(n, launcher) for o, n in zip(own, names, strict=True)})
     if 'MASTER_ADDR' not in os.environ:
         os.environ['MASTER_ADDR'] = _slurm_address() if launcher == 'slurm' else '127.0.0.1'
-    os.environ.setdefault('MASTER_PORT', '29500')
+    os.environ.setdefault('MASTER_PORT', _port(launcher))
+
+
+def _port(launcher: str) -> str:
+    """Jobs that share a Slurm node must not meet: their numbers give the port."""
+    if launcher != 'slurm':
+        return '29500'
+    job, step = (int(os.environ.get(f'SLURM_{name}ID', 0)) for name in ('JOB', 'STEP_'))
+    return str(20000 + (job * 7 + step) % 20000)
 
 
 def init_distributed(launcher: str, backend: str | None = None, timeout: int = 1800) -> None:
     """Start the process group: nccl on GPUs, gloo without; ``timeout`` in seconds.
 
-    Raises UserError when more processes were started than this machine has GPUs.
+    A step or collective that takes longer ends the job with the name of who is behind. Raises
+    UserError when more processes were started than this machine has GPUs.
     """
     read_environment(launcher)
     if torch.cuda.is_available():
@@ -72,10 +83,19 @@ def init_distributed(launcher: str, backend: str | None = None, timeout: int = 1
     elif backend == 'nccl':
         backend = None  # configs name the backend of GPUs; without one gloo does the same
     backend = backend or ('nccl' if torch.cuda.is_available() else 'gloo')
-    td.init_process_group(backend, timeout=timedelta(seconds=timeout))
+    # the group's own limit is later: the watchdog knows more to say
+    td.init_process_group(backend, timeout=timedelta(seconds=1.2 * timeout + 30))
+    watch.start(timeout)
 
 
 def leave() -> None:
-    """End this process's part in the group; threads it leaves behind can abort a clean exit."""
+    """End this process's part in the group, whose threads could abort a clean exit.
+
+    gloo's threads end with the last reference to the group. Wrapped models hold some, in cycles
+    that the interpreter may never collect; a thread that then lets go of a tensor while Python
+    is being taken down ends the process by 'terminate called without an active exception'.
+    """
+    watch.stop()
+    gc.collect()
     if td.is_available() and td.is_initialized():
         td.destroy_process_group()

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.distributed.nn.functional import all_reduce
 
 from . import dist
+from .watch import meeting
 
 
 class SyncBatchNorm(nn.modules.batchnorm._BatchNorm):
@@ -29,11 +30,13 @@ class SyncBatchNorm(nn.modules.batchnorm._BatchNorm):
         axes = [0, *range(2, x.dim())]
         shape = [1, -1] + [1] * (x.dim() - 2)
         count = x.new_full((1,), x.numel() / x.shape[1])
-        sums = all_reduce(torch.cat([x.sum(axes), count]))  # (C + 1)
+        with meeting('batch norm'):
+            sums = all_reduce(torch.cat([x.sum(axes), count]))  # (C + 1)
         count = sums[-1:].detach()
         mean = sums[:-1] / count
         offset = x - mean.view(shape)
-        variance = all_reduce(offset.square().sum(axes)) / count
+        with meeting('batch norm'):
+            variance = all_reduce(offset.square().sum(axes)) / count
         self._move_running(mean.detach(), variance.detach(), count)
         y = offset * torch.rsqrt(variance + self.eps).view(shape)
         if self.affine:

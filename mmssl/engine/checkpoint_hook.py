@@ -1,5 +1,6 @@
-"""Save training state, keep the newest, remember the best."""
+"""Save training state, keep the newest, remember the best, and end when asked."""
 
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,7 @@ from mmengine.hooks import Hook
 
 from ..core import dist
 from ..registry import HOOKS
+from . import files
 
 
 @HOOKS.register_module()
@@ -14,25 +16,53 @@ class CheckpointHook(Hook):
     """Save every ``interval`` epochs and at the end; delete old files after the new is whole.
 
     ``max_keep_ckpts`` newest files stay (-1: all). ``save_best`` names a monitored metric, such
-    as 'knn/top1'; its best file is best.pth.
+    as 'knn/top1'; its best file is best.pth. ``iterations`` saves within an epoch too, every so
+    many iterations (0: never): only the newest of these stays, until an epoch's file is newer.
+    When SIGTERM or SIGUSR1 has reached any rank, all save and leave.
     """
 
     priority = 'VERY_LOW'
 
     def __init__(
-        self, interval: int = 1, max_keep_ckpts: int = 3, save_best: str | None = None
+        self,
+        interval: int = 1,
+        max_keep_ckpts: int = 3,
+        save_best: str | None = None,
+        iterations: int = 0,
     ) -> None:
         self.interval, self.keep, self.save_best = interval, max_keep_ckpts, save_best
+        self.iterations = iterations
+
+    def before_train(self, runner: Any) -> None:
+        """Remove what a killed run had half written."""
+        if dist.rank() == 0:
+            files.sweep(Path(runner.work_dir))
+
+    def after_train_iter(
+        self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None
+    ) -> None:
+        """Save at the interval; save and leave when a signal has asked for it."""
+        done, ending = runner.iter + 1, runner.optim_wrapper.ending
+        if not ending and not (self.iterations and done % self.iterations == 0):
+            return
+        self._save(runner, f'iter_{done}.pth')
+        if ending and batch_idx + 1 < len(runner.train_dataloader):  # else the monitor looks first
+            runner.logger.warning(
+                f'{signal.Signals(ending).name}: state saved; continue with --resume'
+            )
+            raise SystemExit(128 + ending)
 
     def after_train_epoch(self, runner: Any) -> None:
         """Save at the interval and after the last epoch."""
         epoch = runner.epoch + 1
-        if epoch % self.interval and epoch != runner.max_epochs:
-            return
-        runner.save_checkpoint(runner.work_dir, f'epoch_{epoch}.pth')
-        if dist.rank() == 0:
-            runner.logger.info(f'saved {Path(runner.work_dir) / f"epoch_{epoch}.pth"}')
-            self._prune(Path(runner.work_dir))
+        if epoch % self.interval == 0 or epoch == runner.max_epochs:
+            self._save(runner, f'epoch_{epoch}.pth')
+
+    def after_train(self, runner: Any) -> None:
+        """Give a run that was killed between its last step and its last file that file."""
+        last = Path(runner.work_dir) / f'epoch_{runner.max_epochs}.pth'
+        if dist.object_from_rank_zero(not last.is_file()):
+            self._save(runner, last.name)
 
     def after_val_epoch(self, runner: Any, metrics: dict[str, float] | None = None) -> None:
         """Save the best by the monitored metric."""
@@ -44,9 +74,19 @@ class CheckpointHook(Hook):
             loop.best = value
             runner.save_checkpoint(runner.work_dir, 'best.pth')
 
-    def _prune(self, folder: Path) -> None:
-        if self.keep < 0:
-            return
-        files = sorted(folder.glob('epoch_*.pth'), key=lambda p: int(p.stem.split('_')[1]))
-        for file in files[: -self.keep or None]:
-            file.unlink()
+    def _save(self, runner: Any, name: str) -> None:
+        folder = Path(runner.work_dir)
+        runner.save_checkpoint(runner.work_dir, name)
+        if dist.rank() == 0:
+            runner.logger.info(f'saved {folder / name}')
+            self._prune(folder, name)
+
+    def _prune(self, folder: Path, name: str) -> None:
+        """Delete what the file ``name`` has made superfluous."""
+        for file in folder.glob('iter_*.pth'):
+            if file.name != name:
+                file.unlink()
+        if self.keep >= 0:
+            epochs = sorted(folder.glob('epoch_*.pth'), key=lambda p: int(p.stem.split('_')[1]))
+            for file in epochs[: -self.keep or None]:
+                file.unlink()

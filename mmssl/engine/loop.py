@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from mmengine.runner import EpochBasedTrainLoop
 
-from ..core import dist
+from ..core import dist, watch
 from ..registry import LOOPS
 
 
@@ -67,7 +67,9 @@ class EpochLoop(EpochBasedTrainLoop):
     def run_iter(self, idx: int, data_batch: Any) -> None:
         """Run one iteration with its hooks."""
         self.runner.call_hook('before_train_iter', batch_idx=idx, data_batch=data_batch)
-        outputs = self.runner.model.train_step(data_batch, self.runner.optim_wrapper)
+        watch.here.step = self._iter + 1
+        with watch.meeting('forward'):
+            outputs = self.runner.model.train_step(data_batch, self.runner.optim_wrapper)
         self.in_iteration = 1
         self.runner.call_hook(
             'after_train_iter', batch_idx=idx, data_batch=data_batch, outputs=outputs

@@ -9,8 +9,10 @@ from mmengine.optim import OptimWrapper as Base
 from torch import Tensor, nn
 from torch.amp.grad_scaler import GradScaler
 
-from ..core import Clock, UserError
+from ..core import Clock, UserError, dist
+from ..core.watch import meeting
 from ..registry import OPTIM_WRAPPERS
+from .shard import local, spread, whole
 
 TYPES = {'float16': torch.float16, 'bfloat16': torch.bfloat16}
 
@@ -20,9 +22,13 @@ def clip_each(params: list[nn.Parameter], max_norm: float) -> None:
     """Bound the norm of every tensor's gradient on its own (DINO's ``clip_gradients``)."""
     grads = [p.grad for p in params if p.grad is not None]
     if grads:
-        norms = torch._foreach_norm(grads)
+        norms = [whole(norm) for norm in torch._foreach_norm(grads)]
         shares = [(max_norm / (norm + 1e-6)).clamp(max=1) for norm in norms]
-        torch._foreach_mul_(grads, shares)
+        torch._foreach_mul_([local(g) for g in grads], shares)
+
+
+def _like(value: Any, parameter: nn.Parameter) -> bool:
+    return isinstance(value, Tensor) and value.shape == parameter.shape
 
 
 @OPTIM_WRAPPERS.register_module()
@@ -34,9 +40,16 @@ class OptimWrapper(Base):
     dict(max_norm=...), with ``each=True`` per tensor. Gradients of groups whose
     ``frozen_epochs`` or ``frozen_iters`` are not over are dropped after clipping, so the
     optimizer does not touch those tensors, their decay or their state.
+
+    Before every update the ranks agree, in one exchange of two numbers: a loss or gradient that
+    is not finite on any of them keeps all from updating (`faulty` on all, `faults` has this
+    rank's part, FaultHook decides), and a signal that reached one (`asked`) ends all (`ending`).
     """
 
     clock: Clock | None = None
+    asked = 0  # number of a signal this process received
+    ending = 0  # number of the signal that all ranks have agreed to follow
+    faulty = False
 
     def __init__(
         self,
@@ -50,6 +63,8 @@ class OptimWrapper(Base):
         self.each = bool(clip and clip.pop('each', False))
         super().__init__(optimizer, accumulative_counts, clip)
         self.updated = False
+        self.losses: list[Tensor] = []  # of this update's micro-batches
+        self.faults: list[nn.Parameter] = []
         self.amp = self._amp_type(amp, amp_required)
         self.scaler = GradScaler('cuda', enabled=self.amp is torch.float16)
 
@@ -85,16 +100,37 @@ class OptimWrapper(Base):
     def backward(self, loss: Tensor, **kwargs: Any) -> None:
         """Back-propagate the (scaled) loss."""
         self.updated = False
-        super().backward(self.scaler.scale(loss), **kwargs)
+        self.losses.append(loss.detach())
+        with meeting('gradients'):
+            super().backward(self.scaler.scale(loss), **kwargs)
 
     def step(self, **kwargs: Any) -> None:
-        """Unscale, clip, drop frozen gradients, update."""
+        """Unscale, clip, drop frozen gradients, update; or leave all untouched when faulty."""
         self.scaler.unscale_(self.optimizer)
+        self._agree()
+        if self.faulty:
+            self.scaler.update()
+            return
         self._clip()
         self._drop_frozen()
         self.scaler.step(self.optimizer, **kwargs)
         self.scaler.update()
         self.updated = True
+
+    def _agree(self) -> None:
+        params = [p for g in self.optimizer.param_groups for p in g['params'] if p.grad is not None]
+        norms = list(torch._foreach_norm([local(p.grad) for p in params]) if params else [])
+        finite = torch.stack([torch.isfinite(x).all() for x in [*self.losses, *norms]])
+        if self.scaler.is_enabled() and self.scaler.get_scale() >= 1:
+            finite = finite[: len(self.losses)]  # the scaler passes over such gradients itself
+        mine = torch.stack([~finite.all(), finite.new_tensor(False)]).to(torch.int32)
+        mine[1] = self.asked
+        faulty, self.ending = dist.largest_over_ranks(mine).tolist()
+        self.faulty = bool(faulty)
+        if self.faulty:
+            bad = [not bool(torch.isfinite(norm)) for norm in norms]
+            self.faults = [p for p, wrong in zip(params, bad, strict=True) if wrong]
+        self.losses = []
 
     def _clip(self) -> None:
         if not self.clip_grad_kwargs:
@@ -121,7 +157,13 @@ class OptimWrapper(Base):
         return dict(optimizer=self.optimizer.state_dict(), scaler=self.scaler.state_dict())
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Restore optimizer and scaler."""
-        self.optimizer.load_state_dict(state_dict['optimizer'])
+        """Restore optimizer and scaler; whole tensors of the file become shares where needed."""
+        stored = state_dict['optimizer']
+        params = [p for g in self.optimizer.param_groups for p in g['params']]
+        state = {
+            i: {k: spread(v, params[i]) if _like(v, params[i]) else v for k, v in entry.items()}
+            for i, entry in stored['state'].items()
+        }
+        self.optimizer.load_state_dict({**stored, 'state': state})
         if state_dict.get('scaler') and self.scaler.is_enabled():
             self.scaler.load_state_dict(state_dict['scaler'])

@@ -13,16 +13,20 @@ from mmengine.model import MMDistributedDataParallel
 from mmengine.optim.scheduler.param_scheduler import _ParamScheduler
 from mmengine.runner import Runner as Base
 from torch import nn
+from torch.distributed.fsdp import FSDPModule
 from torch.utils.data import DataLoader
 
-from ..checkpoint import load, read
+from ..checkpoint import load
 from ..core import UserError, dist
 from ..core.errors import NoData
 from ..core.launch import init_distributed
 from ..core.sync_bn import convert_sync_bn
 from ..registry import RUNNERS
-from . import console, state
+from . import console, files, state
 from .clock import bare
+from .faults import explained
+from .shard import fully_shard
+from .signals import Patient, listening
 
 
 @RUNNERS.register_module()
@@ -36,8 +40,20 @@ class Runner(Base):
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+        with explained():
+            super().__init__(*args, **kwargs)
         console.speak(self._levels)
+
+    def train(self) -> nn.Module:
+        """Train; a signal saves and ends, errors of the machine become advice."""
+        with explained(self), listening(self):
+            self._keep_batch()
+            return super().train()
+
+    def test(self) -> dict[str, float]:
+        """Evaluate; errors of the machine become advice."""
+        with explained(self):
+            return super().test()
 
     def build_logger(self, *args: Any, **kwargs: Any) -> MMLogger:
         """Build mmengine's logger, its screen quiet until the runner is ready."""
@@ -59,6 +75,8 @@ class Runner(Base):
             return model
         if self.cfg.get('sync_bn'):
             model = convert_sync_bn(model, device)
+        if (model_wrapper_cfg or {}).get('type') == 'FullyShard':
+            return self._shard(model, model_wrapper_cfg or {})
         if not any(p.requires_grad for p in model.parameters()):
             return model
         return MMDistributedDataParallel(
@@ -67,6 +85,22 @@ class Runner(Base):
             broadcast_buffers=False,
             find_unused_parameters=self.cfg.get('find_unused_parameters', False),
         )
+
+    def _shard(self, model: nn.Module, cfg: dict) -> nn.Module:
+        """Cut into shares a model that has its weights: files are read into whole tensors."""
+        if self.cfg.get('continue_epoch'):
+            raise UserError('continue_epoch and FullyShard do not go together; use DDP for it')
+        self.model = model
+        self._hooks: list[Any] = []
+        if self._resumed is None:
+            self._init_model_weights()
+            if self._load_from:
+                self.load_checkpoint(self._load_from)
+        return fully_shard(model, **{k: v for k, v in cfg.items() if k != 'type'})
+
+    @property
+    def _sharded(self) -> bool:
+        return isinstance(self.model, FSDPModule)
 
     @staticmethod
     def build_dataloader(
@@ -86,6 +120,7 @@ class Runner(Base):
         built = Base.build_dataloader(cfg, seed=seed, diff_rank_seed=diff_rank_seed)
         # beginning to iterate draws a number: from here, so that a resumed network draws the same
         built.generator = torch.Generator().manual_seed(seed or 0)
+        built.worker_init_fn = Patient(built.worker_init_fn)
         if len(built) == 0:
             raise UserError(
                 f'{len(built.dataset)} images make no batch of {built.batch_size} on each of '
@@ -143,7 +178,7 @@ class Runner(Base):
 
         An ``init_cfg`` that waits for a path is content with ``load_from``.
         """
-        if self._resumed is not None:
+        if self._resumed is not None or self._sharded:
             return
         for module in bare(self.model).modules() if self._load_from else ():
             cfg = getattr(module, 'init_cfg', None)
@@ -152,11 +187,44 @@ class Runner(Base):
         super()._init_model_weights()
 
     @cached_property
-    def _resumed(self) -> str | Path | None:
-        """The training file to continue, if there is one."""
+    def _resumed(self) -> Path | None:
+        """The training file to continue, if there is one; the first rank chooses."""
         if not self._resume:
             return None
-        return self._load_from or state.newest(Path(self.work_dir), self.logger)
+        if self._load_from:
+            return Path(self._load_from)
+        found = files.newest(Path(self.work_dir), self.logger) if dist.rank() == 0 else None
+        return dist.object_from_rank_zero(found)
+
+    @cached_property
+    def _content(self) -> dict[str, Any]:
+        """What is in the file to continue."""
+        return files.open_training(str(self._resumed))
+
+    def _keep_batch(self) -> None:
+        """Share the file's global batch among the processes that are there now.
+
+        Only when the config still has the file's batch per process: then the number of processes
+        is what has changed, as when a machine joins or leaves.
+        """
+        if self._resumed is None:
+            return
+        progress, world = self._content['progress'], dist.world_size()
+        before, batch = progress.get('processes', world), progress['batch']
+        loader = self._train_loop.get('dataloader') if isinstance(self._train_loop, dict) else None
+        loader = loader or self._train_dataloader
+        if before == world or loader['batch_size'] * before != batch:
+            return
+        if batch % world:
+            raise UserError(
+                f'{self._resumed}: its batch of {batch} images cannot be shared by {world} '
+                'processes; start a number of processes that divides it'
+            )
+        loader['batch_size'] = batch // world
+        self.logger.warning(
+            f'{world} processes instead of {before}: each takes {batch // world} images instead '
+            f'of {batch // before}, the batch of all stays {batch}'
+        )
 
     def load_or_resume(self) -> None:
         """Resume this run's newest whole file or the named one, or start from ``load_from``."""
@@ -168,7 +236,7 @@ class Runner(Base):
                 self.logger.info(f'nothing to resume in {self.work_dir}: starting anew')
             else:
                 self.resume(str(self._resumed))
-        elif self._load_from:
+        elif self._load_from and not self._sharded:
             self.load_checkpoint(self._load_from)
         if self._continues and self.iter == 0:
             raise UserError(
@@ -178,10 +246,10 @@ class Runner(Base):
 
     def resume(self, filename: str, **_: Any) -> None:
         """Continue exactly where one of our own training files stands."""
-        content = read(filename)
-        state.check_own(content, filename)
+        content = self._content if self._resumed else files.open_training(filename)
         self.call_hook('after_load_checkpoint', checkpoint=content)
         state.restore(self, content)
+        self.__dict__.pop('_content', None)
         self.logger.info(f'resumed {filename} at epoch {self.epoch}, iteration {self.iter}')
 
     def load_checkpoint(self, filename: str, **_: Any) -> Any:
@@ -224,6 +292,4 @@ class Runner(Base):
         """Write the whole state of training to ``out_dir/filename``, or leave no trace."""
         content = state.collect(self)  # every rank takes part
         self.call_hook('before_save_checkpoint', checkpoint=content)
-        if dist.rank() == 0:
-            state.write(content, Path(out_dir) / filename)
-        dist.wait()
+        files.write_together(content, Path(out_dir) / filename)

@@ -2,18 +2,16 @@
 
 import random
 import time
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from ..checkpoint import files, read
 from ..core import UserError, dist
 from ..version import __version__
 from .clock import bare
-
-FORMAT = 'mmssl-training-1'
+from .files import FORMAT
+from .shard import spread, whole
 
 
 def plain(value: Any) -> Any:
@@ -22,8 +20,10 @@ def plain(value: Any) -> Any:
         return {str(k) if not isinstance(k, (int, str)) else k: plain(v) for k, v in value.items()}
     if isinstance(value, (list, tuple)):
         return [plain(v) for v in value]
-    if value is None or isinstance(value, torch.Tensor):
-        return value
+    if isinstance(value, torch.Tensor):
+        return whole(value)
+    if value is None:
+        return None
     for kind in (bool, int, float, str):  # of subclasses (torch's version) a file keeps the class
         if isinstance(value, kind):
             return kind(value)
@@ -46,9 +46,10 @@ def _random_states() -> dict[str, Any]:
     return states
 
 
-def _set_random_states(states: dict[str, Any]) -> None:
-    at = dist.rank() if len(states['torch']) == dist.world_size() else None
-    if at is None:  # another number of processes: keep the fresh seeds
+def _set_random_states(states: dict[str, Any], seed: int) -> None:
+    at = dist.rank()
+    if len(states['torch']) != dist.world_size():  # another number of processes: fresh streams
+        torch.manual_seed(seed)
         return
     # cloned: torch reads a row of the stack from the beginning of its storage, or crashes
     torch.set_rng_state(states['torch'][at].cpu().clone())
@@ -64,7 +65,8 @@ def _pending(runner: Any) -> dict[str, torch.Tensor]:
     if runner.optim_wrapper.first:
         return {}
     named = bare(runner.model).named_parameters()
-    return {n: dist.gather(p.grad[None]).cpu() for n, p in named if p.grad is not None}
+    grads = {n: whole(p.grad) for n, p in named if p.grad is not None}
+    return {n: dist.gather(grad[None]).cpu() for n, grad in grads.items()}
 
 
 def collect(runner: Any) -> dict[str, Any]:
@@ -84,48 +86,18 @@ def collect(runner: Any) -> dict[str, Any]:
                 export=getattr(bare(runner.model), 'export', ''),
             )
         ),
-        state_dict={k: v.detach().cpu() for k, v in bare(runner.model).state_dict().items()},
+        state_dict={k: whole(v).cpu() for k, v in bare(runner.model).state_dict().items()},
         optimizer=plain(wrapper.state_dict()),
         gradients=_pending(runner),
         progress=dict(
             iter=runner.iter + runner.train_loop.in_iteration,
             per_epoch=len(runner.train_dataloader),
             batch=runner.train_dataloader.batch_size * dist.world_size(),
+            processes=dist.world_size(),
             best=runner.train_loop.best,
         ),
         random=_random_states(),
     )
-
-
-def write(content: dict[str, Any], path: Path) -> None:
-    """Write a training file, whole or not at all; raise UserError when the disk is full."""
-    files.write(
-        content,
-        path,
-        '; earlier checkpoints are untouched. Free some space or pass another --work-dir, then '
-        'continue with --resume',
-    )
-
-
-def check_own(content: dict[str, Any], path: str) -> None:
-    """Refuse to resume a file that holds no training state of ours."""
-    if content.get('format') != FORMAT:
-        raise UserError(
-            f'{path}: holds no training state of mmssl, so it cannot be resumed; to start from '
-            f'its weights use --cfg-options load_from={path}'
-        )
-
-
-def newest(folder: Path, logger: Any) -> Path | None:
-    """Return the newest whole training file of a work dir, passing over damaged ones."""
-    files = sorted(folder.glob('*.pth'), key=lambda p: p.stat().st_mtime, reverse=True)
-    for file in files:
-        try:
-            if read(file).get('format') == FORMAT:
-                return file
-        except UserError as error:
-            logger.warning(f'passed over while resuming: {error}')
-    return None
 
 
 def _check_data(runner: Any, progress: dict[str, Any]) -> None:
@@ -144,18 +116,31 @@ def _check_data(runner: Any, progress: dict[str, Any]) -> None:
         )
 
 
+def _reorder(model: Any, progress: dict[str, Any]) -> None:
+    """Let memories whose layout depends on the number of processes take the new one's."""
+    before = progress.get('processes', dist.world_size())
+    if before == dist.world_size():
+        return
+    for module in model.modules():
+        if hasattr(module, 'reorder'):
+            module.reorder(progress['batch'], before, dist.world_size())
+
+
 def restore(runner: Any, content: dict[str, Any]) -> None:
     """Put a run back to where `collect` saw it."""
     model, progress = bare(runner.model), content['progress']
-    model.load_state_dict(content['state_dict'])
+    own = model.state_dict()
+    model.load_state_dict({k: spread(v, own.get(k)) for k, v in content['state_dict'].items()})
     runner.optim_wrapper.load_state_dict(content['optimizer'])
     _check_data(runner, progress)
+    _reorder(model, progress)
     for name, parameter in model.named_parameters():
         stacked = content.get('gradients', {}).get(name)
         if stacked is not None and len(stacked) == dist.world_size():
-            parameter.grad = stacked[dist.rank()].to(parameter)
+            parameter.grad = spread(stacked[dist.rank()].to(parameter.dtype), parameter)
     runner.train_loop.seek(progress['iter'])
     runner.train_loop.best = progress['best']
     for scheduler in runner.param_schedulers or []:
         scheduler.seek(progress['iter'])
-    _set_random_states(content['random'])
+    fresh = (runner.seed or 0) + dist.rank() + 1_000_003 * progress['iter']
+    _set_random_states(content['random'], fresh)

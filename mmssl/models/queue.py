@@ -99,3 +99,18 @@ class FeatureBank(nn.Module):
                     own = self.bank[crop, r * share : (r + 1) * share]
                     own.copy_(torch.cat([rows, own[: share - batch]]))
         self.pending.clear()
+
+    @torch.no_grad()
+    def reorder(self, batch: int, before: int, after: int) -> None:
+        """Take over a bank that ``before`` processes filled with ``batch`` images per step.
+
+        Place p of a step's global batch is row p // W of rank p % W, as the sampler deals images
+        out, so both layouts have one order in common: step, place.
+        """
+        steps = self.length // batch
+        used = self.bank[:, : steps * batch]  # (A, S*B, D)
+        if steps:
+            shares = used.unflatten(1, (before, steps, batch // before))  # (A, W, S, b, D)
+            places = shares.permute(0, 2, 3, 1, 4).flatten(2, 3)  # (A, S, B, D)
+            shares = places.unflatten(2, (batch // after, after)).permute(0, 3, 1, 2, 4)
+            used.copy_(shares.flatten(1, 3))

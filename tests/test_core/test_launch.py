@@ -19,7 +19,8 @@ STARTED_BY = {'pytorch': 'dist_train.sh', 'slurm': 'srun', 'mpi': 'mpirun'}
 def environment(monkeypatch):
     """Return a setter, in an environment that no launcher has touched."""
     names = {n for group in VARIABLES.values() for n in group}
-    for name in (*names, 'MASTER_ADDR', 'MASTER_PORT', 'SLURM_NODELIST'):
+    more = ('MASTER_ADDR', 'MASTER_PORT', 'SLURM_NODELIST', 'SLURM_JOBID', 'SLURM_STEP_ID')
+    for name in (*names, *more):
         # set, then delete: monkeypatch then also undoes what read_environment writes
         monkeypatch.setenv(name, '')
         monkeypatch.delenv(name)
@@ -33,7 +34,8 @@ def test_every_launcher_is_translated(environment, launcher):
         environment(name, value)
     read_environment(launcher)
     names = ('RANK', 'WORLD_SIZE', 'LOCAL_RANK', 'MASTER_ADDR', 'MASTER_PORT')
-    assert [os.environ[n] for n in names] == ['3', '5', '2', 'host7', '29500']
+    port = '20000' if launcher == 'slurm' else '29500'
+    assert [os.environ[n] for n in names] == ['3', '5', '2', 'host7', port]
 
 
 @pytest.mark.parametrize('launcher', VARIABLES)
@@ -70,3 +72,22 @@ def test_the_first_slurm_node_is_the_master(environment, tmp_path):
     environment('SLURM_NODELIST', 'x')
     with pytest.raises(UserError, match='set MASTER_ADDR yourself'):
         read_environment('slurm')
+
+
+def test_jobs_on_one_slurm_node_have_ports_of_their_own(environment):
+    for name in VARIABLES['slurm']:
+        environment(name, '0')
+    environment('MASTER_ADDR', 'host7')
+    ports = set()
+    for job in ('41', '42'):
+        for step in ('0', '1'):
+            environment('SLURM_JOBID', job)
+            environment('SLURM_STEP_ID', step)
+            os.environ.pop('MASTER_PORT', None)
+            read_environment('slurm')
+            ports.add(int(os.environ['MASTER_PORT']))
+    assert len(ports) == 4
+    assert all(1024 < port < 65536 for port in ports)
+    environment('MASTER_PORT', '5')
+    read_environment('slurm')
+    assert os.environ['MASTER_PORT'] == '5'

@@ -9,7 +9,7 @@ from torch.testing import assert_close
 
 from mmssl.checkpoint import read
 from mmssl.core import UserError
-from mmssl.engine import state
+from mmssl.engine import files, state
 
 from ..tiny import Watch, log, losses, make_runner, weights
 
@@ -113,10 +113,11 @@ def test_a_file_holds_tensors_and_plain_data_only(trained):
     runner, path = trained
     content = torch.load(path, weights_only=True)
     assert set(content) == {
-        *('format', 'meta', 'state_dict', 'optimizer', 'gradients', 'progress', 'random')
+        *('format', 'meta', 'state_dict', 'optimizer', 'gradients', 'progress', 'random'),
+        'content_hash',
     }
     assert content['gradients'] == {}
-    assert content['progress'] == dict(iter=4, per_epoch=4, batch=6, best=None)
+    assert content['progress'] == dict(iter=4, per_epoch=4, batch=6, processes=1, best=None)
     assert content['meta']['model'] == 'MoCoV3'
     assert content['meta']['settings']['model']['type'] == 'MoCoV3'
     assert content['meta']['seed'] == 0
@@ -205,7 +206,7 @@ def test_another_batch_is_refused(tiny_config, tmp_path, trained):
 @pytest.mark.parametrize('when', ['writing', 'syncing', 'renaming'])
 def test_a_failing_write_leaves_the_old_file_and_no_other(tmp_path, monkeypatch, when):
     path = tmp_path / 'folder' / 'a.pth'
-    state.write({'a': torch.ones(2)}, path)
+    files.write({'a': torch.ones(2)}, path)
     before = path.read_bytes()
 
     def fail(*args, **_):
@@ -220,12 +221,12 @@ def test_a_failing_write_leaves_the_old_file_and_no_other(tmp_path, monkeypatch,
     }[when]
     monkeypatch.setattr(owner, name, fail)
     with pytest.raises(UserError, match=r'No space left on device.*earlier checkpoints') as caught:
-        state.write({'a': torch.zeros(2)}, path)
+        files.write({'a': torch.zeros(2)}, path)
     monkeypatch.undo()
     assert str(caught.value).startswith(f'{path}: could not be written')
     assert path.read_bytes() == before
     assert os.listdir(path.parent) == ['a.pth']
-    state.write({'a': torch.zeros(2)}, path)
+    files.write({'a': torch.zeros(2)}, path)
     assert torch.equal(read(path)['a'], torch.zeros(2))
     assert os.listdir(path.parent) == ['a.pth']
 
@@ -233,22 +234,22 @@ def test_a_failing_write_leaves_the_old_file_and_no_other(tmp_path, monkeypatch,
 def test_a_failing_first_write_leaves_nothing(tmp_path, monkeypatch):
     monkeypatch.setattr(os, 'fsync', lambda _: (_ for _ in ()).throw(OSError(5, 'I/O error')))
     with pytest.raises(UserError, match='I/O error'):
-        state.write({'a': 1}, tmp_path / 'a.pth')
+        files.write({'a': 1}, tmp_path / 'a.pth')
     assert os.listdir(tmp_path) == []
 
 
 def test_the_newest_whole_training_file(tmp_path):
     logger = MMLogger('newest')
-    assert state.newest(tmp_path, logger) is None
+    assert files.newest(tmp_path, logger) is None
     for age, (name, content) in enumerate(
-        [('c', {'other': 1}), ('a', {'format': state.FORMAT}), ('b', {'format': state.FORMAT})]
+        [('c', {'other': 1}), ('a', {'format': files.FORMAT}), ('b', {'format': files.FORMAT})]
     ):
         torch.save(content, tmp_path / f'{name}.pth')
         os.utime(tmp_path / f'{name}.pth', (100 - age, 100 - age))
     # c is newest, but holds no training state
-    assert state.newest(tmp_path, logger) == tmp_path / 'a.pth'
+    assert files.newest(tmp_path, logger) == tmp_path / 'a.pth'
     (tmp_path / 'a.pth').write_bytes(b'')
-    assert state.newest(tmp_path, logger) == tmp_path / 'b.pth'
+    assert files.newest(tmp_path, logger) == tmp_path / 'b.pth'
 
 
 def test_settings_become_plain():

@@ -20,7 +20,7 @@ from mmssl.checkpoint.dialects import DIALECTS
 from mmssl.checkpoint.export import TARGETS, export, network
 from mmssl.checkpoint.sizes import family, sizes
 from mmssl.core import UserError
-from mmssl.models.backbones import CvT, ResNet, SwinTransformer, VisionTransformer, ViL
+from mmssl.models.backbones import CvT, ResNet, SwinTransformer, ViL, VisionTransformer
 
 VIL = 'l1,h1,d8,n1,s1,g1,p4,f3,a0_l2,h2,d12,n1,s1,g1,p2,f3,a0_l3,h2,d16,n1,s0,g0,p2,f3,a0'
 NETS: dict[str, Any] = {

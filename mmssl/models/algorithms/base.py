@@ -116,6 +116,12 @@ class Pretrainer(BaseModel):
             if module is not self and hasattr(module, 'end_step'):
                 module.end_step()
 
+    def drop_step(self) -> None:
+        """Forget what queues and centres have been shown in a step that is passed over."""
+        for module in self.modules():
+            if hasattr(module, 'pending'):
+                module.pending.clear()
+
     def init_weights(self) -> None:
         """Load the backbone's ``init_cfg``, then start the teacher from the student.
 

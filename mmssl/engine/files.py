@@ -1,0 +1,68 @@
+"""Training files on disk: written whole, checked when read, the newest valid one found."""
+
+from pathlib import Path
+from typing import Any
+
+from ..checkpoint import files, read
+from ..checkpoint.digest import seal, verify
+from ..core import UserError, dist
+
+FORMAT = 'mmssl-training-1'
+
+
+def write(content: dict[str, Any], path: Path) -> None:
+    """Write a training file with its hash, whole or not at all; UserError when that fails."""
+    files.write(
+        seal(content),
+        path,
+        '; earlier checkpoints are untouched. Free some space or pass another --work-dir, then '
+        'continue with --resume',
+    )
+
+
+def write_together(content: dict[str, Any], path: Path) -> None:
+    """Write on the first rank; all ranks learn, and raise, when it could not be done."""
+    problem = None
+    if dist.rank() == 0:
+        try:
+            write(content, path)
+        except UserError as error:
+            problem = str(error)
+    problem = dist.object_from_rank_zero(problem)
+    if problem:
+        raise UserError(problem)
+
+
+def sweep(folder: Path) -> None:
+    """Remove halves that a killed run left."""
+    for file in folder.glob('.*.pth.*'):
+        file.unlink(missing_ok=True)
+
+
+def open_training(path: str | Path) -> dict[str, Any]:
+    """Return the content of one of our training files.
+
+    Raises UserError when it is damaged or holds no training state of ours.
+    """
+    content = read(path)
+    if content.get('format') != FORMAT:
+        raise UserError(
+            f'{path}: holds no training state of mmssl, so it cannot be resumed; to start from '
+            f'its weights use --cfg-options load_from={path}'
+        )
+    verify(content, str(path))
+    return content
+
+
+def newest(folder: Path, logger: Any) -> Path | None:
+    """Return the newest valid training file of a work dir, passing over damaged ones."""
+    found = sorted(folder.glob('*.pth'), key=lambda p: p.stat().st_mtime, reverse=True)
+    for file in found:
+        try:
+            open_training(file)
+        except UserError as error:
+            if 'holds no training state' not in str(error):
+                logger.warning(f'passed over while resuming: {error}')
+            continue
+        return file
+    return None

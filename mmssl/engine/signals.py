@@ -1,0 +1,52 @@
+"""A request to end: SIGTERM or SIGUSR1 become a checkpoint and a clean exit."""
+
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+ENDING = (signal.SIGTERM, signal.SIGUSR1)
+GRACE = 30  # seconds for which a loader's process outlives the request
+
+
+@contextmanager
+def listening(runner: Any) -> Iterator[None]:
+    """While training, note a signal on the optimizer wrapper; all ranks follow after a step.
+
+    CheckpointHook saves and leaves with status 128 + the signal's number.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    owner = os.getpid()
+
+    def note(number: int, _: Any) -> None:
+        if os.getpid() == owner:  # forked processes inherit the handler, and mean nothing by it
+            runner.optim_wrapper.asked = number
+
+    before = {number: signal.signal(number, note) for number in ENDING}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            with suppress(TypeError):  # a handler that was not set from Python
+                signal.signal(number, handler)
+
+
+class Patient:
+    """Let a loader's process live on for a while after SIGTERM, ignoring SIGUSR1.
+
+    A scheduler signals every process of a job; the workers must still deliver while the trainer
+    ends its step and saves.
+    """
+
+    def __init__(self, then: Any) -> None:
+        self.then = then
+
+    def __call__(self, worker: int) -> None:
+        signal.signal(signal.SIGTERM, lambda *_: signal.alarm(GRACE))
+        signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+        if self.then is not None:
+            self.then(worker)

@@ -1,0 +1,187 @@
+"""Every method continues bit-equal from the middle of an epoch, and on other process counts."""
+
+from copy import deepcopy
+
+import pytest
+import torch
+from mmengine.hooks import Hook
+from torch.testing import assert_close
+
+from mmssl.checkpoint import read
+from mmssl.core import UserError
+from mmssl.engine import files
+from mmssl.models.queue import FeatureBank
+
+from ..methods import LOCALS, MODELS_BY_NAME
+from ..tiny import log, losses, make_runner
+from .test_state import everything, interrupt
+
+METHODS = ['moco', 'mocov3', 'moby', 'swav', 'esvit', 'sere', 'ibot']
+
+
+def options(name, **changes):
+    """Settings of a run of ``name`` whose data, depth and memories could all be forgotten."""
+    model = deepcopy(MODELS_BY_NAME[name])
+    if model['backbone']['type'] in ('VisionTransformer', 'SwinTransformer'):
+        model['backbone']['drop_path_rate'] = 0.3
+    crop = dict(type='RandomView', scale=(0.3, 1.0), jitter=(0.4, 0.4, 0.2, 0.1), blur=0.5)
+    views = [dict(crop, size=16, repeat=2)]
+    if LOCALS.get(name):
+        views.append(dict(crop, size=8, repeat=LOCALS[name]))
+    multi = dict(type='MultiView', views=views)
+    if name in ('sere', 'ibot'):
+        multi['mask'] = dict(type='PatchMask', patch_size=4)
+    return (
+        dict(
+            model=dict(model, _delete_=True),
+            train_dataloader=dict(
+                batch_size=6,
+                num_workers=1,
+                persistent_workers=True,
+                dataset=dict(pipeline=[dict(type='LoadImage'), multi]),
+            ),
+            train_cfg__max_epochs=3,
+            val_cfg=None,
+            val_dataloader=None,
+            val_evaluator=None,
+            default_hooks__checkpoint__interval=9,
+        )
+        | changes
+    )
+
+
+@pytest.mark.parametrize('name', METHODS)
+def test_every_method_resumes_bit_equal(tiny_config, tmp_path, name):
+    whole = make_runner(tiny_config(), tmp_path / 'whole', **options(name))
+    expected, final = losses(whole), everything(whole)
+    first = make_runner(tiny_config(), tmp_path / 'cut', **options(name))
+    seen = interrupt(first, 6)
+    second = make_runner(tiny_config(), tmp_path / 'cut', **options(name), resume=True)
+    torch.rand(3)
+    assert seen + losses(second) == expected
+    ours = everything(second)
+    assert list(ours) == list(final)
+    for key, value in final.items():
+        assert torch.equal(ours[key], value), key
+
+
+# other numbers of processes ---------------------------------------------------------------------
+# no random depth, which each process draws for itself, and norms over the whole batch
+SAME = dict(
+    sync_bn='torch',
+    optim_wrapper__optimizer=dict(type='SGD', lr=0.01, momentum=0.9),
+    default_hooks__checkpoint__interval=1,
+)
+
+
+def same(name, batch, launcher):
+    found = options(name, **SAME, launcher=launcher)
+    found['model']['backbone'].pop('drop_path_rate', None)
+    if name == 'moby':  # whole steps: else it is the order within a step that leaves first
+        found['model']['queue_length'] = 12
+    found['train_dataloader'].update(batch_size=batch, num_workers=0, persistent_workers=False)
+    return found
+
+
+def _run(path, folder, name, batch, resume):
+    runner = make_runner(path, folder, **same(name, batch, 'pytorch'), resume=resume)
+    return losses(runner)
+
+
+@pytest.mark.parametrize('name', ['mocov3', 'moby', 'swav', 'esvit', 'sere', 'ibot'])
+def test_another_number_of_processes_continues(two_ranks, tiny_config, tmp_path, name):
+    """One process, then two from its first epoch on; and the other way round, to 1e-4."""
+    alone = losses(make_runner(tiny_config(), tmp_path / 'a', **same(name, 6, 'none')))
+    for epoch in (2, 3):
+        (tmp_path / 'a' / f'epoch_{epoch}.pth').unlink()
+    first, second = two_ranks(_run, tiny_config(), tmp_path / 'a', name, 6, True)
+    means = [(a + b) / 2 for a, b in zip(first, second, strict=True)]
+    assert means == pytest.approx(alone[4:], rel=1e-4)
+    assert '2 processes instead of 1: each takes 3 images instead of 6' in log(tmp_path / 'a')
+    for epoch in (1, 3):
+        (tmp_path / 'a' / f'epoch_{epoch}.pth').unlink()
+    back = losses(make_runner(tiny_config(), tmp_path / 'a', **same(name, 3, 'none'), resume=True))
+    assert back == pytest.approx(alone[8:], rel=1e-4)
+
+
+def test_a_batch_that_cannot_be_shared_is_refused(two_ranks, tiny_config, tmp_path):
+    settings = same('mocov3', 3, 'none') | dict(train_cfg__max_epochs=1)
+    make_runner(tiny_config(), tmp_path, **settings).train()
+    for message in two_ranks(_refuse, tiny_config(), tmp_path):
+        assert 'its batch of 3 images cannot be shared by 2 processes' in message
+
+
+def _refuse(path, folder):
+    runner = make_runner(path, folder, **same('mocov3', 3, 'pytorch'), resume=True)
+    with pytest.raises(UserError) as caught:
+        runner.train()
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(('before', 'after'), [(1, 2), (2, 1), (2, 3), (3, 2)])
+def test_a_memory_keeps_each_places_rows(before, after):
+    """Row values tell step and place; each layout is built from the sampler's rule."""
+    batch, steps, length = 6, 2, 14
+
+    def layout(world):
+        rows = torch.zeros(length)
+        at = iter(range(length))
+        for rank in range(world):
+            for step in range(steps):
+                for place in range(rank, batch, world):
+                    rows[next(at)] = 100 * (step + 1) + place
+        return rows[None, :, None].repeat(2, 1, 3)
+
+    memory = FeatureBank(3, length)
+    memory.bank.copy_(layout(before))
+    memory.reorder(batch, before, after)
+    assert_close(memory.bank, layout(after), rtol=0, atol=0)
+
+
+# files --------------------------------------------------------------------------------------------
+def test_a_changed_number_is_noticed(tmp_path):
+    """Whole for every reader, but not what was written."""
+    path = tmp_path / 'a.pth'
+    files.write(dict(format=files.FORMAT, a=torch.ones(3), b=[1, {'c': 'x'}]), path)
+    for key, value in [('a', torch.tensor([1, 1, 1.0000001])), ('b', [1, {'c': 'y'}]), ('d', 0)]:
+        content = read(path) | {key: value}
+        torch.save(content, tmp_path / 'b.pth')
+        with pytest.raises(UserError, match=r'b\.pth: damaged: its content does not match'):
+            files.open_training(tmp_path / 'b.pth')
+    assert torch.equal(files.open_training(path)['a'], torch.ones(3))
+
+
+def test_halves_of_a_killed_run_are_swept(tiny_config, tmp_path):
+    (tmp_path / '.epoch_1.pth.77').write_bytes(b'half')
+    settings = same('mocov3', 6, 'none') | dict(train_cfg__max_epochs=1)
+    make_runner(tiny_config(), tmp_path, **settings).train()
+    assert [p.name for p in tmp_path.glob('.*')] == []
+
+
+def test_within_an_epoch_only_the_newest_file_stays(tiny_config, tmp_path):
+    kept = []
+
+    class Look(Hook):
+        priority = 'LOWEST'
+
+        def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+            kept.append(sorted(p.stem for p in tmp_path.glob('*.pth')))
+
+    settings = same('mocov3', 6, 'none') | dict(
+        default_hooks__checkpoint=dict(type='CheckpointHook', interval=1, iterations=3),
+        train_cfg__max_epochs=2,
+    )
+    runner = make_runner(tiny_config(), tmp_path, **settings)
+    runner.register_hook(Look())
+    runner.train()
+    assert kept == [
+        [],
+        [],
+        ['iter_3'],
+        ['iter_3'],
+        ['epoch_1'],
+        ['epoch_1', 'iter_6'],
+        ['epoch_1', 'iter_6'],
+        ['epoch_1', 'iter_6'],
+    ]
+    assert sorted(p.stem for p in tmp_path.glob('*.pth')) == ['epoch_1', 'epoch_2']

@@ -1,0 +1,48 @@
+"""A rank that hangs ends the job, and its name is told."""
+
+import shutil
+import time
+
+import pytest
+
+from ..conftest import REPO
+from .command import start
+from .test_dist_scripts import free_port
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('kind', ['hang', 'stop', 'kill'])
+def test_the_job_ends_with_the_name_of_the_rank(tiny_config, tmp_path, kind):
+    config = tmp_path / 'broken.py'
+    shutil.copy(REPO / 'tools' / 'benchmarks' / 'breaker.py', tmp_path)
+    config.write_text(
+        f"_base_ = '{tiny_config()}'\n"
+        "custom_imports = dict(imports=['breaker'])\n"
+        "custom_hooks = [dict(type='ClockHook'), "
+        f"dict(type='Breaker', kind='{kind}', step=6, rank=1)]\n"
+        'env_cfg = dict(dist_cfg=dict(timeout=10))\n'
+    )
+    begin = time.monotonic()
+    done = start(
+        *(config, 2, '--work-dir', tmp_path / 'w', '--cfg-options'),
+        *('train_dataloader.batch_size=3', 'val_cfg=None', 'val_dataloader=None'),
+        'val_evaluator=None',
+        cwd=tmp_path,
+        script='tools/dist_train.sh',
+        PORT=free_port(),
+    )
+    assert done.code != 0
+    if kind == 'kill':
+        assert 'lost the other processes' in done.err or 'Signal 9 (SIGKILL)' in done.err
+        return
+    lines = [line for line in done.err.splitlines() if line.startswith('error: rank 0')]
+    assert len(lines) == 1, done.err
+    assert 'of step 6: rank 1 (' in lines[0]
+    told = {
+        'hang': "is behind: step 5, working alone (data, files or evaluation) after 'agreement'",
+        'stop': 'gives no sign of life',
+    }[kind]
+    assert told in lines[0]
+    assert 'continue with --resume' in lines[0]
+    assert time.monotonic() - begin < 120
+    assert (tmp_path / 'w' / 'epoch_1.pth').is_file()

@@ -1,0 +1,55 @@
+"""A hook that breaks a run on purpose: imported beside a config by tests and faults.py."""
+
+import os
+import signal
+import time
+from typing import Any
+
+import torch
+from mmengine.hooks import Hook
+
+from mmssl.core import dist
+from mmssl.registry import HOOKS
+
+
+@HOOKS.register_module()
+class Breaker(Hook):
+    """At iteration ``step`` of rank ``rank`` do ``kind``.
+
+    'nan': the images are no numbers; 'hang': sleep for ever; 'stop', 'kill', 'term': that signal
+    to this process.
+    """
+
+    def __init__(self, kind: str, step: int, rank: int = 0) -> None:
+        self.kind, self.step, self.rank = kind, step, rank
+
+    def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
+        """Break."""
+        if runner.iter + 1 != self.step or dist.rank() != self.rank:
+            return
+        if self.kind == 'nan':
+            view = data_batch['inputs'][0]
+            data_batch['inputs'][0] = torch.full_like(view, float('nan'), dtype=torch.float32)
+        elif self.kind == 'hang':
+            time.sleep(1e6)
+        else:
+            number = dict(stop=signal.SIGSTOP, kill=signal.SIGKILL, term=signal.SIGTERM)[self.kind]
+            os.kill(os.getpid(), number)
+
+
+@HOOKS.register_module()
+class Stream(Hook):
+    """Append 'iteration loss' to a file, the loss in hexadecimal: equal lines are equal bits."""
+
+    priority = 'VERY_HIGH'
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def after_train_iter(
+        self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None
+    ) -> None:
+        """Write one line at once, so that a kill cannot tear it."""
+        loss = float(outputs['loss'].detach())
+        with open(f'{self.path}.{dist.rank()}', 'a') as file:
+            file.write(f'{runner.iter + 1} {loss.hex()}\n')
