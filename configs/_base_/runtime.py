@@ -8,6 +8,7 @@ default_hooks = dict(
     logger=dict(type='LoggerHook', interval=50),
     param_scheduler=dict(type='ParamSchedulerHook'),
     checkpoint=dict(type='CheckpointHook', interval=10, max_keep_ckpts=3),
+    faults=dict(type='FaultHook'),
     record=dict(type='RecordHook'))
 env_cfg = dict(
     cudnn_benchmark=True,

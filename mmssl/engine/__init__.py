@@ -3,6 +3,7 @@
 from .checkpoint_hook import CheckpointHook
 from .clock import ClockHook
 from .console import LineProcessor
+from .faults import FaultHook
 from .lars import LARC, LARS
 from .loop import EpochLoop
 from .monitor import HealthHook
@@ -19,6 +20,7 @@ __all__ = [
     'ClockHook',
     'CurveScheduler',
     'EpochLoop',
+    'FaultHook',
     'HealthHook',
     'LineProcessor',
     'OptimWrapper',

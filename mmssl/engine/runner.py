@@ -23,6 +23,7 @@ from ..core.sync_bn import convert_sync_bn
 from ..registry import RUNNERS
 from . import console, state
 from .clock import bare
+from .workers import workers_named
 
 
 @RUNNERS.register_module()
@@ -44,6 +45,21 @@ class Runner(Base):
         logger = super().build_logger(*args, **kwargs)
         self._levels = console.quieten(logger)
         return logger
+
+    def train(self) -> nn.Module:
+        """Train; a dead loader process is an error that names it."""
+        with workers_named(self):
+            return super().train()
+
+    def val(self) -> dict:
+        """Run the monitor alone; the same holds."""
+        with workers_named(self):
+            return super().val()
+
+    def test(self) -> dict:
+        """Evaluate; the same holds."""
+        with workers_named(self):
+            return super().test()
 
     def setup_env(self, env_cfg: dict) -> None:
         """Join the process group before mmengine would, which needs a GPU for it."""
@@ -86,6 +102,8 @@ class Runner(Base):
         built = Base.build_dataloader(cfg, seed=seed, diff_rank_seed=diff_rank_seed)
         # beginning to iterate draws a number: from here, so that a resumed network draws the same
         built.generator = torch.Generator().manual_seed(seed or 0)
+        if hasattr(built.sampler, 'serve'):
+            built.sampler.serve(built.batch_size, built.num_workers)
         if len(built) == 0:
             raise UserError(
                 f'{len(built.dataset)} images make no batch of {built.batch_size} on each of '
