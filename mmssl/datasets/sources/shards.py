@@ -2,7 +2,6 @@
 
 import json
 from collections import OrderedDict
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,53 +14,72 @@ from ...registry import DATASETS
 from .base import EXTENSIONS, PerProcess, Source, existing, numbered
 
 WINDOW = 1000  # samples a stream keeps for later, and the sampler shuffles within
+OPEN = 16  # shards a process reads from at once
 SCHEMES = ('http', 'https', 'gs', 'ais')
 IMAGES = tuple(ext[1:] for ext in sorted(EXTENSIONS))
 
 
-class Stream:
-    """One open shard, and the latest samples that were passed over."""
+class Shard:
+    """One open shard: its samples from the next on."""
 
-    def __init__(self) -> None:
-        self.shard, self.next = -1, 0
-        self.samples: Iterator[dict[str, Any]] = iter(())
-        self.kept: OrderedDict[tuple[int, int], dict[str, Any]] = OrderedDict()
-        self.ends: dict[int, tuple[int, str]] = {}  # shard -> samples it really has, and why
+    def __init__(self, url: str) -> None:
+        from webdataset.tariterators import tarfile_samples  # slow to import, seldom needed
 
-    def get(self, url: str, shard: int, at: int) -> dict[str, Any]:
-        """Return sample ``at`` of a shard. Raises ValueError where the shard ends before it."""
-        if (shard, at) in self.kept:
-            return self.kept.pop((shard, at))
-        if shard in self.ends and at >= self.ends[shard][0]:
-            raise ValueError(self.ends[shard][1])
-        if shard != self.shard or at < self.next:
-            from webdataset.tariterators import tarfile_samples  # slow to import, seldom needed
+        self.samples = tarfile_samples(iter([dict(url=url)]))
+        self.next = 0
 
-            self.samples = tarfile_samples(iter([dict(url=url)]))
-            self.shard, self.next = shard, 0
-        while True:
-            sample = self._step(shard)
-            if self.next > at:
-                return sample
-            self.kept[shard, self.next - 1] = sample
-            while len(self.kept) > 2 * WINDOW:
-                self.kept.popitem(last=False)
-
-    def _step(self, shard: int) -> dict[str, Any]:
+    def step(self) -> dict[str, Any]:
+        """Return the next sample. Raises ValueError with the cause when there is none."""
         try:
             sample = next(self.samples)
         except StopIteration:
-            cause = f'the shard ends after {self.next} samples, its index promises more'
+            raise ValueError(
+                f'the shard ends after {self.next} samples, its index promises more'
+            ) from None
         except Exception as error:  # whatever tar, network or decompression raise
             how = f'breaks off after {self.next} samples' if self.next else 'cannot be read'
             # the library hangs streams and addresses on the message
             said = getattr(error, 'strerror', None) or str((error.args or ['?'])[0])
-            cause = f'the shard {how} ({said.partition(" @ ")[0]})'
-        else:
-            self.next += 1
-            return sample
-        self.ends[shard], self.shard = (self.next, cause), -1
-        raise ValueError(cause)
+            raise ValueError(f'the shard {how} ({said.partition(" @ ")[0]})') from None
+        self.next += 1
+        return sample
+
+
+class Streams:
+    """A process's open shards, and the latest samples that were passed over."""
+
+    def __init__(self) -> None:
+        self.open: OrderedDict[int, Shard] = OrderedDict()
+        self.kept: OrderedDict[tuple[int, int], dict[str, Any]] = OrderedDict()
+        self.ends: dict[int, tuple[int, str]] = {}  # shard -> samples it really has, and why
+
+    def get(self, url: str, number: int, at: int) -> dict[str, Any]:
+        """Return sample ``at`` of a shard. Raises ValueError where the shard ends before it."""
+        if (number, at) in self.kept:
+            return self.kept.pop((number, at))
+        if number in self.ends and at >= self.ends[number][0]:
+            raise ValueError(self.ends[number][1])
+        shard = self.open.pop(number, None)
+        if shard is None or at < shard.next:
+            shard = Shard(url)
+        while True:
+            try:
+                sample = shard.step()
+            except ValueError as error:
+                self.ends[number] = shard.next, str(error)
+                raise
+            if shard.next > at:
+                break
+            _bounded(self.kept, (number, shard.next - 1), sample, 2 * WINDOW)
+        _bounded(self.open, number, shard, OPEN)
+        return sample
+
+
+def _bounded(table: OrderedDict, key: Any, value: Any, size: int) -> None:
+    """Add an entry, and let the oldest go beyond ``size``."""
+    table[key] = value
+    while len(table) > size:
+        table.popitem(last=False)
 
 
 def read_index(root: str, split: str) -> list[dict[str, Any]]:
@@ -121,7 +139,7 @@ class ShardSource(Source):
         labels = [label for shard in shards for label in shard.get('labels', ())]
         if with_label and len(labels) == len(self):
             self.labels, self.classes = labels, numbered(labels)
-        self.stream = PerProcess(Stream)
+        self.streams = PerProcess(Streams)
 
     def __len__(self) -> int:
         return int(self.ends[-1])
@@ -133,12 +151,12 @@ class ShardSource(Source):
 
     def _sample(self, i: int) -> dict[str, Any]:
         shard, at = self.place(i)
-        return self.stream().get(self.urls[shard], shard, at)
+        return self.streams().get(self.urls[shard], shard, at)
 
     def key(self, i: int) -> str:
         """Return the sample's key with the image's ending."""
         sample = self._sample(i)
-        self.stream().kept[self.place(i)] = sample  # it was taken, and is about to be read
+        self.streams().kept[self.place(i)] = sample  # it was taken, and is about to be read
         return f'{sample["__key__"]}.{self._ending(sample)}'
 
     def name(self, i: int) -> str:

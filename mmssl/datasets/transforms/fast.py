@@ -9,9 +9,11 @@ import math
 import cv2
 import numpy as np
 import torch
+from PIL import Image
 from torch.nn.functional import interpolate
 
 from .draw import BRIGHTNESS, CONTRAST, GRAY, SATURATION, Drawn
+from .exact import INTERPOLATIONS
 
 LUMA = np.array((0.299, 0.587, 0.114))
 NEAREST = {'nearest': cv2.INTER_NEAREST_EXACT}
@@ -31,11 +33,12 @@ def crop(
     ``reduce`` is by how much the image is smaller than the one the box was drawn for.
     """
     x, y, w, h = drawn.box
-    if reduce > 1:
-        left, top = round(x / reduce), round(y / reduce)
-        w, h = round((x + w) / reduce) - left, round((y + h) / reduce) - top
-        x, y = left, top
-    view = _resize(image[y : y + h, x : x + w], size, interpolation)
+    if reduce > 1:  # only Pillow takes a box between pixels; the image is small by now
+        box = (x / reduce, y / reduce, (x + w) / reduce, (y + h) / reduce)
+        method = INTERPOLATIONS[interpolation]
+        view = np.asarray(Image.fromarray(image).resize((size, size), method, box))
+    else:
+        view = _resize(image[y : y + h, x : x + w], size, interpolation)
     return cv2.flip(view, 1) if drawn.flip else view
 
 
