@@ -48,9 +48,9 @@ def _resize(view: np.ndarray, size: int, interpolation: str) -> np.ndarray:
     if interpolation == 'bilinear' and max(view.shape[:2]) <= size:
         return cv2.resize(view, (size, size), interpolation=cv2.INTER_LINEAR)
     # torch filters as Pillow does when scaling down; OpenCV would skip pixels
-    x = torch.from_numpy(view.copy()).permute(2, 0, 1)[None]  # (1, 3, h, w)
+    x = torch.from_numpy(view.copy())[None].permute(0, 3, 1, 2)  # (1, 3, h, w), channels last
     x = interpolate(x, (size, size), mode=interpolation, antialias=True)
-    return np.ascontiguousarray(x[0].permute(1, 2, 0).numpy())  # (S, S, 3)
+    return x.permute(0, 2, 3, 1)[0].numpy()  # (S, S, 3)
 
 
 def color(view: np.ndarray, drawn: Drawn) -> np.ndarray:
