@@ -6,6 +6,7 @@ import re
 import shutil
 import signal
 import zipfile
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -18,8 +19,11 @@ from mmssl.datasets import ImageFolder, ImageSet
 from mmssl.datasets.image_set import TRIES
 from mmssl.datasets.sources import UnreadableImage
 from mmssl.engine import Runner
-from mmssl.engine.faults import FILE
+from mmssl.engine.faults import FILE, FaultHook
 from mmssl.engine.workers import explain
+from mmssl.evaluation.features import extract
+from mmssl.evaluation.knn import accuracy, knn
+from mmssl.evaluation.metrics import Accuracy
 
 from ..tiny import log, losses, make_runner
 from .packed import pack, tool
@@ -303,6 +307,42 @@ def test_images_the_monitor_cannot_read_are_left_out(pictures, tmp_path, tiny_co
     runner = make_runner(tiny_config(), tmp_path / 'w', data_root=str(root))
     with pytest.raises(UserError, match=r'^1 unreadable images .*val/red/1\.png: empty'):
         runner.val_loop.measure()
+    runner.bad_share = 0.2
+    bank, query = (
+        extract(runner.model, part, share=0.2)
+        for part in (runner.val_loop.bank, runner.val_loop.dataloader)
+    )
+    assert query.indices.tolist() == [0, 1, 2, 3, 4, 5, 6, 8]
+    assert query.labels.tolist() == [0] * 3 + [1] * 3 + [2] * 2
+    votes = knn(bank.features, bank.labels, query.features, 5, 0.07, 3)
+    assert runner.val_loop.measure()['knn/top1_k5'] == accuracy(votes, query.labels)
+    paths = [record['path'] for record in runner.predictions]
+    assert len(paths) == 8
+    assert f'{root}/val/red/1.png' not in paths
+
+
+def test_accuracy_leaves_out_what_was_replaced():
+    metric = Accuracy(topk=(1,))
+    samples = dict(label=torch.tensor([0, 1, 0]), fault=['', 'a.png: gone', ''])
+    scores = [torch.tensor(s) for s in ([0.9, 0.1], [0.9, 0.1], [0.2, 0.8])]
+    metric.process(dict(data_samples=samples), [dict(pred_scores=s) for s in scores])
+    assert metric.evaluate(3) == {'accuracy/top1': 50.0}
+
+
+def test_an_evaluation_names_its_bad_images_and_has_a_limit():
+    said = []
+    runner = SimpleNamespace(logger=SimpleNamespace(warning=said.append))
+    hook = FaultHook(share=0.5)
+    hook.before_test_epoch(runner)
+    for faults in (['', 'a.png: gone'], ['', '']):
+        hook.after_test_iter(runner, 0, dict(data_samples=dict(fault=faults)))
+    hook.after_test_epoch(runner)
+    assert said == ['unreadable image, not counted: a.png: gone']
+    hook = FaultHook()
+    hook.before_val_epoch(runner)
+    hook.after_val_iter(runner, 0, dict(data_samples=dict(fault=['', 'a.png: gone'])))
+    with pytest.raises(UserError, match='1 unreadable images among the 2 first read of 2'):
+        hook.after_val_epoch(runner)
 
 
 def _two(path, root, folder, share):

@@ -13,12 +13,15 @@ import torch
 from mmengine.fileio import BaseStorageBackend, register_backend
 from PIL import Image
 
+from mmssl.apis import load_config
 from mmssl.core import UserError
 from mmssl.core.errors import NoData
 from mmssl.datasets import ImageFolder, ImageSet
 from mmssl.datasets.sources import Names
 from mmssl.datasets.sources.cifar import read_pickle
+from mmssl.registry import DATASETS
 
+from ..conftest import REPO
 from .packed import pack, served, small, write_cifar
 
 VIEWS = [
@@ -241,6 +244,8 @@ def test_linelists_and_chunks_choose_rows(rows, tmp_path):
     data = ImageSet(str(tmp_path), 'train', dict(type='TsvSource', label_map='map.txt'))
     assert [data.source.key(i) for i in range(len(data))] == ['k5', 'k6', 'k1']
     assert data.labels == [1, 1, 0]
+    data = ImageSet(str(tmp_path), 'train', dict(type='TsvSource'), with_label=False)
+    assert [data.source.key(i) for i in range(len(data))] == ['k5', 'k6', 'k1', 'k2']
 
 
 def test_openimages_repeats_rows_and_has_several_labels(rows, tmp_path):
@@ -387,3 +392,37 @@ def test_names_are_kept_whole():
     names = Names(words)
     assert [names[i] for i in range(4)] == words == list(names)
     assert len(names) == 4
+
+
+# recipes on other images than ImageNet-1k --------------------------------------------------------
+def lay_out(data: str, rows: list, root: Path) -> int:
+    """Write a data set as the recipe on it expects; return how many images it gives."""
+    if data == 'webvision1':
+        (root / 'info').mkdir()
+        (root / 'google').mkdir()
+        for i, (_, path) in enumerate(rows):
+            (root / f'google/{i}.png').write_bytes(path.read_bytes())
+        lines = [f'google/{i}.png {500 * i}\n' for i in range(8)]
+        (root / 'info/train_filelist_google.txt').write_text(''.join(lines))
+        (root / 'info/train_filelist_flickr.txt').write_text('google/7.png 999\n')
+        return 3
+    write_rows(root / 'train.tsv', [row(key, '[{"class": "n1"}]', path) for key, path in rows])
+    if data == 'openimages-v4':
+        offsets = (root / 'train.lineidx').read_text().split()
+        (root / 'train.balance_min1000.lineidx').write_text('\n'.join(offsets * 2))
+        return 16
+    return 8
+
+
+@pytest.mark.parametrize('data', ['webvision1', 'openimages-v4', 'in22k'])
+def test_recipes_on_other_images_read_the_official_layout(data, rows, tmp_path):
+    path = next((REPO / 'configs/esvit').glob(f'*_{data}.py'))
+    count = lay_out(data, rows, tmp_path)
+    cfg = load_config(path, {'data_root': str(tmp_path)})
+    dataset = DATASETS.build(cfg.train_dataloader.dataset)
+    assert len(dataset) == count
+    item = dataset[0]
+    assert [tuple(v.shape) for v in item['inputs']] == [(3, 224, 224)] * 2 + [(3, 96, 96)] * 8
+    assert 'label' not in item['data_samples']
+    assert item['data_samples']['fault'] == ''
+    assert cfg.val_dataloader.dataset.data_root == 'data/imagenet/'

@@ -41,13 +41,13 @@ class TsvFile:
         self.offsets = offsets[rows]
 
     def _chunks(self, path: Path, rows: np.ndarray, classes: Mapping[str, int]) -> np.ndarray:
-        """Return the rows of known classes in the order of the file, and note their labels."""
+        """Return the rows of known classes, or of all without a map, and note their labels."""
         allowed, kept = set(rows.tolist()), []
         for name, (first, last) in json.loads(path.read_text()).items():
-            if name in classes:
+            if name in classes or not classes:
                 found = [row for row in range(first, last + 1) if row in allowed]
                 kept += found
-                self.labels += [classes[name]] * len(found)
+                self.labels += [classes[name]] * len(found) if classes else []
         return np.array(kept, np.int64)
 
     def __len__(self) -> int:
