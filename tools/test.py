@@ -3,6 +3,7 @@
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -54,18 +55,20 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
     cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), dict(type='PredictionHook')]
     runner = Runner.from_cfg(cfg)
     metrics = runner.test()
-    report(args, metrics, predictions.collect(runner.predictions))
+    report(args, metrics, predictions.collect(runner.predictions), runner.test_dataloader.dataset)
     return metrics
 
 
-def report(args: argparse.Namespace, metrics: dict[str, float], found: list[dict]) -> None:
+def report(
+    args: argparse.Namespace, metrics: dict[str, float], found: list[dict], dataset: Any
+) -> None:
     """Write and draw what was asked for, on the first process."""
     if dist.rank():
         return
     if args.out:
         predictions.write(Path(args.out), metrics if args.out_item == 'metrics' else found)
     if args.show_dir:
-        predictions.draw(Path(args.show_dir), found)
+        predictions.draw(Path(args.show_dir), found, dataset)
 
 
 if __name__ == '__main__':

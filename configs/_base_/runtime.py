@@ -9,6 +9,7 @@ default_hooks = dict(
     param_scheduler=dict(type='ParamSchedulerHook'),
     checkpoint=dict(type='CheckpointHook', interval=10, max_keep_ckpts=3, iterations=1000),
     faults=dict(type='FaultHook', non_finite='stop'),
+    bad_images=dict(type='BadImageHook'),
     record=dict(type='RecordHook'))
 env_cfg = dict(
     cudnn_benchmark=True,

@@ -47,8 +47,8 @@ def look(model: Any, bank: Any, queries: Any, count: int = 8, beside: int = 8) -
     """
     chosen = choose(queries.labels, len(queries), count)
     kept = sorted(random.Random(1).sample(range(len(bank)), min(MOST, len(bank))))
-    own = {queries.paths[i] for i in chosen}
-    kept = [i for i in kept if bank.paths[i] not in own]
+    own = {queries.name(i) for i in chosen}
+    kept = [i for i in kept if bank.name(i) not in own]
 
     stored = extract(model, DataLoader(Subset(bank, kept), 64), 'for pictures')
     views = torch.stack([queries[i]['inputs'] for i in chosen])  # (Q, 3, H, W)

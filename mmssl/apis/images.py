@@ -15,8 +15,8 @@ from torch import Tensor
 from ..checkpoint.download import download
 from ..checkpoint.fetch import on_disk
 from ..core import UserError
-from ..datasets.image_folder import EXTENSIONS
-from ..datasets.transforms.load import UNREADABLE, UnreadableImage
+from ..datasets.picture import Picture, to_rgb
+from ..datasets.sources.base import EXTENSIONS
 from ..registry import TRANSFORMS
 
 LIMIT = 64 * 2**20  # bytes of a picture from an address
@@ -51,7 +51,7 @@ def open_image(image: Any) -> Image.Image:
     Raises TypeError for another kind and UserError naming an unreadable file.
     """
     if isinstance(image, Image.Image):
-        return image.convert('RGB')
+        return to_rgb(image)
     if isinstance(image, np.ndarray):
         return _from_array(image)
     if not isinstance(image, (str, Path)):
@@ -69,11 +69,7 @@ def open_image(image: Any) -> Image.Image:
 
 
 def _read(path: Path, name: str = '') -> Image.Image:
-    try:
-        with Image.open(path) as image:
-            return image.convert('RGB')
-    except UNREADABLE as error:
-        raise UnreadableImage(f'{name or path}: not a readable image ({error})') from None
+    return Picture(path.read_bytes(), name or str(path)).pil
 
 
 def _from_array(array: np.ndarray) -> Image.Image:

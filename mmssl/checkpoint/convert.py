@@ -169,7 +169,9 @@ def fill(target: State, ours: State, part: str, report: Report) -> None:
             f'another shape ({_some(bad)}); check that the config names the same network'
         )
     if part == 'all' and _is_classifier(target):
-        bad = [k for k in report.missing + report.mismatched + report.unexpected if k[:5] == 'head.']
+        bad = [
+            k for k in report.missing + report.mismatched + report.unexpected if k[:5] == 'head.'
+        ]
         if bad:
             raise UserError(
                 f'{report.path}: does not hold this classifier ({_some(bad)}); check num_classes, '

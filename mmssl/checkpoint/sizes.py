@@ -49,9 +49,7 @@ def sizes(state: State) -> dict[str, Any]:
 
 def _swin(state: State) -> dict[str, Any]:
     stages = range(count(state, r'net\.layers\.(\d+)\.blocks\.'))
-    tables = [
-        state[f'net.layers.{i}.blocks.0.attn.relative_position_bias_table'] for i in stages
-    ]
+    tables = [state[f'net.layers.{i}.blocks.0.attn.relative_position_bias_table'] for i in stages]
     patch = state['net.patch_embed.proj.weight']
     return dict(
         width=patch.shape[0],

@@ -1,7 +1,7 @@
-"""From files on disk to batches of views."""
+"""From files in any storage to batches of views."""
 
-from . import transforms
-from .image_folder import ImageFolder
+from . import sources, transforms
+from .image_set import ImageFolder, ImageSet
 from .sampler import EpochSampler
 
-__all__ = ['EpochSampler', 'ImageFolder', 'transforms']
+__all__ = ['EpochSampler', 'ImageFolder', 'ImageSet', 'sources', 'transforms']

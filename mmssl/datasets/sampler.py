@@ -1,13 +1,16 @@
 """The order in which samples are read."""
 
 import math
+import random
 from collections.abc import Iterator, Sized
+from typing import Any
 
 import torch
 from torch.utils.data import Sampler
 
 from ..core import UserError, dist
 from ..registry import DATA_SAMPLERS
+from .sources.shards import WINDOW
 
 
 @DATA_SAMPLERS.register_module()
@@ -19,6 +22,9 @@ class EpochSampler(Sampler):
     (seed, epoch). ``even`` drops the tail that would give ranks unequal counts (training);
     otherwise every image is read exactly once (evaluation). `skip` leaves out what an
     interrupted epoch has already read, without reading it.
+
+    Two storages get orders of their own when shuffling, by the data set's ``locality``: 'rank'
+    (a cache of this rank's share: always images r, r + W, ...) and 'shard' (see `_by_shards`).
     """
 
     def __init__(
@@ -28,26 +34,75 @@ class EpochSampler(Sampler):
         self.even = shuffle if even is None else even
         self.rank, self.world_size = dist.rank(), dist.world_size()
         self.epoch, self.skip = 0, 0
+        self.batch_size = self.workers = 1
+        self.locality = getattr(dataset, 'locality', None) if shuffle and self.even else None
         if self.even and len(dataset) < self.world_size:
             raise UserError(f'{len(dataset)} images cannot feed {self.world_size} processes')
+
+    def serve(self, batch_size: int, workers: int) -> None:
+        """Tell how the loader reads: batches in turn to each of so many workers."""
+        self.batch_size, self.workers = batch_size, max(1, workers)
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch's order and randomness."""
         self.epoch = epoch
 
-    def __iter__(self) -> Iterator[tuple[int, int]]:
+    def _order(self) -> list[int]:
+        """Return this rank's indices of the epoch."""
         count = len(self.dataset)
+        if self.locality == 'shard':
+            return self._by_shards(self.dataset)
+        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
+        if self.locality == 'rank':
+            generator.manual_seed((self.seed * 1_000_003 + self.epoch) * 1009 + self.rank)
+            mine = torch.arange(self.rank, count, self.world_size)
+            return mine[torch.randperm(len(mine), generator=generator)].tolist()[: len(self)]
         if self.shuffle:
-            generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
             order = torch.randperm(count, generator=generator).tolist()
         else:
             order = list(range(count))
         if self.even:
             order = order[: count - count % self.world_size]
-        mine = order[self.rank :: self.world_size]
-        return ((self.epoch, index) for index in mine[self.skip :])
+        return order[self.rank :: self.world_size]
+
+    def _by_shards(self, dataset: Any) -> list[int]:
+        """Shuffle whole shards, cut their row into one run per worker of all ranks, shuffle each
+        run within windows, and deal out its batches when it is that worker's turn.
+
+        So a shard is read by one worker, or two where a run ends in it. The order depends on the
+        numbers of ranks and workers; what an image becomes does not.
+        """
+        rng = random.Random(f'shards-{self.seed}-{self.epoch}')
+        ends = list(dataset.source.ends)
+        shards = list(range(len(ends)))
+        rng.shuffle(shards)
+        counts = dataset.source.shards
+        row = [i for s in shards for i in range(ends[s] - counts[s], ends[s])]
+        length = self._run()
+        runs = []
+        for worker in range(self.workers):
+            begin = (self.rank * self.workers + worker) * length
+            run = row[begin : begin + length]
+            for at in range(0, length, WINDOW):
+                window = run[at : at + WINDOW]
+                random.Random(f'{self.seed}-{self.epoch}-{begin + at}').shuffle(window)
+                run[at : at + WINDOW] = window
+            runs.append(run)
+        size = self.batch_size
+        starts = range(0, length - length % size, size)
+        return [i for start in starts for run in runs for i in run[start : start + size]]
+
+    def _run(self) -> int:
+        """Return how many images each worker of each rank reads of shards."""
+        return len(self.dataset) // (self.world_size * self.workers)
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        return ((self.epoch, index) for index in self._order()[self.skip :])
 
     def __len__(self) -> int:
+        if self.locality == 'shard':
+            length = self._run()
+            return (length - length % self.batch_size) * self.workers
         if self.even:
             return len(self.dataset) // self.world_size
         return math.ceil((len(self.dataset) - self.rank) / self.world_size)

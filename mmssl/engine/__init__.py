@@ -1,5 +1,6 @@
 """Everything that moves training: runner, loop, clock, optimizers, monitors, checkpoints."""
 
+from .bad_images import BadImageHook
 from .checkpoint_hook import CheckpointHook
 from .clock import ClockHook
 from .console import LineProcessor
@@ -16,6 +17,7 @@ from .schedule import CurveScheduler
 __all__ = [
     'LARC',
     'LARS',
+    'BadImageHook',
     'CheckpointHook',
     'ClockHook',
     'CurveScheduler',

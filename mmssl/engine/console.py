@@ -1,6 +1,7 @@
 """What a person sees while waiting: short lines, and everything else in the log file only."""
 
 import logging
+import math
 import re
 from datetime import timedelta
 from typing import Any
@@ -63,12 +64,14 @@ class LineProcessor(LogProcessor):
         if mode != 'train':
             return tag, f'{mode} {batch_idx + 1}/{self._get_dataloader_size(runner, mode)}'
         uniform = f' (uniform {tag["uniform"]:.3f})' if 'uniform' in tag else ''
+        waited = tag.get('data_time', 0.0) / (tag.get('time') or math.inf)
         left = timedelta(seconds=int(runner.message_hub.get_info('eta') or 0))
         parts = [
             f'epoch {runner.epoch + 1}/{runner.max_epochs}',
             f'step {self._get_iter(runner, batch_idx)}/{len(runner.train_dataloader)}',
             f'loss {tag.get("loss", float("nan")):.3f}{uniform}',
             f'lr {tag.get("lr", 0.0):.2e}',
+            f'data wait {waited:.0%}',
             f'left {left}',
             *(_show(name, value) for name, value in tag.items() if name not in PLACED),
         ]

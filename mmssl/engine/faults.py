@@ -125,7 +125,6 @@ DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errn
 # how gloo and NCCL say that another process is gone
 LOST = ('Connection closed', 'Connection reset', 'Broken pipe', 'Timed out', 'NCCL', 'gloo')
 MEMORY = ('out of memory', "can't allocate memory")
-WORKER = ('DataLoader worker', 'shared memory', 'unable to mmap')
 
 
 @contextmanager
@@ -162,11 +161,6 @@ def explain(error: Exception, runner: Any = None) -> str | None:
             f'{at}out of memory: lower train_dataloader.batch_size{now} and raise '
             'optim_wrapper.accumulative_counts to keep their product, or use --amp; then continue '
             f'with --resume ({first})'
-        )
-    if any(mark in text for mark in WORKER):
-        return (
-            f'{at}a process that loads images died ({first}): memory or /dev/shm may be full; '
-            'lower train_dataloader.num_workers, then continue with --resume'
         )
     if dist.world_size() > 1 and any(mark in text for mark in LOST):
         return (

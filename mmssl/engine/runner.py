@@ -1,6 +1,5 @@
 """mmengine's runner, with safe files, any device, and errors a user can act on."""
 
-import copy
 import os
 from functools import cached_property
 from pathlib import Path
@@ -22,11 +21,12 @@ from ..core.errors import NoData
 from ..core.launch import init_distributed
 from ..core.sync_bn import convert_sync_bn
 from ..registry import RUNNERS
-from . import console, files, state
+from . import console, files, loaders, state
 from .clock import bare
 from .faults import explained
 from .shard import fully_shard
-from .signals import Patient, listening
+from .signals import listening
+from .workers import workers_named
 
 
 @RUNNERS.register_module()
@@ -45,14 +45,19 @@ class Runner(Base):
         console.speak(self._levels)
 
     def train(self) -> nn.Module:
-        """Train; a signal saves and ends, errors of the machine become advice."""
-        with explained(self), listening(self):
+        """Train; a signal saves and ends, errors of machine and loader become advice."""
+        with explained(self), listening(self), workers_named(self):
             self._keep_batch()
             return super().train()
 
+    def val(self) -> dict:
+        """Run the monitor alone; errors become advice."""
+        with explained(self), workers_named(self):
+            return super().val()
+
     def test(self) -> dict[str, float]:
-        """Evaluate; errors of the machine become advice."""
-        with explained(self):
+        """Evaluate; errors become advice."""
+        with explained(self), workers_named(self):
             return super().test()
 
     def build_logger(self, *args: Any, **kwargs: Any) -> MMLogger:
@@ -109,24 +114,7 @@ class Runner(Base):
         """Build a loader whose samples draw from (seed, epoch, index)."""
         if isinstance(dataloader, DataLoader):
             return dataloader
-        cfg = copy.deepcopy(dataloader)
-        cfg.setdefault('collate_fn', dict(type='default_collate'))
-        if isinstance(cfg.get('dataset'), dict):
-            cfg['dataset'].setdefault('seed', seed or 0)
-        if not cfg.get('num_workers'):
-            cfg['persistent_workers'] = False
-        if not torch.cuda.is_available():
-            cfg['pin_memory'] = False
-        built = Base.build_dataloader(cfg, seed=seed, diff_rank_seed=diff_rank_seed)
-        # beginning to iterate draws a number: from here, so that a resumed network draws the same
-        built.generator = torch.Generator().manual_seed(seed or 0)
-        built.worker_init_fn = Patient(built.worker_init_fn)
-        if len(built) == 0:
-            raise UserError(
-                f'{len(built.dataset)} images make no batch of {built.batch_size} on each of '
-                f'{dist.world_size()} processes; lower train_dataloader.batch_size'
-            )
-        return built
+        return loaders.build(dataloader, Base.build_dataloader, seed, diff_rank_seed)
 
     def build_val_loop(self, loop: Any) -> Any:
         """Build the monitor; without labels or a validation folder it turns itself off."""

@@ -10,6 +10,7 @@ from mmengine.runner import BaseLoop
 
 from ..core import UserError
 from ..core.errors import NoData
+from ..core.faults import SHARE
 from ..registry import LOOPS
 from .features import extract
 from .knn import accuracy, knn
@@ -78,9 +79,10 @@ class KNNLoop(BaseLoop):
     def measure(self) -> dict[str, float]:
         """Return the accuracies in percent."""
         model = getattr(self.runner.model, 'module', self.runner.model)
+        share = getattr(self.runner, 'bad_share', SHARE)
         with torch.autocast('cuda', enabled=self.fp16):
-            bank = extract(model, self.bank, 'bank', self.feature)
-            query = extract(model, self.dataloader, 'query', self.feature)
+            bank = extract(model, self.bank, 'bank', self.feature, share)
+            query = extract(model, self.dataloader, 'query', self.feature, share)
         classes = max(len(self.bank.dataset.classes), int(bank.labels.max()) + 1)
         metrics = {}
         self.runner.predictions = []
@@ -89,7 +91,7 @@ class KNNLoop(BaseLoop):
             metrics[f'knn/top1_k{k}'] = accuracy(votes, query.labels)
             metrics[f'knn/top5_k{k}'] = accuracy(votes, query.labels, 5)
             if not self.runner.predictions:
-                self.runner.predictions = of_votes(self.dataloader.dataset, votes)
+                self.runner.predictions = of_votes(self.dataloader.dataset, votes, query.indices)
         first = next(iter(metrics.values()))
         assert math.isfinite(first)
         return {'knn/top1': first, **metrics}

@@ -7,6 +7,7 @@ import torch
 from mmengine.evaluator import BaseMetric
 
 from ..core import dist
+from ..core.faults import of_batch
 from ..registry import METRICS
 
 
@@ -22,8 +23,12 @@ class Accuracy(BaseMetric):
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
         """Keep, per image, the rank of its label among the scores."""
-        labels = data_batch['data_samples']['label'].tolist()
-        for sample, label in zip(data_samples, labels, strict=True):
+        samples = data_batch['data_samples']
+        labels = samples['label'].tolist()
+        faults = of_batch(samples) or [''] * len(labels)
+        for sample, label, fault in zip(data_samples, labels, faults, strict=True):
+            if fault:
+                continue  # another image was shown in its place
             scores = sample['pred_scores']
             # what is not below the label's score counts against it: ties, and NaN
             self.results.append(int((~(scores < scores[label])).sum()) - 1)

@@ -9,6 +9,8 @@ from mmengine.hooks import Hook
 from PIL import Image, ImageDraw
 
 from ..core import dist
+from ..core.faults import of_batch
+from ..datasets.picture import Picture
 from ..registry import HOOKS
 
 Prediction = dict[str, Any]
@@ -18,7 +20,7 @@ def describe(dataset: Any, index: int, label: int, score: float) -> Prediction:
     """Return a plain record of one prediction."""
     classes = dataset.classes
     record: Prediction = dict(
-        path=str(dataset.paths[index]), pred_label=label, pred_score=round(score, 6)
+        path=dataset.name(index), pred_label=label, pred_score=round(score, 6)
     )
     if label < len(classes):
         record['pred_class'] = classes[label]
@@ -40,18 +42,22 @@ class PredictionHook(Hook):
     ) -> None:
         """Record what the model said of each image of a batch."""
         dataset = runner.test_dataloader.dataset
-        indices = data_batch['data_samples']['index'].tolist()
-        for index, output in zip(indices, outputs or [], strict=False):
+        samples = data_batch['data_samples']
+        indices = samples['index'].tolist()
+        faults = of_batch(samples) or [''] * len(indices)
+        for index, output, fault in zip(indices, outputs or [], faults, strict=False):
+            if fault:
+                continue  # another image was shown in its place
             record = describe(dataset, index, output['pred_label'], output['pred_score'])
             runner.predictions.append(record)
 
 
-def of_votes(dataset: Any, votes: Any) -> list[Prediction]:
-    """Return records of kNN votes (Q, classes), in the order of the data set."""
+def of_votes(dataset: Any, votes: Any, indices: Any) -> list[Prediction]:
+    """Return records of kNN votes (Q, classes) of images ``indices`` (Q,) of the data set."""
     shares = votes / votes.sum(1, keepdim=True).clamp_min(1e-12)
     best, labels = shares.max(1)
-    pairs = zip(labels.tolist(), best.tolist(), strict=True)
-    return [describe(dataset, i, label, score) for i, (label, score) in enumerate(pairs)]
+    rows = zip(indices.tolist(), labels.tolist(), best.tolist(), strict=True)
+    return [describe(dataset, *row) for row in rows]
 
 
 def collect(predictions: Sequence[Prediction]) -> list[Prediction]:
@@ -84,12 +90,12 @@ def caption(record: Prediction, score: bool = True) -> str:
     return f'{name}  {record["pred_score"]:.2f}' if score else str(name)
 
 
-def draw(folder: Path, predictions: Sequence[Prediction]) -> None:
+def draw(folder: Path, predictions: Sequence[Prediction], dataset: Any) -> None:
     """Save each picture with its prediction below, green when right and red when wrong."""
     folder.mkdir(parents=True, exist_ok=True)
+    places = {dataset.name(i): i for i in range(len(dataset))}
     for i, record in enumerate(predictions):
-        with Image.open(record['path']) as image:
-            picture = image.convert('RGB')
+        picture = Picture(dataset.read(places[record['path']]), record['path']).pil
         right = record.get('gt_label') in (None, record['pred_label'])
         sheet = captioned(picture, caption(record), 'darkgreen' if right else 'darkred')
         sheet.save(folder / f'{i:06d}_{Path(record["path"]).stem}.png')

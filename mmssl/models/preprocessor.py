@@ -7,6 +7,7 @@ import torch
 from mmengine.model import BaseDataPreprocessor
 from torch import Tensor
 
+from ..functional.color import paint
 from ..registry import MODELS
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -17,7 +18,8 @@ class ViewPreprocessor(BaseDataPreprocessor):
     """Move uint8 RGB views (B, 3, H, W) to the device and normalise them to float32.
 
     Floating views pass unchanged: they are normalised already. ``mean`` and ``std`` are shares
-    of 1; SwAV's red std is 0.228 where MoCo's is 0.229.
+    of 1; SwAV's red std is 0.228 where MoCo's is 0.229. Views that left the loader without their
+    colours (MultiView(pixels='device')) are painted here, by ``color`` (B, V, 12).
     """
 
     def __init__(
@@ -35,8 +37,18 @@ class ViewPreprocessor(BaseDataPreprocessor):
 
     def forward(self, data: dict[str, Any], training: bool = False) -> dict[str, Any]:
         """Return data with ``inputs`` (a view or a list of views) normalised, all on device."""
+        samples = data.get('data_samples')
+        record = samples.get('color') if isinstance(samples, dict) else None
         data = self.cast_data(data)
         inputs = data['inputs']
         if isinstance(inputs, Tensor):
             return {**data, 'inputs': self.normalize(inputs)}
+        if record is not None:
+            data['data_samples'] = {k: v for k, v in data['data_samples'].items() if k != 'color'}
+            inputs = [self.paint(v, r) for v, r in zip(inputs, record.unbind(1), strict=True)]
         return {**data, 'inputs': [self.normalize(view) for view in inputs]}
+
+    def paint(self, view: Tensor, record: Tensor) -> Tensor:
+        """Give uint8 views (B, 3, H, W) their drawn colours (B, 12), rounded to bytes again."""
+        painted = paint(view.to(self.mean.dtype), record)
+        return painted.round_().clamp_(0, 255).to(torch.uint8)

@@ -24,7 +24,9 @@ def test_training_line_has_what_matters(tiny_config, tmp_path, capsys):
     screen = capsys.readouterr().out
     last = [line for line in screen.splitlines() if 'epoch 3/3  step 4/4' in line]
     assert len(last) == 1
-    assert re.search(r'loss \d\.\d{3} \(uniform \d\.\d{3}\)  lr \S+  left 0:00:00', last[0])
+    assert re.search(
+        r'loss \d\.\d{3} \(uniform \d\.\d{3}\)  lr \S+  data wait \d+%  left 0:00:00', last[0]
+    )
     assert all(name in last[0] for name in ('spread', 'rank_me', 'agreement', 'momentum'))
     assert re.search(r'epoch 3  kNN top-1 \d+\.\d %$', screen, re.MULTILINE)
 

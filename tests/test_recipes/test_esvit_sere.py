@@ -58,7 +58,7 @@ def count(module, trained=False):
 @pytest.mark.parametrize(('kind', 'view', 'gpus', 'start'), PUBLISHED)
 def test_every_published_row_of_esvit_has_a_config(kind, view, gpus, start):
     task, since = '-v' if view else '', f'v{start}-' if start else ''
-    path = find(f'{E}{kind}{task}_{gpus}-amp-mcrop-coslr-{since}300e')
+    path = find(f'{E}{kind}{task}_{gpus}-amp-mcrop-coslr-{since}300e_in1k')
     cfg = load(path)
     assert (network(path).region_head is None) == view
     assert bool(cfg.get('continue_epoch')) == bool(start)

@@ -78,7 +78,9 @@ def change(data: bytes, draw: random.Random, near: int | None = None) -> bytes:
         elif kind == 5:
             found[at:at] = b'c' + draw.choice(NAMES) + draw.choice((b'', b')R', b'(tR', b'U\x01xQ'))
         else:
-            old = draw.choice((b'collections\nOrderedDict\n', b'torch._utils\n_rebuild_tensor_v2\n'))
+            old = draw.choice(
+                (b'collections\nOrderedDict\n', b'torch._utils\n_rebuild_tensor_v2\n')
+            )
             found = bytearray(bytes(found).replace(old, draw.choice(NAMES), draw.choice((1, 9))))
     return bytes(found[: draw.randrange(len(found) or 1)] if draw.random() < 0.05 else found)
 

@@ -89,9 +89,7 @@ def theirs(target: str, state: dict[str, Tensor], size: dict[str, Any], kind: st
             return timm.models.resnet.ResNet(
                 timm.models.resnet.Bottleneck, size['layers'], num_classes=0
             )
-        net = torchvision.models.resnet.ResNet(
-            torchvision.models.resnet.Bottleneck, size['layers']
-        )
+        net = torchvision.models.resnet.ResNet(torchvision.models.resnet.Bottleneck, size['layers'])
         net.fc = nn.Identity()
         return net
     if target == 'timm' and kind == 'swin':

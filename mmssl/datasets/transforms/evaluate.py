@@ -2,13 +2,16 @@
 
 from typing import Any
 
+import numpy as np
 from PIL import Image
 from torchvision.transforms import functional as TF
 
 from ...core import UserError
 from ...registry import TRANSFORMS
+from ..picture import Picture, as_pil
+from .exact import INTERPOLATIONS
 from .multi_view import pack, to_bytes
-from .random_view import INTERPOLATIONS, RandomView
+from .random_view import RandomView, check_interpolation, check_pixels, decode
 
 
 @TRANSFORMS.register_module()
@@ -21,17 +24,14 @@ class CenterView:
     def __init__(
         self, size: int = 224, resize: int | None = None, interpolation: str = 'bicubic'
     ) -> None:
-        if interpolation not in INTERPOLATIONS:
-            raise UserError(
-                f"interpolation '{interpolation}' is unknown; use {', '.join(INTERPOLATIONS)}"
-            )
         self.size, self.resize = size, resize or round(size * 256 / 224)
         if self.resize < size:
             raise UserError(f'resize={resize} is smaller than the crop size={size}')
-        self.interpolation = INTERPOLATIONS[interpolation]
+        self.interpolation = INTERPOLATIONS[check_interpolation(interpolation)]
 
-    def view(self, image: Image.Image) -> Image.Image:
-        """Return the centre view of a PIL image."""
+    def view(self, image: Picture | Image.Image) -> Image.Image:
+        """Return the centre view of an image, by Pillow."""
+        image = as_pil(image)
         w, h = image.size
         short = min(w, h)
         # torchvision's rounding: the long side is truncated, after the product
@@ -40,19 +40,23 @@ class CenterView:
 
     def __call__(self, item: dict[str, Any]) -> dict[str, Any]:
         """Return the packed centre view, uint8 (3, size, size)."""
-        return pack(to_bytes(self.view(item['image'])), item)
+        return pack(to_bytes(np.array(self.view(item['image']))), item)
 
 
 @TRANSFORMS.register_module()
 class TrainView(RandomView):
-    """One random crop with flip, as linear probes train on; the arguments are RandomView's."""
+    """One random crop with flip, as linear probes train on; the arguments are RandomView's.
 
-    def __init__(self, size: int = 224, **view: Any) -> None:
+    ``pixels`` is 'fast' or 'exact', as MultiView's.
+    """
+
+    def __init__(self, size: int = 224, pixels: str = 'fast', **view: Any) -> None:
         super().__init__(size, **{'gray': 0.0, **view})
+        self.pixels = check_pixels(pixels)
 
     def __call__(self, item: dict[str, Any]) -> dict[str, Any]:
         """Return the packed random view, uint8 (3, size, size)."""
         image = item['image']
-        return pack(
-            to_bytes(self.apply(image, self.draw(image.width, image.height, item['rng']))), item
-        )
+        drawn = self.draw(image.width, image.height, item['rng'])
+        source, reduce = decode(image, self.pixels, [drawn], [self.size])
+        return pack(to_bytes(self.apply(source, drawn, self.pixels, reduce)), item)

@@ -11,8 +11,9 @@ from timm.data import create_transform
 
 from ...core import UserError
 from ...registry import TRANSFORMS
+from ..picture import as_pil
 from .multi_view import pack
-from .random_view import INTERPOLATIONS
+from .random_view import check_interpolation
 
 POLICIES = ('rand-', 'augmix-', 'original', 'v0', '3a')  # timm's families of policies
 
@@ -55,10 +56,6 @@ class FinetuneView:
         jitter: float | None = None,
         erase: float = 0.0,
     ) -> None:
-        if interpolation not in INTERPOLATIONS:
-            raise UserError(
-                f"interpolation '{interpolation}' is unknown; use {', '.join(INTERPOLATIONS)}"
-            )
         if augment is not None and not augment.startswith(POLICIES):
             raise UserError(f"augment '{augment}': give a code of timm's, 'rand-m9-mstd0.5-inc1'")
         self.transform = create_transform(
@@ -68,7 +65,7 @@ class FinetuneView:
             hflip=flip,
             color_jitter=jitter,
             auto_augment=augment,
-            interpolation=interpolation,
+            interpolation=check_interpolation(interpolation),
             re_prob=erase,
             re_mode='pixel',
         )
@@ -76,4 +73,4 @@ class FinetuneView:
     def __call__(self, item: dict[str, Any]) -> dict[str, Any]:
         """Return the packed view, float32 (3, size, size)."""
         with seeded(item['rng'].getrandbits(63)):
-            return pack(self.transform(item['image']), item)
+            return pack(self.transform(as_pil(item['image'])), item)

@@ -1,33 +1,31 @@
-"""Decode an image."""
+"""The picture in an image file."""
 
+from pathlib import Path
 from typing import Any
 
-from PIL import Image
-
-from ...core import UserError
 from ...registry import TRANSFORMS
-
-UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
-
-
-class UnreadableImage(UserError):
-    """A file that is no whole image."""
+from ..picture import MAX_PIXELS, Picture
+from ..sources.base import UnreadableImage
 
 
 @TRANSFORMS.register_module()
 class LoadImage:
-    """Add ``image``, the RGB picture at ``path``.
+    """Add ``image``, the Picture in ``bytes``, or in the file at ``path`` without these.
 
-    Raises UnreadableImage naming the file and the cause; a half-read file is never passed on.
+    It is decoded by whoever needs pixels. Images of more than ``max_pixels`` are refused before
+    that (None: never). Raises UnreadableImage naming the file and the cause.
     """
 
+    def __init__(self, max_pixels: int | None = MAX_PIXELS) -> None:
+        self.max_pixels = max_pixels
+
     def __call__(self, item: dict[str, Any]) -> dict[str, Any]:
-        """Return the item with ``image`` (PIL, RGB)."""
-        try:
-            with Image.open(item['path']) as image:
-                item['image'] = image.convert('RGB')
-        except UNREADABLE as error:
-            raise UnreadableImage(
-                f'{item["path"]}: not a readable image ({error}); remove or replace it'
-            ) from None
+        """Return the item with ``image``."""
+        content = item.pop('bytes', None)
+        if content is None:
+            try:
+                content = Path(item['path']).read_bytes()
+            except OSError as error:
+                raise UnreadableImage(f'{item["path"]}: {error.strerror}') from None
+        item['image'] = Picture(content, item['path'], self.max_pixels)
         return item

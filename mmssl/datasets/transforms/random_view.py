@@ -1,60 +1,28 @@
 """One random view of an image, as every method here draws it."""
 
-import math
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import Any
 
-from PIL import Image, ImageFilter, ImageOps
-from torchvision.transforms import functional as TF
+import numpy as np
+from PIL import Image
 
 from ...core import UserError
 from ...registry import TRANSFORMS
+from ..picture import Picture, as_pil
+from . import exact, fast
+from .draw import HUE, Drawn, draw_box
+from .fast import reduction
 
-INTERPOLATIONS = {
-    'bilinear': Image.Resampling.BILINEAR,
-    'bicubic': Image.Resampling.BICUBIC,
-    'nearest': Image.Resampling.NEAREST,
-}
-JITTERS = (TF.adjust_brightness, TF.adjust_contrast, TF.adjust_saturation, TF.adjust_hue)
-
-
-@dataclass(frozen=True)
-class Drawn:
-    """The numbers of one view: all that is random, before any pixel is touched.
-
-    box (x, y, w, h) in source pixels; jitter ((operation index, factor), ...) in the order they
-    are applied; blur the radius in pixels.
-    """
-
-    box: tuple[int, int, int, int]
-    flip: bool
-    jitter: tuple[tuple[int, float], ...] = ()
-    gray: bool = False
-    blur: float | None = None
-    solarize: bool = False
+PIXELS = ('fast', 'exact', 'device')
 
 
-def draw_box(
-    width: int,
-    height: int,
-    scale: Sequence[float],
-    ratio: Sequence[float],
-    rng: random.Random,
-) -> tuple[int, int, int, int]:
-    """Draw (x, y, w, h): area share U(scale), log-uniform aspect ratio, 10 tries, else centred.
-
-    The rule of torchvision's RandomResizedCrop.
-    """
-    for _ in range(10):
-        area = width * height * rng.uniform(*scale)
-        aspect = math.exp(rng.uniform(math.log(ratio[0]), math.log(ratio[1])))
-        w, h = round(math.sqrt(area * aspect)), round(math.sqrt(area / aspect))
-        if 0 < w <= width and 0 < h <= height:
-            return rng.randint(0, width - w), rng.randint(0, height - h), w, h
-    w = min(width, round(height * ratio[1]))
-    h = min(height, round(width / ratio[0]))
-    return (width - w) // 2, (height - h) // 2, w, h
+def check_interpolation(name: str) -> str:
+    """Return the name of a known interpolation. Raises UserError for others."""
+    if name not in exact.INTERPOLATIONS:
+        known = ', '.join(exact.INTERPOLATIONS)
+        raise UserError(f"interpolation '{name}' is unknown; use {known}")
+    return name
 
 
 @TRANSFORMS.register_module()
@@ -83,14 +51,10 @@ class RandomView:
         solarize: float = 0.0,
         gray_first: bool = False,
     ) -> None:
-        if interpolation not in INTERPOLATIONS:
-            raise UserError(
-                f"interpolation '{interpolation}' is unknown; use {', '.join(INTERPOLATIONS)}"
-            )
         if not 0 < scale[0] <= scale[1] <= 1:
             raise UserError(f'crop scale {tuple(scale)}: give shares 0 < smallest <= largest <= 1')
         self.size, self.scale, self.ratio = size, tuple(scale), tuple(ratio)
-        self.interpolation, self.flip = INTERPOLATIONS[interpolation], flip
+        self.interpolation, self.flip = check_interpolation(interpolation), flip
         self.jitter, self.jitter_p, self.gray = jitter, jitter_p, gray
         self.blur, self.sigma, self.solarize = blur, tuple(sigma), solarize
         self.gray_first = gray_first
@@ -102,7 +66,8 @@ class RandomView:
         jitter = self._draw_jitter(rng) if rng.random() < self.jitter_p else ()
         gray = rng.random() < self.gray
         blur = rng.uniform(*self.sigma) if rng.random() < self.blur else None
-        return Drawn(box, flip, jitter, gray, blur, rng.random() < self.solarize)
+        solarize = rng.random() < self.solarize
+        return Drawn(box, flip, jitter, gray, blur, solarize, self.gray_first)
 
     def _draw_jitter(self, rng: random.Random) -> tuple[tuple[int, float], ...]:
         if not self.jitter:
@@ -111,23 +76,33 @@ class RandomView:
         rng.shuffle(order)
         factors = []
         for i, amount in enumerate(self.jitter):
-            low, high = (-amount, amount) if i == 3 else (max(0.0, 1 - amount), 1 + amount)
+            low, high = (-amount, amount) if i == HUE else (max(0.0, 1 - amount), 1 + amount)
             factors.append(rng.uniform(low, high))
         return tuple((i, factors[i]) for i in order if self.jitter[i])
 
-    def apply(self, image: Image.Image, drawn: Drawn) -> Image.Image:
-        """Make the view: a PIL image of ``size`` x ``size`` pixels."""
-        x, y, w, h = drawn.box
-        # crop first: Pillow's own box argument would let the filter read outside the crop
-        image = image.crop((x, y, x + w, y + h)).resize((self.size,) * 2, self.interpolation)
-        if drawn.flip:
-            image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-        if drawn.gray and self.gray_first:
-            image = TF.to_grayscale(image, 3)
-        for i, factor in drawn.jitter:
-            image = JITTERS[i](image, factor)
-        if drawn.gray and not self.gray_first:
-            image = TF.to_grayscale(image, 3)
-        if drawn.blur is not None:
-            image = image.filter(ImageFilter.GaussianBlur(drawn.blur))
-        return ImageOps.solarize(image) if drawn.solarize else image
+    def apply(self, image: Any, drawn: Drawn, pixels: str = 'fast', reduce: int = 1) -> np.ndarray:
+        """Make the view of an image that `decode` gave, uint8 (size, size, 3).
+
+        ``pixels`` is how: 'fast' (OpenCV), 'exact' (Pillow) or 'device', without the colours.
+        """
+        if pixels == 'exact':
+            return exact.color(exact.crop(image, drawn, self.size, self.interpolation), drawn)
+        view = fast.crop(np.asarray(image), drawn, self.size, self.interpolation, reduce)
+        return view if pixels == 'device' else fast.color(view, drawn)
+
+
+def decode(image: Picture | Image.Image, pixels: str, drawn: list[Drawn], sizes: list[int]) -> Any:
+    """Return what `RandomView.apply` makes all views of an image from, and by how much smaller."""
+    if pixels == 'exact':
+        return as_pil(image), 1
+    if not isinstance(image, Picture):
+        return np.asarray(image), 1
+    reduce = reduction(drawn, sizes) if image.quick else 1
+    return image.pixels(reduce), reduce
+
+
+def check_pixels(pixels: str) -> str:
+    """Return the name of a way to make pixels. Raises UserError for others."""
+    if pixels not in PIXELS:
+        raise UserError(f"pixels='{pixels}' is unknown; use {', '.join(PIXELS)}")
+    return pixels

@@ -1,0 +1,129 @@
+"""What every storage of images gives, and what the storages share."""
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+from torch import Tensor
+
+from ...core import UserError
+from ...core.errors import NoData
+
+EXTENSIONS = {'.jpg', '.jpeg', '.png', '.bmp', '.ppm', '.pgm', '.tif', '.tiff', '.webp', '.gif'}
+T = TypeVar('T')
+
+
+class UnreadableImage(UserError):
+    """One image that cannot be had: where it should be, and why it is not there or not whole."""
+
+
+class Source:
+    """Images in one storage, addressed by their place in it.
+
+    ``classes`` are names, ``labels`` one number per image, or empty where images have none.
+    ``locality`` tells the sampler what is quick to read: None anything, 'rank' every W-th image
+    of W ranks, 'shard' runs of neighbours (then ``shards`` holds their lengths).
+    """
+
+    classes: tuple[str, ...] = ()
+    labels: Sequence[int] = ()
+    locality: str | None = None
+    shards: Sequence[int] = ()
+
+    def __len__(self) -> int:
+        raise NotImplementedError
+
+    def key(self, i: int) -> str:
+        """Return a name that is unique in the storage and the same in packed copies."""
+        raise NotImplementedError
+
+    def name(self, i: int) -> str:
+        """Return what a person needs to find image i."""
+        raise NotImplementedError
+
+    def read(self, i: int) -> bytes:
+        """Return the bytes of image file i; whatever is raised is the cause of a bad sample."""
+        raise NotImplementedError
+
+    def target(self, i: int) -> int | Tensor | None:
+        """Return the label of image i: a number, several as a vector of 0 and 1, or None."""
+        return self.labels[i] if len(self.labels) else None
+
+
+class Names(Sequence[str]):
+    """Strings in two arrays: a list of a million would be copied into every worker."""
+
+    def __init__(self, names: Iterable[str]) -> None:
+        parts = [os.fsencode(name) for name in names]
+        self.ends = np.cumsum([len(part) for part in parts], dtype=np.int64)
+        self.text = np.frombuffer(b''.join(parts), np.uint8)
+
+    def __len__(self) -> int:
+        return len(self.ends)
+
+    def __getitem__(self, i: Any) -> Any:
+        """Return string i."""
+        begin = self.ends[i - 1] if i else 0
+        return os.fsdecode(self.text[begin : self.ends[i]].tobytes())
+
+
+class PerProcess(Generic[T]):
+    """Something that must not be shared with forked or spawned workers, such as an open file."""
+
+    def __init__(self, make: Callable[[], T]) -> None:
+        self.make = make
+        self.made: dict[int, T] = {}
+
+    def __call__(self) -> T:
+        """Return this process's own."""
+        pid = os.getpid()
+        if pid not in self.made:
+            self.made = {pid: self.make()}
+        return self.made[pid]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return dict(make=self.make, made={})
+
+
+class RandomFile:
+    """A file read at any place, from any process."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.file = PerProcess(self._open)
+
+    def _open(self) -> Any:
+        return open(self.path, 'rb')
+
+    def read(self, begin: int, size: int) -> bytes:
+        """Return up to ``size`` bytes from ``begin``."""
+        return os.pread(self.file().fileno(), size, begin)
+
+    def line(self, begin: int) -> bytes:
+        """Return the line that begins at a byte."""
+        self.file().seek(begin)
+        return self.file().readline()
+
+
+def class_labels(keys: Iterable[str]) -> tuple[tuple[str, ...], list[int]]:
+    """Return class names and labels of paths: first folders, sorted; none where one is missing."""
+    folders = [key.partition('/')[0] if '/' in key else None for key in keys]
+    names = sorted({folder for folder in folders if folder is not None})
+    if None in folders:
+        return (), []
+    index = {name: i for i, name in enumerate(names)}
+    return tuple(names), [index[folder] for folder in folders if folder is not None]
+
+
+def numbered(labels: Sequence[int]) -> tuple[str, ...]:
+    """Return class names for labels that come without."""
+    return tuple(map(str, range(max(labels, default=-1) + 1)))
+
+
+def existing(path: Path, what: str) -> Path:
+    """Return the path of a file that must be there. Raises NoData naming it."""
+    if not path.is_file():
+        raise NoData(f'{path}: no such {what}; correct data_root, split or the source (see docs)')
+    return path

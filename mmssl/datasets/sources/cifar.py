@@ -1,0 +1,118 @@
+"""CIFAR's own files: pickles of dicts, bytes and NumPy arrays, read without running them."""
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ...core import UserError
+from ...core.errors import NoData
+from ...registry import DATASETS
+from .base import Names, Source, existing
+
+LAYOUTS = {  # folder -> (files of a split, its labels, the names of classes)
+    'cifar-10-batches-py': (
+        dict(train=[f'data_batch_{i}' for i in range(1, 6)], test=['test_batch']),
+        b'labels',
+        ('batches.meta', b'label_names'),
+    ),
+    'cifar-100-python': (
+        dict(train=['train'], test=['test']),
+        b'fine_labels',
+        ('meta', b'fine_label_names'),
+    ),
+}
+SIDE = 32
+ARRAYS = {
+    (module, name)
+    for module in ('numpy', 'numpy.core.multiarray', 'numpy._core.multiarray')
+    for name in ('_reconstruct', 'ndarray', 'dtype')
+}
+
+
+class _Arrays(pickle.Unpickler):
+    """Builds arrays and plain data; refuses every other name a pickle may ask for."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) == ('_codecs', 'encode'):  # how Python 3 writes bytes for Python 2
+            return lambda text, _: str.encode(text, 'latin1')
+        if (module, name) not in ARRAYS:
+            raise pickle.UnpicklingError(f'asks for {module}.{name}')
+        if name == '_reconstruct':
+            return np._core.multiarray._reconstruct  # type: ignore[attr-defined]
+        return getattr(np, name)
+
+
+def read_pickle(path: Path) -> dict[bytes, Any]:
+    """Return the dict in one of CIFAR's files. Raises UserError for anything else in it."""
+    try:
+        with existing(path, 'file of CIFAR').open('rb') as file:
+            found = _Arrays(file, encoding='bytes').load()
+    except (pickle.UnpicklingError, EOFError, ValueError, TypeError, AttributeError) as error:
+        raise UserError(f'{path}: not a file of CIFAR ({error}); fetch it again') from None
+    if not isinstance(found, dict):
+        raise UserError(f'{path}: not a file of CIFAR (no dict in it); fetch it again')
+    return found
+
+
+@DATASETS.register_module()
+class CifarSource(Source):
+    """CIFAR-10 and CIFAR-100 as their authors packed them, ``split`` 'train' or 'test'.
+
+    ``data_root`` is the folder of the pickles or the one above it. Images keep the files' order
+    and read as PPM. Raises NoData where no such folder is, UserError for other contents.
+    """
+
+    def __init__(self, data_root: str = '', split: str = 'train', with_label: bool = True) -> None:
+        self.folder, layout = self._find(Path(data_root))
+        files, label_key, (meta, names_key) = layout
+        if split not in files:
+            raise UserError(f"dataset.split='{split}': CIFAR has 'train' and 'test'")
+        batches = [read_pickle(self.folder / name) for name in files[split]]
+        for name, batch in zip(files[split], batches, strict=True):
+            self._check(self.folder / name, batch, label_key)
+        self.pixels = np.concatenate([batch[b'data'] for batch in batches])  # (N, 3072)
+        self.keys = Names(
+            name.decode()
+            if isinstance(name := (batch.get(b'filenames') or numbers)[i], bytes)
+            else f'{file}/{i:05d}.png'
+            for file, batch in zip(files[split], batches, strict=True)
+            for numbers in [range(len(batch[b'data']))]
+            for i in numbers
+        )
+        if with_label:
+            found = read_pickle(self.folder / meta)[names_key]
+            self.classes = tuple(name.decode() for name in found)
+            self.labels = [int(label) for batch in batches for label in batch[label_key]]
+
+    @staticmethod
+    def _find(root: Path) -> tuple[Path, Any]:
+        for name, layout in LAYOUTS.items():
+            for folder in (root / name, root):
+                if (folder / layout[2][0]).is_file():
+                    return folder, layout
+        raise NoData(f'{root}: holds none of {", ".join(LAYOUTS)}; correct data_root')
+
+    @staticmethod
+    def _check(path: Path, batch: dict[bytes, Any], label_key: bytes) -> None:
+        data = batch.get(b'data')
+        shape = (len(batch.get(label_key, ())), 3 * SIDE**2)
+        if not isinstance(data, np.ndarray) or data.dtype != np.uint8 or data.shape != shape:
+            raise UserError(f'{path}: not a file of CIFAR (no images with labels); fetch it again')
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+    def key(self, i: int) -> str:
+        """Return class and file name."""
+        return f'{self.classes[self.labels[i]]}/{self.keys[i]}' if self.classes else self.keys[i]
+
+    def name(self, i: int) -> str:
+        """Return the folder and the image's own name."""
+        return f'{self.folder}@{self.keys[i]}'
+
+    def read(self, i: int) -> bytes:
+        """Return the image as PPM."""
+        image = self.pixels[i].reshape(3, SIDE, SIDE).transpose(1, 2, 0)  # (H, W, 3)
+        return b'P6 %d %d 255\n' % (SIDE, SIDE) + image.tobytes()

@@ -1,0 +1,194 @@
+"""WebDataset shards, read as streams: for what no single disk holds."""
+
+import json
+from collections import OrderedDict
+from pathlib import Path
+from typing import Any
+
+import mmengine.fileio as fileio
+import numpy as np
+
+from ...core import UserError
+from ...core.errors import NoData
+from ...registry import DATASETS
+from .base import EXTENSIONS, PerProcess, Source, existing, numbered
+
+WINDOW = 1000  # samples a stream keeps for later, and the sampler shuffles within
+OPEN = 16  # shards a process reads from at once
+SCHEMES = ('http', 'https', 'gs', 'ais')
+IMAGES = tuple(ext[1:] for ext in sorted(EXTENSIONS))
+
+
+class Shard:
+    """One open shard: its samples from the next on."""
+
+    def __init__(self, url: str) -> None:
+        from webdataset.tariterators import tarfile_samples  # slow to import, seldom needed
+
+        self.samples = tarfile_samples(iter([dict(url=url)]))
+        self.next = 0
+
+    def step(self) -> dict[str, Any]:
+        """Return the next sample. Raises ValueError with the cause when there is none."""
+        try:
+            sample = next(self.samples)
+        except StopIteration:
+            raise ValueError(
+                f'the shard ends after {self.next} samples, its index promises more'
+            ) from None
+        except Exception as error:  # whatever tar, network or decompression raise
+            how = f'breaks off after {self.next} samples' if self.next else 'cannot be read'
+            # the library hangs streams and addresses on the message
+            said = getattr(error, 'strerror', None) or str((error.args or ['?'])[0])
+            raise ValueError(f'the shard {how} ({said.partition(" @ ")[0]})') from None
+        self.next += 1
+        return sample
+
+
+class Streams:
+    """A process's open shards, and the latest samples that were passed over."""
+
+    def __init__(self) -> None:
+        self.open: OrderedDict[int, Shard] = OrderedDict()
+        self.kept: OrderedDict[tuple[int, int], dict[str, Any]] = OrderedDict()
+        self.ends: dict[int, tuple[int, str]] = {}  # shard -> samples it really has, and why
+
+    def get(self, url: str, number: int, at: int) -> dict[str, Any]:
+        """Return sample ``at`` of a shard. Raises ValueError where the shard ends before it."""
+        if (number, at) in self.kept:
+            return self.kept.pop((number, at))
+        if number in self.ends and at >= self.ends[number][0]:
+            raise ValueError(self.ends[number][1])
+        shard = self.open.pop(number, None)
+        if shard is None or at < shard.next:
+            shard = Shard(url)
+        while True:
+            try:
+                sample = shard.step()
+            except ValueError as error:
+                self.ends[number] = shard.next, str(error)
+                raise
+            if shard.next > at:
+                break
+            _bounded(self.kept, (number, shard.next - 1), sample, 2 * WINDOW)
+        _bounded(self.open, number, shard, OPEN)
+        return sample
+
+
+def _bounded(table: OrderedDict, key: Any, value: Any, size: int) -> None:
+    """Add an entry, and let the oldest go beyond ``size``."""
+    table[key] = value
+    while len(table) > size:
+        table.popitem(last=False)
+
+
+def read_index(root: str, split: str) -> list[dict[str, Any]]:
+    """Return url, nsamples and maybe labels of the shards in ``root/<split>.json``.
+
+    The format is the library's own (wids), with labels added by our writer. Raises UserError for
+    other contents and for addresses that the library would run as commands.
+    """
+    name = f'{root.rstrip("/")}/{split}.json' if root else f'{split}.json'
+    try:
+        text = fileio.get_text(name) if '://' in root else existing(Path(name), 'index').read_text()
+    except (NoData, OSError):
+        raise NoData(
+            f'{name}: no such index of shards; write it beside them with python '
+            'tools/dataset_tools/pack_dataset.py --index SHARDS'
+        ) from None
+    try:
+        shards = json.loads(text)['shardlist']
+        for shard in shards:
+            shard['url'], shard['nsamples'] = (
+                _address(root, str(shard['url'])),
+                int(shard['nsamples']),
+            )
+    except (ValueError, LookupError, TypeError) as error:
+        raise UserError(f'{name}: not an index of shards ({error!r}); write it anew') from None
+    return shards
+
+
+def _address(root: str, url: str) -> str:
+    scheme, mark, _ = url.partition(':')
+    if not mark:
+        return url if url.startswith('/') or not root else f'{root.rstrip("/")}/{url}'
+    if scheme not in SCHEMES:  # 'pipe:' is a shell command
+        raise UserError(f'shard {url}: addresses may begin with {", ".join(SCHEMES)}')
+    return url
+
+
+@DATASETS.register_module()
+class ShardSource(Source):
+    """Tar shards of ``KEY.jpg`` and ``KEY.cls``, listed in ``data_root/<split>.json``.
+
+    The `webdataset` library reads them, from disk or an address. Images are numbered in the order
+    of the index, and reading in that order streams: `EpochSampler` gives every worker of every
+    rank shards of its own and shuffles shards, and images within a window. Any other order
+    works too, by beginning a shard again. Labels come from the index.
+    """
+
+    locality = 'shard'
+
+    def __init__(self, data_root: str = '', split: str = 'train', with_label: bool = True) -> None:
+        shards = read_index(data_root, split)
+        self.urls = [shard['url'] for shard in shards]
+        self.shards = [shard['nsamples'] for shard in shards]
+        self.ends = np.cumsum(self.shards)
+        if not sum(self.shards):
+            raise NoData(f'{data_root}/{split}.json: lists no samples')
+        labels = [label for shard in shards for label in shard.get('labels', ())]
+        if with_label and len(labels) == len(self):
+            self.labels, self.classes = labels, numbered(labels)
+        self.streams = PerProcess(Streams)
+
+    def __len__(self) -> int:
+        return int(self.ends[-1])
+
+    def place(self, i: int) -> tuple[int, int]:
+        """Return the shard of image i and its number in it."""
+        shard = int(np.searchsorted(self.ends, i, 'right'))
+        return shard, i - int(self.ends[shard]) + self.shards[shard]
+
+    def _sample(self, i: int) -> dict[str, Any]:
+        shard, at = self.place(i)
+        return self.streams().get(self.urls[shard], shard, at)
+
+    def key(self, i: int) -> str:
+        """Return the sample's key with the image's ending."""
+        sample = self._sample(i)
+        self.streams().kept[self.place(i)] = sample  # it was taken, and is about to be read
+        return f'{sample["__key__"]}.{self._ending(sample)}'
+
+    def name(self, i: int) -> str:
+        """Return the shard's address and the number in it."""
+        shard, at = self.place(i)
+        return f'{self.urls[shard]}, sample {at}'
+
+    @staticmethod
+    def _ending(sample: dict[str, Any]) -> str:
+        found = [ending for ending in IMAGES if ending in sample]
+        if not found:
+            raise ValueError(f'sample {sample["__key__"]} holds no image')
+        return found[0]
+
+    def read(self, i: int) -> bytes:
+        """Return the image file of the sample."""
+        sample = self._sample(i)
+        return sample[self._ending(sample)]
+
+
+def count_shard(path: Path) -> dict[str, Any]:
+    """Return url, nsamples and labels of one shard on disk."""
+    from webdataset.tariterators import tarfile_samples
+
+    labels = [s.get('cls') for s in tarfile_samples(iter([dict(url=str(path))]))]
+    entry: dict[str, Any] = dict(url=path.name, nsamples=len(labels))
+    if labels and None not in labels:
+        entry['labels'] = [int(label) for label in labels]
+    return entry
+
+
+def write_shard_index(path: Path, entries: list[dict[str, Any]]) -> None:
+    """Write an index of shards."""
+    index = {'__kind__': 'wids-shard-index-v1', 'wids_version': 1, 'shardlist': entries}
+    path.write_text(json.dumps(index) + '\n')

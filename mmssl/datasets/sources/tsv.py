@@ -1,0 +1,195 @@
+"""TSV files of base64 images with an index, as EsViT keeps its data sets."""
+
+import base64
+import binascii
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from ...core import UserError
+from ...core.errors import NoData
+from ...registry import DATASETS
+from .base import RandomFile, Source, existing, numbered
+
+HEAD = 4096  # bytes that hold key and label of a row
+
+
+class TsvFile:
+    """Rows of one TSV file: those of ``.linelist`` or ``.chunks`` where these lie beside it.
+
+    ``index`` replaces ``.lineidx``, the byte where each row begins. ``.chunks`` gives ranges of
+    rows of each class, and with ``classes`` their labels.
+    """
+
+    def __init__(
+        self, path: Path, index: Path | None = None, classes: Mapping[str, int] | None = None
+    ) -> None:
+        self.path, self.file = existing(path, 'TSV file'), RandomFile(path)
+        self.size = path.stat().st_size
+        offsets = read_numbers(index or path.with_suffix('.lineidx'))
+        self.labels: list[int] = []
+        rows = np.arange(len(offsets))
+        chunks, lines = path.with_suffix('.chunks'), path.with_suffix('.linelist')
+        if lines.is_file():
+            rows = np.sort(read_numbers(lines))
+        if chunks.is_file():
+            rows = self._chunks(chunks, rows, classes or {})
+        if len(rows) and rows.max() >= len(offsets):
+            raise UserError(f'{path}: has {len(offsets)} rows, and row {rows.max()} is asked for')
+        self.offsets = offsets[rows]
+
+    def _chunks(self, path: Path, rows: np.ndarray, classes: Mapping[str, int]) -> np.ndarray:
+        """Return the rows of known classes, or of all without a map, and note their labels."""
+        allowed, kept = set(rows.tolist()), []
+        for name, (first, last) in json.loads(path.read_text()).items():
+            if name in classes or not classes:
+                found = [row for row in range(first, last + 1) if row in allowed]
+                kept += found
+                self.labels += [classes[name]] * len(found) if classes else []
+        return np.array(kept, np.int64)
+
+    def __len__(self) -> int:
+        return len(self.offsets)
+
+    def _check(self, begin: int) -> None:
+        if begin >= self.size or (begin and self.file.read(begin - 1, 1) != b'\n'):
+            raise ValueError(f'the index points to byte {begin}, where no row begins')
+
+    def head(self, i: int) -> list[str]:
+        """Return the first columns of row i, the last of them maybe cut."""
+        begin = int(self.offsets[i])
+        self._check(begin)
+        text = self.file.read(begin, HEAD).partition(b'\n')[0]
+        return [column.strip() for column in text.decode(errors='replace').split('\t')]
+
+    def image(self, i: int) -> bytes:
+        """Return the file in column 3 of row i. Raises ValueError for a row that is not whole."""
+        begin = int(self.offsets[i])
+        self._check(begin)
+        columns = self.file.line(begin).split(b'\t')
+        if len(columns) < 3:
+            raise ValueError(f'a row of {len(columns)} columns, not key, label and image')
+        try:
+            return base64.b64decode(columns[2].strip(), validate=True)
+        except binascii.Error as error:
+            raise ValueError(f'column 3 is not base64 ({error})') from None
+
+
+def read_numbers(path: Path) -> np.ndarray:
+    """Return the whole numbers of a file, one a line (N,). Raises UserError for anything else."""
+    if path.suffix == '.lineidx' and not path.is_file():
+        raise NoData(
+            f'{path}: no such index; write it with python tools/dataset_tools/pack_dataset.py '
+            f'--index {path.with_suffix(".tsv")}'
+        )
+    text = existing(path, 'file of row numbers').read_text().split()
+    try:
+        return np.array(text, np.int64)
+    except ValueError:
+        raise UserError(f'{path}: holds more than whole numbers; write it anew') from None
+
+
+def write_index(path: Path) -> Path:
+    """Write ``.lineidx`` of a TSV file and return its path."""
+    index, at = path.with_suffix('.lineidx'), 0
+    with existing(path, 'TSV file').open('rb') as rows, index.open('w') as out:
+        for row in rows:
+            out.write(f'{at}\n')
+            at += len(row)
+    return index
+
+
+def read_label_map(path: Path) -> dict[str, int]:
+    """Return class -> label of lines ``class<TAB>number``."""
+    table = {}
+    for number, line in enumerate(existing(path, 'label map').read_text().splitlines(), 1):
+        name, tab, label = line.strip().rpartition('\t')
+        if not tab or not label.isdigit():
+            raise UserError(f'{path}, line {number}: give class<TAB>number')
+        table[name] = int(label)
+    return table
+
+
+@DATASETS.register_module()
+class TsvSource(Source):
+    """``<split>.tsv``, or all of ``<split>/*.tsv`` by name, below ``data_root``.
+
+    Rows are key, label, image in base64; their order is the index's. A label is a number, or with
+    ``label_map`` (lines ``class<TAB>number``) a JSON list whose first entry has ``class``. Reading
+    labels visits every row unless ``.chunks`` gives them: leave ``with_label`` off for
+    pretraining on millions. ``index`` replaces ``<split>.lineidx``.
+    """
+
+    def __init__(
+        self,
+        data_root: str = '',
+        split: str = 'train',
+        label_map: str = '',
+        index: str = '',
+        with_label: bool = True,
+    ) -> None:
+        root = Path(data_root)
+        single = root / f'{split}.tsv'
+        paths = [single] if single.is_file() else sorted((root / split).glob('*.tsv'))
+        if not paths:
+            raise NoData(f'{single}: no such file, and no *.tsv in {root / split}; see data_root')
+        self.table = read_label_map(root / label_map) if label_map else {}
+        self.files = [TsvFile(p, root / index if index else None, self.table) for p in paths]
+        self.ends = np.cumsum([len(file) for file in self.files])
+        if not len(self):
+            raise NoData(f'{paths[0]}: no rows to use')
+        if with_label:
+            self._read_labels()
+
+    def _read_labels(self) -> None:
+        labels = [label for file in self.files for label in file.labels or self._scan(file)]
+        if any(label >= 0 for label in labels):
+            self.labels, self.classes = labels, numbered(labels)
+            names = {label: name for name, label in self.table.items()}
+            self.classes = tuple(names.get(int(name), name) for name in self.classes)
+
+    def _scan(self, file: TsvFile) -> list[int]:
+        return [self._label(file, i) for i in range(len(file))]
+
+    def _label(self, file: TsvFile, i: int) -> int:
+        """Return the label of a row; -1 where its place in the index is wrong, found on reading."""
+        try:
+            text = [*file.head(i), ''][1]
+        except ValueError:
+            return -1
+        if not self.table:
+            return int(text) if text.lstrip('-').isdigit() else -1
+        try:
+            return self.table[json.loads(text)[0]['class']]
+        except (ValueError, LookupError, TypeError):
+            raise UserError(
+                f'{file.path}, row {i}: its label {text[:60]!r} names no class of the label map'
+            ) from None
+
+    def place(self, i: int) -> tuple[TsvFile, int]:
+        """Return the file of image i and its row among those used."""
+        number = int(np.searchsorted(self.ends, i, 'right'))
+        return self.files[number], i - int(self.ends[number] - len(self.files[number]))
+
+    def __len__(self) -> int:
+        return int(self.ends[-1])
+
+    def key(self, i: int) -> str:
+        """Return the row's first column."""
+        file, row = self.place(i)
+        return file.head(row)[0]
+
+    def name(self, i: int) -> str:
+        """Return file, row and, where it can be read, key."""
+        file, row = self.place(i)
+        try:
+            return f'{file.path}@{file.head(row)[0]}'
+        except ValueError:
+            return f'{file.path}, row {row}'
+
+    def read(self, i: int) -> bytes:
+        """Return the image file in the row."""
+        file, row = self.place(i)
+        return file.image(row)

@@ -1,0 +1,127 @@
+"""Zip archives with a map of labels, as MoBY and EsViT keep ImageNet."""
+
+import struct
+import zipfile
+import zlib
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+
+from ...core import UserError, dist
+from ...registry import DATASETS
+from .base import EXTENSIONS, Names, RandomFile, Source, class_labels, existing, numbered
+
+CACHES = ('no', 'part', 'full')
+STORED, DEFLATED = zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED
+
+
+class Archive:
+    """The members of a zip file as arrays; a million ``ZipInfo`` would cost a gigabyte."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.file = path, RandomFile(path)
+        try:
+            with zipfile.ZipFile(existing(path, 'archive')) as archive:
+                infos = [info for info in archive.infolist() if not info.is_dir()]
+        except zipfile.BadZipFile as error:
+            raise UserError(f'{path}: not a whole zip archive ({error}); copy it again') from None
+        self.names = [info.filename for info in infos]
+        fields = ('header_offset', 'compress_size', 'file_size', 'CRC', 'compress_type')
+        self.table = np.array([[getattr(i, f) for f in fields] for i in infos], np.int64)  # (M, 5)
+
+    def read(self, row: int) -> bytes:
+        """Return member ``row``. Raises ValueError for a damaged one."""
+        offset, packed, size, crc, method = self.table[row].tolist()
+        header = self.file.read(offset, 30)
+        if len(header) < 30 or header[:4] != b'PK\3\4':
+            raise ValueError('damaged member: no header where the archive has it')
+        name, extra = struct.unpack('<HH', header[26:30])
+        content = self.file.read(offset + 30 + name + extra, packed)
+        if method == DEFLATED:
+            try:
+                content = zlib.decompress(content, -15, size)
+            except zlib.error as error:
+                raise ValueError(f'damaged member: {error}') from None
+        elif method != STORED:
+            raise ValueError(f'compression method {method} is unknown; use stored or deflated')
+        if len(content) != size or zlib.crc32(content) != crc:
+            raise ValueError('damaged member: its check sum is wrong')
+        return content
+
+
+def read_map(path: Path) -> tuple[list[str], list[int]]:
+    """Return members and labels of a map: ``path<TAB>label``, in front of it maybe ``zip@/``."""
+    members, labels = [], []
+    for number, line in enumerate(existing(path, 'map').read_text().splitlines(), 1):
+        if not line.strip():
+            continue
+        name, tab, label = line.strip().rpartition('\t')
+        if not tab or not label.lstrip('-').isdigit():
+            raise UserError(f'{path}, line {number}: give path<TAB>label')
+        members.append(name.partition('@')[2] if '@' in name else name)
+        labels.append(int(label))
+    return [member.strip('/') for member in members], labels
+
+
+@DATASETS.register_module()
+class ZipSource(Source):
+    """``data_root/<split>.zip``, listed by ``<split>_map.txt`` (MoBY's and EsViT's lines).
+
+    Images keep the map's order; without a map they are sorted, and folders are classes.
+    ``cache`` holds file bytes in memory: 'no', 'full', or 'part', the share of this rank, and
+    then every rank trains on its share only, as MoBY does. A member the map lists and the archive
+    lacks is a bad sample.
+    """
+
+    def __init__(
+        self, data_root: str = '', split: str = 'train', cache: str = 'no', with_label: bool = True
+    ) -> None:
+        if cache not in CACHES:
+            raise UserError(f"source.cache='{cache}' is unknown; use {', '.join(CACHES)}")
+        root = Path(data_root)
+        self.archive = Archive(root / f'{split}.zip')
+        rows = {name: row for row, name in enumerate(self.archive.names)}
+        listed = root / f'{split}_map.txt'
+        if listed.is_file():
+            members, labels = read_map(listed)
+            classes = numbered(labels)
+        else:
+            known = (m for m in rows if PurePosixPath(m).suffix.lower() in EXTENSIONS)
+            members = sorted(known, key=PurePosixPath)
+            classes, labels = class_labels(members)
+        self.rows = np.array([rows.get(member, -1) for member in members], np.int64)
+        self.members = Names(members)
+        self.archive.names = []  # held by `members`, in less memory
+        if with_label and any(label >= 0 for label in labels):
+            self.classes, self.labels = classes, labels
+        self.kept: dict[int, bytes] = {}
+        if cache != 'no':
+            self._fill(cache)
+
+    def _fill(self, cache: str) -> None:
+        begin, step = (dist.rank(), dist.world_size()) if cache == 'part' else (0, 1)
+        self.locality = 'rank' if cache == 'part' else None
+        for i in range(begin, len(self), step):
+            try:
+                self.kept[i] = self.read(i)
+            except (OSError, ValueError):
+                continue  # said when it is asked for
+
+    def __len__(self) -> int:
+        return len(self.members)
+
+    def key(self, i: int) -> str:
+        """Return the path in the archive."""
+        return self.members[i]
+
+    def name(self, i: int) -> str:
+        """Return archive@/member."""
+        return f'{self.archive.path}@/{self.members[i]}'
+
+    def read(self, i: int) -> bytes:
+        """Return the member's bytes."""
+        if i in self.kept:
+            return self.kept[i]
+        if self.rows[i] < 0:
+            raise FileNotFoundError('the archive has no such member')
+        return self.archive.read(int(self.rows[i]))

@@ -1,0 +1,77 @@
+"""Packed copies of pictures, by the tool and by hand."""
+
+import functools
+import http.server
+import importlib.util
+import pickle
+import sys
+import threading
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+from PIL import Image
+
+from mmssl.datasets import ImageSet
+
+from ..conftest import REPO
+
+
+@functools.cache
+def tool(name: str = 'dataset_tools/pack_dataset') -> ModuleType:
+    """Return a tool as a module."""
+    spec = importlib.util.spec_from_file_location(name.replace('/', '_'), REPO / f'tools/{name}.py')
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # its worker processes look for it there
+    spec.loader.exec_module(module)
+    return module
+
+
+def pack(*words: object) -> None:
+    """Run pack_dataset."""
+    tool().main([*map(str, words), '--quiet'])
+
+
+@contextmanager
+def served(folder: Path):
+    """Serve a folder over HTTP; yield its address."""
+
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *_):
+            pass
+
+    handler = functools.partial(Quiet, directory=str(folder))
+    server = http.server.ThreadingHTTPServer(('127.0.0.1', 0), handler)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield f'http://127.0.0.1:{server.server_port}'
+    server.shutdown()
+    thread.join()
+
+
+def write_cifar(root: Path, images: list[np.ndarray], labels: list[int], names: list[str]) -> None:
+    """Write images (32, 32, 3) as the authors of CIFAR-10 did: protocol 2, keys of bytes."""
+    folder = root / 'cifar-10-batches-py'
+    folder.mkdir()
+    rows = np.stack([image.transpose(2, 0, 1).reshape(-1) for image in images])
+    for k, part in enumerate(np.array_split(np.arange(len(rows)), 5), 1):
+        batch = {
+            b'batch_label': b'training batch',
+            b'labels': [labels[i] for i in part],
+            b'data': rows[part],
+            b'filenames': [names[i].encode() for i in part],
+        }
+        (folder / f'data_batch_{k}').write_bytes(pickle.dumps(batch, protocol=2))
+    meta = {b'label_names': [b'blue', b'green', b'red']}
+    (folder / 'batches.meta').write_bytes(pickle.dumps(meta, protocol=2))
+
+
+def small(folder: Path, out: Path) -> ImageSet:
+    """Copy class folders with every picture resized to 32 px, and return them as a data set."""
+    source = ImageSet(str(folder), 'train')
+    for i in range(len(source)):
+        path = out / 'train' / source.source.key(i)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.open(source.name(i)).resize((32, 32)).save(path)
+    return ImageSet(str(out), 'train')
