@@ -81,9 +81,9 @@ def load(
     dropped += [key for key in foreign if spoken.name_of(key, known) in left]
     report = Report(str(path), spoken.name, taken, dropped=dropped, epoch=epochs_done(content))
     fill(target, {k: ours[v] for k, v in names.items()}, part, report)
-    for module in model.modules():
-        if hasattr(module, 'weights_from') and any('backbone.' in v for v in names.values()):
-            module.weights_from = report.path
+    backbones: list[Any] = [m for m in model.modules() if hasattr(m, 'weights_from')]
+    for backbone in backbones if any('backbone.' in v for v in names.values()) else ():
+        backbone.weights_from = report.path
     if verbose:
         from mmengine.logging import print_log
 
@@ -175,7 +175,9 @@ def fill(target: State, ours: State, part: str, report: Report) -> None:
             f'another shape ({_some(bad)}); check that the config names the same network'
         )
     if part == 'all' and _is_classifier(target):
-        bad = [k for k in report.missing + report.mismatched + report.unexpected if k[:5] == 'head.']
+        bad = [
+            k for k in report.missing + report.mismatched + report.unexpected if k[:5] == 'head.'
+        ]
         if bad:
             raise UserError(
                 f'{report.path}: does not hold this classifier ({_some(bad)}); check num_classes, '

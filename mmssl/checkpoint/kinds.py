@@ -41,9 +41,7 @@ def is_probe(content: dict[str, Any], ours: Iterable[str]) -> bool:
     return sum(len(group.get('params', ())) for group in groups if isinstance(group, dict)) == 2
 
 
-def check(
-    content: dict[str, Any], spoken: Dialect, foreign: State, ours: State, path: str
-) -> None:
+def check(content: dict[str, Any], spoken: Dialect, foreign: State, ours: State, path: str) -> None:
     """Refuse a linear file where a network is asked for."""
     if not any('backbone.' in name for name in ours):
         raise UserError(

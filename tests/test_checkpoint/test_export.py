@@ -28,7 +28,6 @@ sys.path.insert(0, str(REPO / 'tools' / 'misc'))
 import weights_table as table  # noqa: E402
 
 
-
 def cells() -> Iterator[Any]:
     """Every source to us, every network and EsViT's Swin everywhere; the rest marked slow."""
     for layout, kind in table.ROWS:
@@ -46,7 +45,7 @@ def cells() -> Iterator[Any]:
 def test_foreign_network_gives_our_features(
     layout: str, kind: str, target: str, tmp_path: Path
 ) -> None:
-    """From a file in the layout, side and all; odd sizes for ResNet and mmdet's and mmseg's Swin."""
+    """From a file in the layout, side and all; odd sizes for ResNet and OpenMMLab's Swin."""
     net = table.write(layout, kind, tmp_path / 'x.pth')
     assert network(tmp_path / 'x.pth').dialect == layout
     found = table.difference(tmp_path / 'x.pth', target, net, layout)
@@ -91,7 +90,9 @@ def test_recorded_transfer_in_our_dense_mode_and_timm() -> None:
     for i, ours in enumerate(dense(net, batch['image_det'].double())):
         normed = F.layer_norm(ours.movedim(1, -1), ours.shape[1:2]).movedim(-1, 1)
         assert table.relative(normed, expect[f'det.stage_{i}']) < 1e-9
-    other = table.theirs('timm', export(found.state, 'timm').state, sizes(found.state), 'swin', 1e-5)
+    other = table.theirs(
+        'timm', export(found.state, 'timm').state, sizes(found.state), 'swin', 1e-5
+    )
     table.fill(other, export(found.state, 'timm').state, 'timm', 'swin')
     with torch.no_grad():
         found = other(batch['image_cls'].double())

@@ -4,7 +4,6 @@ import io
 import json
 import pickle
 import struct
-import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -12,18 +11,11 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from mmssl.checkpoint import load, read
 from mmssl.checkpoint.archive import MAGIC, PROTOCOL
 from mmssl.core import UserError
 from mmssl.models.backbones import ResNet
-
-from ..conftest import HERE, REPO
-
-GOLDEN = HERE / 'golden'
-sys.path.insert(0, str(REPO / 'tools' / 'misc'))
 
 
 class Storage:
@@ -129,7 +121,7 @@ def test_compressed_entries(tmp_path: Path) -> None:
     content = {'w': Tensor(Storage(2**22), 0, (2**22,), (1,))}
     path = zipped(tmp_path / 'x.pth', content, bytes(2**24), zipfile.ZIP_DEFLATED)
     assert path.stat().st_size < 2**16
-    with pytest.raises(UserError, match='refused.*entries are compressed'):
+    with pytest.raises(UserError, match=r'refused.*entries are compressed'):
         read(path)
 
 
@@ -222,44 +214,3 @@ def test_tensors_of_another_type(change: Callable, message: str, tmp_path: Path)
     torch.save({'state_dict': state}, tmp_path / 'x.pth')
     with pytest.raises(UserError, match=rf'layer2\.0\.conv1\.weight .*{message}'):
         load(net, tmp_path / 'x.pth')
-
-
-# mutations ----------------------------------------------------------------------------------------
-@settings(max_examples=150)
-@given(seed=st.integers(0, 2**32), which=st.integers(0, 9))
-def test_mutated_files_are_read_or_refused(
-    seed: int, which: int, tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    import random
-
-    from fuzz_reader import mutate, sources
-
-    files = SOURCES or SOURCES.extend(sources()) or SOURCES
-    suffix, data = files[which]
-    path = tmp_path_factory.getbasetemp() / f'fuzz{suffix}'
-    path.write_bytes(mutate(suffix, data, random.Random(seed)))
-    try:
-        content = read(path)
-    except UserError as error:
-        assert str(error).startswith(f'{path}: ')
-        assert '\n' not in str(error)
-    else:
-        assert isinstance(content, dict)
-
-
-SOURCES: list[tuple[str, bytes]] = []
-
-
-@pytest.mark.slow
-def test_many_mutations_run_nothing(capsys: pytest.CaptureFixture[str]) -> None:
-    """The tool also listens to Python's audit events; 120,000 inputs were run for the notes."""
-    import subprocess
-
-    tool = REPO / 'tools' / 'misc' / 'fuzz_reader.py'
-    done = subprocess.run(
-        [sys.executable, str(tool), '--count', '5000', '--seed', '7'],
-        capture_output=True, text=True, check=False, env={'PYTHONPATH': str(REPO)},
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    assert '5000 inputs, seed 7' in done.stdout
-    assert done.stdout.rstrip().endswith('nothing was run')

@@ -20,7 +20,7 @@ from mmssl.checkpoint.dialects import DIALECTS
 from mmssl.checkpoint.export import TARGETS, export, network
 from mmssl.checkpoint.sizes import family, sizes
 from mmssl.core import UserError
-from mmssl.models.backbones import CvT, ResNet, SwinTransformer, VisionTransformer, ViL
+from mmssl.models.backbones import CvT, ResNet, SwinTransformer, ViL, VisionTransformer
 
 VIL = 'l1,h1,d8,n1,s1,g1,p4,f3,a0_l2,h2,d12,n1,s1,g1,p2,f3,a0_l3,h2,d16,n1,s0,g0,p2,f3,a0'
 NETS: dict[str, Any] = {
@@ -89,9 +89,7 @@ def theirs(target: str, state: dict[str, Tensor], size: dict[str, Any], kind: st
             return timm.models.resnet.ResNet(
                 timm.models.resnet.Bottleneck, size['layers'], num_classes=0
             )
-        net = torchvision.models.resnet.ResNet(
-            torchvision.models.resnet.Bottleneck, size['layers']
-        )
+        net = torchvision.models.resnet.ResNet(torchvision.models.resnet.Bottleneck, size['layers'])
         net.fc = nn.Identity()
         return net
     if target == 'timm' and kind == 'swin':
@@ -154,7 +152,7 @@ def difference(path: Path, target: str, net: Any, layout: str) -> float | None:
     if kind not in TARGETS[target]:
         return None
     state = export(found.state, target).state
-    image = torch.rand(2, 3, *(NATIVE[kind] if kind in NATIVE else ODD)).double()
+    image = torch.rand(2, 3, *NATIVE.get(kind, ODD)).double()
     if target == 'mmssl' or TARGETS[target][kind] == 'mmssl':
         other = fill(NETS[kind](**eps(layout, kind)), state, 'mmssl', kind)
         return relative(other.encode(image).tokens, net.encode(image).tokens)

@@ -157,7 +157,7 @@ def sides(names: dict[str, str], *lines: Line) -> tuple[Pair, ...]:
 
 def prefixed(prefix: str, lines: Lines) -> Lines:
     """Put a prefix in front of the foreign names."""
-    return tuple((prefix + line[0], *line[1:]) for line in lines)  # type: ignore[misc]
+    return tuple((prefix + line[0], *line[1:]) for line in lines)
 
 
 def single(*lines: Line) -> tuple[Pair, ...]:

@@ -24,4 +24,3 @@ LINEAR = Dialect(
     pairs=(Pair('linear.{rest}', 'head.fc.{rest}'), Pair('bn.{rest}', 'head.norm.{rest}')),
     choose=best,
 )
-
