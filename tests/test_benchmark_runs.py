@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from mmssl.checkpoint import read
+from mmssl.core import UserError
 from mmssl.registry import MODELS
 
 from .conftest import REPO
@@ -77,3 +78,15 @@ def test_finetuning_tests_and_keeps_the_average(pictures, pretrained, tmp_path):
     name = 'backbone.net.blocks.0.attn.qkv.weight'
     assert not torch.equal(content['state_dict'][name], raw[name])
     assert torch.equal(content['ema_state_dict'][f'module.{name}'], raw[name])
+
+
+def test_a_linear_probe_starts_from_load_from(pictures, pretrained, tmp_path):
+    """The same rule as for pretraining; a file without a classifier must be asked for by part."""
+    options = tiny(pictures, dict(train=6, val=4))
+    options |= dict(train_cfg__max_epochs=1, load_from=str(pretrained))
+    with pytest.raises(UserError, match=r'without a trained classifier.*load_part=backbone'):
+        make_runner(LINEAR, tmp_path / 'all', **options).train()
+    runner = make_runner(LINEAR, tmp_path / 'part', **options, load_part='backbone')
+    runner.train()
+    start, end = read(pretrained)['state_dict'], runner.model.state_dict()
+    assert all(torch.equal(end[k], v) for k, v in start.items())

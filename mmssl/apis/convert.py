@@ -11,6 +11,7 @@ from ..checkpoint.export import Network, export, network
 from ..checkpoint.sizes import family, resize_table, sizes
 from ..core import UserError
 from ..models.backbones import SwinTransformer
+from ..models.backbones.vit import ARCHS
 
 # the layouts of each method's own files; files of one network fit every method
 METHODS = {
@@ -60,11 +61,9 @@ def num_heads(found: Network) -> int | None:
     """Return a ViT's heads, which its tensors do not tell: from its settings or its method."""
     width = sizes(found.state)['width']
     if 'arch' in found.settings:
-        from ..models.backbones import VisionTransformer
-
-        settings = {k: found.settings.get(k) for k in ('arch', 'num_heads')}
-        stem = found.settings.get('stem', 'patch')
-        return VisionTransformer._size(settings['arch'], stem, settings['num_heads'])[2]
+        arch = found.settings['arch']
+        size = ARCHS.get(arch) if isinstance(arch, str) else arch
+        return found.settings.get('num_heads') or (size and size[2])
     if found.dialect in METHODS['mocov3'] and width in (384, 768):
         return 12  # not the 6 of DeiT's small one
     return None if width % 64 else width // 64

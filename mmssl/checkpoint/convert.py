@@ -68,7 +68,8 @@ def load(
         kinds.refuse_other_tasks(content, str(path))
     target = model.state_dict()
     spoken, foreign = detect(content, str(path), dialect, target)
-    ours, dropped = spoken.translate(foreign, target)
+    known = set(target) if any('backbone.' in k for k in target) else _of_backbone(target)
+    ours, dropped = spoken.translate(foreign, known)
     if part == 'all' and _is_classifier(target):
         kinds.check_classifier(model, spoken, foreign, ours, str(path))
     else:
@@ -77,12 +78,12 @@ def load(
     if part == 'backbone':
         names = {k: v for k, v in names.items() if '.backbone.' in f'.{v}'}
     left = set(ours) - set(names.values())
-    dropped += [key for key in foreign if spoken.name_of(key, target) in left]
+    dropped += [key for key in foreign if spoken.name_of(key, known) in left]
     report = Report(str(path), spoken.name, taken, dropped=dropped, epoch=epochs_done(content))
     fill(target, {k: ours[v] for k, v in names.items()}, part, report)
-    for module in model.modules():
-        if hasattr(module, 'weights_from') and any('backbone.' in v for v in names.values()):
-            module.weights_from = report.path
+    backbones: list[Any] = [m for m in model.modules() if hasattr(m, 'weights_from')]
+    for backbone in backbones if any('backbone.' in v for v in names.values()) else ():
+        backbone.weights_from = report.path
     if verbose:
         from mmengine.logging import print_log
 
@@ -107,6 +108,11 @@ def exported(spoken: Dialect, content: dict[str, Any], ours: Iterable[str]) -> s
     said = meta.get('export') if isinstance(meta, dict) else None
     # a centre is what methods have whose teacher is exported
     return said if said in SIDES else 'teacher' if 'head.center' in ours else 'student'
+
+
+def _of_backbone(target: Iterable[str]) -> set[str]:
+    """Return the names that a bare Backbone's tensors have within a model."""
+    return {f'backbone.{key}' for key in target}
 
 
 def _is_classifier(target: Iterable[str]) -> bool:

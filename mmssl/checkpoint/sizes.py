@@ -4,12 +4,14 @@ import math
 import re
 from typing import Any
 
+import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from ..core import UserError
 
 State = dict[str, Tensor]
-DEPTHS = {
+DEPTHS: dict[tuple[bool, tuple[int, ...]], int] = {
     (False, (2, 2, 2, 2)): 18,
     (False, (3, 4, 6, 3)): 34,
     (True, (3, 4, 6, 3)): 50,
@@ -89,8 +91,6 @@ def _resnet(state: State) -> dict[str, Any]:
 
 def position_index(window: int) -> Tensor:
     """Row of the bias table for each (query, key) in a window -> (w*w, w*w)."""
-    import torch
-
     y, x = torch.meshgrid(torch.arange(window), torch.arange(window), indexing='ij')
     y, x = y.flatten(), x.flatten()  # (w*w)
     rows = y[:, None] - y[None] + window - 1
@@ -100,8 +100,6 @@ def position_index(window: int) -> Tensor:
 
 def resize_table(table: Tensor, window: int) -> Tensor:
     """Resize position biases (n*n, heads) bicubically for another window, as EsViT does."""
-    from torch.nn import functional as F
-
     side, wanted = math.isqrt(len(table)), 2 * window - 1
     if side * side != len(table):
         raise UserError(f'a table of {len(table)} position biases fits no square window')

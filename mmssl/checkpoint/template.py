@@ -47,12 +47,14 @@ def _last_index(template: str, target: Iterable[str]) -> str:
 class Pair(NamedTuple):
     """One line of a dialect: the foreign name and ours, and an operation on the tensor.
 
-    ``ours`` None drops the tensor on the way in, ``foreign`` '' on the way out.
+    ``ours`` None drops the tensor on the way in, ``foreign`` '' on the way out. ``where`` is a
+    pattern: on the way out the line is for models that have a name like it.
     """
 
     foreign: str
     ours: str | None
     op: str = ''
+    where: str = ''
 
     def to_ours(self, key: str, target: Iterable[str] = ()) -> str | None:
         """Translate a foreign name, or return None when this line does not speak of it."""

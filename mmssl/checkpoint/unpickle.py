@@ -16,7 +16,7 @@ from .builders import BUILDERS, DTYPES, INERT, STORAGES, Dtype, Inert, Kind, Ref
 
 STEPS = 2_000_000  # of one pickle; a training file of ViT-L takes 60,000
 CALL = 256  # what a call costs, in bytes, beside what it copies
-SPARE = 1 << 26  # bytes that calls may copy beyond four times the stream
+SPARE = 1 << 24  # bytes that calls may copy beyond four times the stream
 MAKERS = {id(maker) for maker in BUILDERS.values()}
 
 

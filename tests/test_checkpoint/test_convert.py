@@ -95,7 +95,7 @@ def test_classifier_takes_the_exported_backbone(
     assert torch.equal(ours, read(path)[entry][key])
     assert report.missing == report.unexpected == []
     assert torch.equal(model.head.fc.weight, before)
-    with pytest.raises(UserError, match='without a trained classifier.*load_part=backbone'):
+    with pytest.raises(UserError, match=r'without a trained classifier.*load_part=backbone'):
         load(model, path)
 
 

@@ -97,6 +97,36 @@ def test_loaded_values_are_the_files(name: str) -> None:
     assert len(unnamed) == (6 if name == 'moby_swin_a' else 0)
 
 
+@pytest.mark.parametrize('name', FILES)
+def test_tables_run_back(name: str) -> None:
+    """Without a model to look at: foreign, ours and foreign again is the file, but for aliases."""
+    path = GOLDEN / name / 'official.pth'
+    spoken, foreign = detect(read(path), str(path))
+    ours, dropped = spoken.translate(foreign)
+    back = spoken.restore(ours)
+    wanted = {bare(k): v for k, v in foreign.items() if k not in dropped}
+    for key, value in back.items():
+        assert torch.equal(value, wanted[key]), key
+    assert back.keys() == wanted.keys()
+    # SERE's shared last layers are stored under two names
+    assert sum('last_layer2' in k for k in dropped) == (4 if name.startswith('sere') else 0)
+
+
+@pytest.mark.parametrize('name', FILES)
+def test_only_one_layout_fits(name: str) -> None:
+    content = read(GOLDEN / name / 'official.pth')
+    assert [d.name for d in DIALECTS.values() if d.find(content)] == [FILES[name][0]]
+
+
+def test_several_layouts_that_fit_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    other = Dialect('other', roots=('state_dict',), sign='base_encoder', pairs=())
+    monkeypatch.setitem(DIALECTS, 'other', other)
+    content = {'state_dict': {'base_encoder.x': torch.ones(1)}}
+    with pytest.raises(UserError, match=r'several layouts \(mocov3, other\); say .* dialect=NAME'):
+        detect(content, 'f')
+    assert detect(content, 'f', 'other')[0] is other
+
+
 def test_mobys_last_linear_is_the_last() -> None:
     model, path = recorded('moby_swin_a')
     load(model, path)

@@ -33,9 +33,10 @@ TENSORS = ('mocov3_lars_a/expect.safetensors', 'mocov3_loss_2rank_a/batch.safete
 NAMES = [b'os\nsystem\n', b'builtins\neval\n', b'builtins\ngetattr\n', b'torch\nload\n',
          b'numpy\nload\n', b'subprocess\nPopen\n', b'collections\nOrderedDict\n',
          b'torch._utils\n_rebuild_tensor_v2\n']  # fmt: skip
-NUMBERS = [b'J\xff\xff\xff\xff', b'J\xff\xff\xff\x7f', b'\x8a\x08' + b'\xff' * 7 + b'\x7f', b'K\x00',
-           b'r\xff\xff\xff\x7f', b'\x8e' + b'\xff' * 8, b'\x96\x00\x00\x00\x00\x01\x00\x00\x00',
-           b'\x8d\x00\x00\x00\x00\x01\x00\x00\x00']  # fmt: skip
+NUMBERS = [b'J\xff\xff\xff\xff', b'J\xff\xff\xff\x7f', b'\x8a\x08' + b'\xff' * 7 + b'\x7f',
+           b'K\x00', b'r\xff\xff\xff\x7f', b'\x8e' + b'\xff' * 8,
+           b'\x96\x00\x00\x00\x00\x01\x00\x00\x00', b'\x8d\x00\x00\x00\x00\x01\x00\x00\x00',
+]  # fmt: skip
 OPCODES = [op.code.encode('latin1') for op in pickletools.opcodes]
 RUNNING = ('os.system', 'os.exec', 'os.posix_spawn', 'os.spawn', 'os.fork', 'subprocess.Popen',
            'socket.connect', 'exec', 'compile', 'shutil.rmtree', 'os.remove', 'code.__new__',

@@ -152,7 +152,7 @@ def difference(path: Path, target: str, net: Any, layout: str) -> float | None:
     if kind not in TARGETS[target]:
         return None
     state = export(found.state, target).state
-    image = torch.rand(2, 3, *(NATIVE[kind] if kind in NATIVE else ODD)).double()
+    image = torch.rand(2, 3, *NATIVE.get(kind, ODD)).double()
     if target == 'mmssl' or TARGETS[target][kind] == 'mmssl':
         other = fill(NETS[kind](**eps(layout, kind)), state, 'mmssl', kind)
         return relative(other.encode(image).tokens, net.encode(image).tokens)

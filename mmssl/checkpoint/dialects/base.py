@@ -15,7 +15,8 @@ from ..ops import OPS
 from ..template import Pair
 
 State = dict[str, Tensor]
-Lines = tuple[tuple[str, str | None], ...]
+Line = tuple[str, str | None] | tuple[str, str | None, str, str]
+Lines = tuple[Line, ...]
 BUFFER = re.compile(
     r'(running_mean|running_var|num_batches_tracked|queue\d?|queue_ptr'
     r'|relative_position_index|attn_mask)$'
@@ -92,12 +93,15 @@ class Dialect:
 
     def translate(self, state: State, target: Iterable[str] = ()) -> tuple[State, list[str]]:
         """Return (tensors by our names, foreign names that are dropped)."""
-        target = set(target) or _own_target(self, state)
+        target = set(target)
+        alone = not target
+        target = target or _own_target(self, state)
         ours: State = {}
         dropped = []
         for key, value in state.items():
             pair, name = self.line(key, target) or (None, None)
-            if pair is None or name is None:
+            twins = (p.to_ours(self.bare(key), target) for p in self.pairs if alone)
+            if pair is None or name is None or any(_same(ours.get(t), value) for t in twins if t):
                 dropped.append(key)
             else:
                 ours[name] = OPS[pair.op].to_ours(value)
@@ -106,8 +110,9 @@ class Dialect:
     def restore(self, ours: State) -> State:
         """Translate back; tensors that have no place in the layout are left out."""
         state: State = {}
+        pairs = [p for p in self.pairs if not p.where or any(re.search(p.where, k) for k in ours)]
         for key, value in ours.items():
-            for pair in self.pairs:
+            for pair in pairs:
                 name = pair.to_foreign(key, ours)
                 if name:
                     state[name] = OPS[pair.op].to_foreign(value)
@@ -118,6 +123,11 @@ class Dialect:
 
 def _is_tensor(value: Any) -> bool:
     return isinstance(value, Tensor)
+
+
+def _same(known: Tensor | None, value: Tensor) -> bool:
+    """Whether a layer that is stored under two names has been met already."""
+    return known is not None and known.shape == value.shape and bool((known == value).all())
 
 
 def _own_target(dialect: Dialect, state: State) -> set[str]:
@@ -136,16 +146,21 @@ def bare(key: str) -> str:
     return re.sub(r'^(student\.|teacher\.|)module\.', r'\1', key)
 
 
-def sides(names: dict[str, str], *lines: tuple[str, str | None]) -> tuple[Pair, ...]:
+def sides(names: dict[str, str], *lines: Line) -> tuple[Pair, ...]:
     """Repeat lines for each side: names maps our side to the foreign prefix."""
     return tuple(
-        Pair(prefix + foreign, None if ours is None else f'{side}.{ours}')
+        Pair(prefix + foreign, None if ours is None else f'{side}.{ours}', *more)
         for side, prefix in names.items()
-        for foreign, ours in lines
+        for foreign, ours, *more in lines
     )
 
 
-def single(*lines: tuple[str, str | None]) -> tuple[Pair, ...]:
+def prefixed(prefix: str, lines: Lines) -> Lines:
+    """Put a prefix in front of the foreign names."""
+    return tuple((prefix + line[0], *line[1:]) for line in lines)
+
+
+def single(*lines: Line) -> tuple[Pair, ...]:
     """Make pairs of the lines of a file with one network."""
     return tuple(Pair(*line) for line in lines)
 

@@ -5,8 +5,8 @@ from collections.abc import Callable
 from torch import Tensor
 
 from ..template import Pair
-from .base import Dialect, sides, split_order, weights_and_biases, weights_only
-from .families import SWIN, VIL
+from .base import Dialect, prefixed, sides, split_order, weights_and_biases, weights_only
+from .families import RESNET, SWIN, VIL
 
 SIDES = {'student': 'student.', 'teacher': 'teacher.'}
 
@@ -19,7 +19,7 @@ ESVIT = Dialect(
             SIDES,
             ('head.{rest}', 'neck.view.{rest}'),
             ('head_dense.{rest}', 'neck.region.{rest}'),
-            ('backbone.backbone.{rest}', 'backbone.net.{rest}'),
+            ('backbone.backbone.{rest}', 'backbone.net.{rest}', '', RESNET),
             *VIL,
             *SWIN,
         ),
@@ -58,7 +58,7 @@ _IBOT_SIDES = sides(
     ('backbone.channel_sere_local.{rest}', 'neck.channel_local.{rest}'),
     ('backbone.pixel_sere_local.{rest}', 'neck.spatial_local.{rest}'),
     ('backbone.masked_embed', 'backbone.mask_token'),
-    *((f'backbone.{foreign}', ours) for foreign, ours in SWIN),
+    *prefixed('backbone.', SWIN),
 )
 
 

@@ -2,6 +2,7 @@
 
 from .base import Lines
 
+RESNET = r'net\.layer1\.0\.conv1\.'
 PLAIN: Lines = (('{rest}', 'backbone.net.{rest}'),)
 
 # a stage of the microsoft layout ends with its patch merging, one of timm begins with it
@@ -15,6 +16,9 @@ SWIN: Lines = (
 
 # weights shared between local and global tokens are stored under both names
 VIL: Lines = (
+    ('layer{i}.{j}.attn.query.{rest}', 'backbone.net.layer{i}.{j}.attn.query.{rest}'),
+    ('layer{i}.{j}.attn.kv.{rest}', 'backbone.net.layer{i}.{j}.attn.kv.{rest}'),
+    ('layer{i}.{j}.attn.proj.{rest}', 'backbone.net.layer{i}.{j}.attn.proj.{rest}'),
     *(
         (
             f'layer{{i}}.{{j}}.attn.{n}_global.{{rest}}',
@@ -27,6 +31,8 @@ VIL: Lines = (
 
 # the transformer of mmpretrain
 MM_VIT: Lines = (
+    ('cls_token', 'backbone.net.cls_token'),
+    ('pos_embed', 'backbone.net.pos_embed'),
     ('patch_embed.projection.{rest}', 'backbone.net.patch_embed.proj.{rest}'),
     ('layers.{i}.ln1.{rest}', 'backbone.net.blocks.{i}.norm1.{rest}'),
     ('layers.{i}.ln2.{rest}', 'backbone.net.blocks.{i}.norm2.{rest}'),
@@ -34,5 +40,4 @@ MM_VIT: Lines = (
     ('layers.{i}.ffn.layers.1.{rest}', 'backbone.net.blocks.{i}.mlp.fc2.{rest}'),
     ('layers.{i}.{rest}', 'backbone.net.blocks.{i}.{rest}'),
     ('ln1.{rest}', 'backbone.net.norm.{rest}'),
-    *PLAIN,
 )

@@ -5,7 +5,7 @@ torchvision's or timm's, those of MoBY microsoft's or timm's.
 """
 
 from ..template import Pair
-from .base import Dialect, Lines, single
+from .base import Dialect, Lines, prefixed, single
 from .families import MM_VIT, PLAIN, SWIN
 
 ROOTS = ('state_dict', 'model', '')
@@ -64,7 +64,7 @@ MMPRETRAIN = Dialect(
     pairs=single(
         ('head.layers.head.{rest}', 'head.fc.{rest}'),
         *CLASSIFIER,
-        *((f'backbone.{foreign}', ours) for foreign, ours in MM_VIT),
+        *prefixed('backbone.', MM_VIT + PLAIN),
         *MM_VIT,
     ),
 )

@@ -2,7 +2,9 @@
 
 from ..template import Pair
 from .base import Dialect, sides, stored_order
-from .families import PLAIN
+from .families import PLAIN, RESNET
+
+DEEP = r'neck\.project\.[1-9]'  # of version 2
 
 MOCO = Dialect(
     'mocov2',
@@ -11,9 +13,8 @@ MOCO = Dialect(
     pairs=(
         *sides(
             {'student': 'encoder_q.', 'teacher': 'encoder_k.'},
-            ('fc.weight', 'neck.project.0.weight'),
-            ('fc.bias', 'neck.project.0.bias'),
-            ('fc.{rest}', 'neck.project.{rest}'),
+            ('fc.{i}.{rest}', 'neck.project.{i}.{rest}', '', DEEP),
+            ('fc.{rest}', 'neck.project.0.{rest}'),  # version 1
             *PLAIN,
         ),
         Pair('queue', 'queue.bank0'),
@@ -29,8 +30,8 @@ MOCOV3 = Dialect(
     pairs=(
         *sides(
             {'student': 'base_encoder.', 'teacher': 'momentum_encoder.'},
+            ('fc.{rest}', 'neck.project.{rest}', '', RESNET),
             ('head.{rest}', 'neck.project.{rest}'),
-            ('fc.{rest}', 'neck.project.{rest}'),
             *PLAIN,
         ),
         Pair('predictor.{rest}', 'head.predictor.{rest}'),

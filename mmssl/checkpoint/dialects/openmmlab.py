@@ -1,12 +1,9 @@
 """mmselfsup and mmpretrain 1.x: MoCo v1, v2, v3 and SwAV; classifiers are in `libraries`."""
 
 from ..template import Pair
-from .base import Dialect, Lines, sides
+from .base import Dialect, Lines, prefixed, sides, single
 from .families import MM_VIT, PLAIN
-
-
-def _backbone(prefix: str, lines: Lines) -> Lines:
-    return tuple((prefix + foreign, ours) for foreign, ours in lines)
+from .moco import DEEP
 
 
 def _mlp(foreign: str, ours: str) -> Lines:
@@ -28,15 +25,15 @@ MM_MOCO = Dialect(
     pairs=(
         *sides(
             {'student': ''},
-            ('neck.mlp.{rest}', 'neck.project.{rest}'),
+            ('neck.mlp.{rest}', 'neck.project.{rest}', '', DEEP),
             ('neck.fc.{rest}', 'neck.project.0.{rest}'),
-            *_backbone('backbone.', PLAIN),
+            *prefixed('backbone.', PLAIN),
         ),
         *sides(
             {'teacher': 'encoder_k.module.'},
-            ('1.mlp.{rest}', 'neck.project.{rest}'),
+            ('1.mlp.{rest}', 'neck.project.{rest}', '', DEEP),
             ('1.fc.{rest}', 'neck.project.0.{rest}'),
-            *_backbone('0.', PLAIN),
+            *prefixed('0.', PLAIN),
         ),
         Pair('encoder_k.steps', None),
         Pair('queue', 'queue.bank0'),
@@ -52,14 +49,14 @@ MM_MOCOV3 = Dialect(
         *sides(
             {'student': ''},
             *_mlp('neck.', 'neck.project.'),
-            *_backbone('backbone.', MM_VIT),
+            *prefixed('backbone.', MM_VIT + PLAIN),
         ),
         *sides(
             {'teacher': 'momentum_encoder.module.'},
             *_mlp('1.', 'neck.project.'),
-            *_backbone('0.', MM_VIT),
+            *prefixed('0.', MM_VIT + PLAIN),
         ),
-        *(Pair(*line) for line in _mlp('head.predictor.', 'head.predictor.')),
+        *single(*_mlp('head.predictor.', 'head.predictor.')),
         Pair('momentum_encoder.steps', None),
     ),
 )

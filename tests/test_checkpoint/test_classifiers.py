@@ -1,0 +1,169 @@
+"""Classifier files of every publisher, whole or the head alone."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from mmssl.checkpoint import load, read
+from mmssl.checkpoint.dialects import DIALECTS
+from mmssl.core import UserError
+from mmssl.registry import MODELS
+
+from ..conftest import HERE
+
+GOLDEN = HERE / 'golden'
+RESNET = dict(type='ResNet', layers=(1, 1, 1, 1), width=4)
+VIT = dict(type='VisionTransformer', arch=(24, 2, 2), img_size=16, patch_size=8)
+SWIN = dict(
+    type='SwinTransformer', arch=(8, (1, 1, 1, 1), (1, 2, 4, 8)), img_size=64, window_size=4,
+    norm_eps=1e-6,
+)  # fmt: skip
+ESVIT = GOLDEN / 'esvit_linear_a'
+
+
+def classifier(backbone: dict[str, Any], seed: int = 0, classes: int = 3, **more: Any) -> Any:
+    """Build a classifier whose head is not zero anywhere."""
+    torch.manual_seed(seed)
+    head = dict(type='LinearHead', num_classes=classes)
+    model = MODELS.build(dict(type='Classifier', backbone=backbone, head=head, **more)).double()
+    torch.nn.init.normal_(model.head.fc.bias)
+    return model.eval()
+
+
+def optimizer(count: int) -> dict[str, Any]:
+    """State of an optimizer that had ``count`` tensors."""
+    return dict(state={}, param_groups=[dict(lr=0.1, params=list(range(count)))])
+
+
+def renamed(model: Any, dialect: str, wrap: str = '', head: str = '') -> dict[str, Any]:
+    """Names of a layout for a classifier's tensors."""
+    state = DIALECTS[dialect].restore(model.state_dict())
+    if head:
+        names = {'weight': model.head.fc.weight, 'bias': model.head.fc.bias}
+        state = {k: v for k, v in state.items() if not k.startswith(('head.', 'fc.'))}
+        state |= {f'{head}.{k}': v.detach() for k, v in names.items()}
+    return {wrap + k: v for k, v in state.items()}
+
+
+PROBE = dict(epoch=90, arch='x', best_acc1=torch.tensor(70.0), optimizer=optimizer(2))
+WHOLE: dict[str, tuple[dict, str, str, str, str]] = {
+    # name: network, layout, wrapper, name of the head, entry of the file
+    'MoCo v2, linear': (RESNET, 'torchvision', 'module.', 'fc', 'state_dict'),
+    'MoCo v2, linear, one GPU': (RESNET, 'torchvision', '', 'fc', 'state_dict'),
+    'MoCo v3 ViT, linear': (VIT, 'timm', 'module.', 'head', 'state_dict'),
+    'MoBY DeiT, linear': (VIT, 'timm', '', 'head', 'model'),
+    'MoBY Swin, linear': (SWIN, 'swin', '', 'head', 'model'),
+    'DeiT, fine-tuned': (VIT, 'timm', '', 'head', 'model'),
+    'mmpretrain ResNet': (RESNET, 'mmpretrain', '', 'head.fc', 'state_dict'),
+    'mmpretrain ViT': (VIT, 'mmpretrain', '', 'head.layers.head', 'state_dict'),
+    'timm Swin': (SWIN, 'timm', '', 'head.fc', ''),
+    'torchvision': (RESNET, 'torchvision', '', 'fc', ''),
+    'ours': (VIT, 'mmssl', '', 'head.fc', 'state_dict'),
+}
+
+
+def saved(name: str, path: Path, seed: int = 5) -> tuple[Any, Path]:
+    """Write a whole classifier's file; return its model."""
+    net, dialect, wrap, head, entry = WHOLE[name]
+    model = classifier(net, seed)
+    state = renamed(model, dialect, wrap, head)
+    if dialect == 'mmpretrain' and net is RESNET:  # both of its networks have the prefix
+        state = {k if k.startswith('head.') else f'backbone.{k}': v for k, v in state.items()}
+        state = {k.replace('backbone.backbone.', 'backbone.'): v for k, v in state.items()}
+    content = {entry: state, **(PROBE if 'linear' in name else {})} if entry else state
+    torch.save(content, path)
+    return model, path
+
+
+@pytest.mark.parametrize('name', WHOLE)
+def test_whole_classifiers_answer_as_their_own(name: str, tmp_path: Path) -> None:
+    source, path = saved(name, tmp_path / 'x.pth')
+    model = classifier(WHOLE[name][0], 6)
+    report = load(model, path)
+    assert report.dialect == WHOLE[name][1]
+    assert not (report.missing or report.unexpected or report.mismatched or report.dropped)
+    image = torch.rand(2, 3, 64, 64).double()
+    assert torch.equal(model.logits(image), source.logits(image))
+
+
+def test_mobys_linear_file(golden: Callable[[str], Any]) -> None:
+    """The recorded classifier of the official code gives its logits."""
+    case = golden('moby_linear_a')
+    net = dict(
+        type='SwinTransformer', arch=(8, (1, 2, 1, 1), (1, 2, 4, 4)), img_size=32, patch_size=2,
+        window_size=4,
+    )  # fmt: skip
+    model = classifier(net, classes=10)
+    report = load(model, case.folder / 'linear_official.pth')
+    assert report.missing == report.unexpected == []
+    with torch.no_grad():
+        logits = model.logits(case.batch['image'].double())
+    assert float((logits - case.expect['logits']).abs().max()) < 1e-9
+
+
+# heads without a network --------------------------------------------------------------------------
+def esvit(**more: Any) -> Any:
+    net = dict(SWIN, arch=(8, (1, 1, 3, 2), (1, 2, 4, 8)), img_size=64, window_size=4, **more)
+    return classifier(net, classes=7, blocks=4)
+
+
+@pytest.mark.parametrize('way', ['loaded before', 'init_cfg'])
+def test_a_head_over_a_network_given_apart(way: str, golden: Callable[[str], Any]) -> None:
+    case = golden('esvit_linear_a')
+    pretrained = str(ESVIT / 'official.pth')
+    cfg = dict(type='Pretrained', checkpoint=pretrained)
+    model = esvit(**({'init_cfg': cfg} if way == 'init_cfg' else {}))
+    if way == 'loaded before':
+        load(model, pretrained, part='backbone')
+    report = load(model, ESVIT / 'linear_checkpoint.pth.tar')
+    assert report.matched == ['head.fc.weight', 'head.fc.bias']
+    file = read(ESVIT / 'linear_checkpoint.pth.tar')['state_dict']
+    feature = case.expect['feat.last_blocks_4']
+    wanted = F.linear(feature, file['module.linear.weight'], file['module.linear.bias'])
+    with torch.no_grad():
+        found = model.logits(case.batch['image_0'].double())
+    assert float((found - wanted).abs().max() / wanted.abs().max()) < 1e-9
+
+
+def test_a_head_alone_is_no_classifier() -> None:
+    with pytest.raises(UserError, match=r'linear classifier only: give its network too.*init_cfg'):
+        load(esvit(), ESVIT / 'linear_checkpoint.pth.tar')
+
+
+def test_the_best_of_ibots_heads(tmp_path: Path) -> None:
+    heads = [torch.randn(3, 24) for _ in range(4)]
+    state = {f'{i}.module.linear.weight': w for i, w in enumerate(heads)}
+    state |= {f'{i}.module.linear.bias': w[:, 0].clone() for i, w in enumerate(heads)}
+    content = dict(epoch=3, state_dict=state, best_acc=70.0, best_acc_hidx=2)
+    torch.save(content, tmp_path / 'x.pth')
+    model = classifier(VIT)
+    torch.save(renamed(classifier(VIT, 3), 'timm'), tmp_path / 'net.pth')
+    load(model, tmp_path / 'net.pth', part='backbone')
+    load(model, tmp_path / 'x.pth')
+    assert torch.equal(model.head.fc.weight, heads[2].double())
+    del content['best_acc_hidx']
+    torch.save(content, tmp_path / 'x.pth')
+    with pytest.raises(UserError, match='holds 4 classifiers and not which is best'):
+        load(model, tmp_path / 'x.pth')
+
+
+def test_a_norm_that_ours_lacks_is_refused(tmp_path: Path) -> None:
+    """SwAV's classifier behind a batch norm of its own."""
+    state = {'module.linear.weight': torch.ones(3, 24), 'module.linear.bias': torch.ones(3)}
+    state |= {f'module.bn.{k}': torch.ones(24) for k in ('weight', 'bias', 'running_mean')}
+    torch.save({'state_dict': state}, tmp_path / 'x.pth')
+    torch.save(renamed(classifier(VIT, 3), 'timm'), tmp_path / 'net.pth')
+    model = classifier(VIT)
+    load(model, tmp_path / 'net.pth', part='backbone')
+    with pytest.raises(UserError, match=r'this classifier \(head\.norm\.weight'):
+        load(model, tmp_path / 'x.pth')
+
+
+def test_other_classes_are_refused(tmp_path: Path) -> None:
+    _, path = saved('MoCo v3 ViT, linear', tmp_path / 'x.pth')
+    with pytest.raises(UserError, match=r'head\.fc\.weight \(3, 24\) for \(5, 24\)'):
+        load(classifier(VIT, classes=5), path)

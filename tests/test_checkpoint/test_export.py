@@ -1,0 +1,221 @@
+"""Backbones under other libraries' names: the foreign network gives our features."""
+
+import json
+import sys
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import nn
+from torch.nn import functional as F
+
+from mmssl.checkpoint import read
+from mmssl.checkpoint.dialects import DIALECTS
+from mmssl.checkpoint.export import TARGETS, export, network
+from mmssl.checkpoint.ops import OPS
+from mmssl.checkpoint.sizes import position_index, resize_table, sizes
+from mmssl.core import UserError
+from mmssl.models.backbones import ResNet, SwinTransformer, VisionTransformer
+
+from ..conftest import HERE, REPO
+
+GOLDEN = HERE / 'golden'
+sys.path.insert(0, str(REPO / 'tools' / 'misc'))
+import weights_table as table  # noqa: E402
+
+
+def cells() -> Iterator[Any]:
+    """Every source to us, every network and EsViT's Swin everywhere; the rest marked slow."""
+    for layout, kind in table.ROWS:
+        for target in TARGETS:
+            if layout == 'mmdet' and target in ('mmssl', 'timm'):
+                continue  # mmdet keeps no last norm
+            fast = target == 'mmssl' or layout == 'mmssl' or (layout, kind) == ('esvit', 'swin')
+            marks = [] if fast else [pytest.mark.slow]
+            if target in ('mmdet', 'mmseg'):
+                marks.append(pytest.mark.transfer)
+            yield pytest.param(layout, kind, target, marks=marks, id=f'{layout}-{kind}-{target}')
+
+
+@pytest.mark.parametrize(('layout', 'kind', 'target'), list(cells()))
+def test_foreign_network_gives_our_features(
+    layout: str, kind: str, target: str, tmp_path: Path
+) -> None:
+    """From a file in the layout, side and all; odd sizes for ResNet and OpenMMLab's Swin."""
+    net = table.write(layout, kind, tmp_path / 'x.pth')
+    assert network(tmp_path / 'x.pth').dialect == layout
+    found = table.difference(tmp_path / 'x.pth', target, net, layout)
+    if kind in TARGETS[target]:
+        assert found is not None and found < 1e-9
+    else:
+        with pytest.raises(UserError, match=f'{target} has no network of this kind'):
+            export(network(tmp_path / 'x.pth').state, target)
+
+
+# recorded files -----------------------------------------------------------------------------------
+def dense(net: nn.Module, image: torch.Tensor) -> list[torch.Tensor]:
+    """Maps of mmdet's or mmseg's network."""
+    with torch.no_grad():
+        return list(net(image))
+
+
+@pytest.mark.transfer
+@pytest.mark.parametrize('target', ['mmdet', 'mmseg'])
+def test_recorded_transfer(target: str) -> None:
+    """The official detection backbone on MoBY's file, 70 x 93 px (golden moby_transfer_a)."""
+    folder = GOLDEN / 'moby_transfer_a'
+    found = network(folder / 'official.pth')
+    state = export(found.state, target).state
+    net = table._openmmlab(target, sizes(found.state), 'swin', 1e-5)
+    table.fill(net, state, target, 'swin')
+    expect, batch = (load_file(folder / f'{n}.safetensors') for n in ('expect', 'batch'))
+    for i, ours in enumerate(dense(net, batch['image_det'].double())):
+        wanted = expect[f'det.stage_{i}']
+        assert float((ours - wanted).abs().max() / wanted.abs().max()) < 1e-9
+
+
+def test_recorded_transfer_in_our_dense_mode_and_timm() -> None:
+    folder = GOLDEN / 'moby_transfer_a'
+    found = network(folder / 'official.pth')
+    expect, batch = (load_file(folder / f'{n}.safetensors') for n in ('expect', 'batch'))
+    net = SwinTransformer(
+        (12, (1, 2, 2, 1), (1, 2, 4, 4)), img_size=64, patch_size=2, window_size=4,
+        out_indices=(0, 1, 2, 3),
+    ).double().eval()  # fmt: skip
+    net.load_state_dict(found.state)
+    for i, ours in enumerate(dense(net, batch['image_det'].double())):
+        normed = F.layer_norm(ours.movedim(1, -1), ours.shape[1:2]).movedim(-1, 1)
+        assert table.relative(normed, expect[f'det.stage_{i}']) < 1e-9
+    other = table.theirs(
+        'timm', export(found.state, 'timm').state, sizes(found.state), 'swin', 1e-5
+    )
+    table.fill(other, export(found.state, 'timm').state, 'timm', 'swin')
+    with torch.no_grad():
+        found = other(batch['image_cls'].double())
+    assert table.relative(found, expect['cls.feat_online']) < 1e-9
+    assert table.relative(found, expect['cls.feat_target']) > 1e-3
+
+
+def test_keys_of_mmdets_own_converter_without_the_head() -> None:
+    folder = GOLDEN / 'mocov2_r50_a'
+    theirs = json.loads((folder / 'mmdet_converted.json').read_text())['state_dict_shapes']
+    state = export(network(folder / 'official.pth').state, 'mmdet').state
+    wanted = {k: tuple(v) for k, v in theirs.items() if not k.startswith('fc.')}
+    assert {k: tuple(v.shape) for k, v in state.items()} == wanted
+    file = read(folder / 'official.pth')['state_dict']
+    assert all(torch.equal(v, file[f'module.encoder_q.{k}']) for k, v in state.items())
+
+
+@pytest.mark.parametrize(
+    ('case', 'side', 'dialect'),
+    [
+        ('mocov2_r50_a', 'student', 'mocov2'),
+        ('mocov3_vit_a', 'student', 'mocov3'),
+        ('swav_r50_a', 'student', 'swav'),
+        ('moby_swin_a', 'student', 'moby'),
+        ('esvit_swin_vr_a', 'teacher', 'esvit'),
+        ('esvit_cvt_a', 'teacher', 'esvit'),
+        ('esvit_vil_a', 'teacher', 'esvit'),
+        ('sere_vit_a', 'teacher', 'sere'),
+    ],
+)
+def test_side_and_layout_of_recorded_files(case: str, side: str, dialect: str) -> None:
+    found = network(GOLDEN / case / 'official.pth')
+    assert (found.side, found.dialect) == (side, dialect)
+    other = {'student': 'teacher', 'teacher': 'student'}[side]
+    if dialect == 'swav':
+        with pytest.raises(UserError, match='the file has no teacher'):
+            network(GOLDEN / case / 'official.pth', side=other)
+    else:
+        twin = network(GOLDEN / case / 'official.pth', side=other).state
+        assert any(not torch.equal(v, twin[k]) for k, v in found.state.items() if k in twin)
+
+
+# what cannot be written ---------------------------------------------------------------------------
+SMALL = (8, (1, 1, 1, 2), (1, 2, 4, 8))
+VARIANTS: dict[str, tuple[Any, str, str]] = {
+    'stem': (partial(ResNet, 18, small_stem=True), 'mmdet', '7x7 stem, this network a 3x3'),
+    'conv stem': (partial(VisionTransformer, (32, 1, 2), stem='conv'), 'timm', 'no convolutional'),
+    'batch norm': (
+        partial(SwinTransformer, SMALL, norm_before_mlp='batch'), 'mmseg', 'no batch norm',
+    ),
+    'positions': (
+        partial(SwinTransformer, SMALL, absolute_positions=True), 'mmdet', 'absolute positions',
+    ),
+    'target': (partial(ResNet, 18), 'keras', "target 'keras' is unknown"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize('name', VARIANTS)
+def test_networks_that_a_library_lacks(name: str) -> None:
+    make, target, message = VARIANTS[name]
+    with pytest.raises(UserError, match=message):
+        export(make().state_dict(), target)
+
+
+# parts --------------------------------------------------------------------------------------------
+def test_merging_order_is_that_of_unfold() -> None:
+    """A patch merging over torch's unfold and one over four slices are the same map."""
+    x = torch.randn(2, 3, 4, 6, dtype=torch.float64)
+    sliced = torch.cat([x[..., r::2, c::2] for r, c in ((0, 0), (1, 0), (0, 1), (1, 1))], 1)
+    unfolded = F.unfold(x, 2, stride=2).unflatten(2, (2, 3))
+    weight = torch.randn(5, 12, dtype=torch.float64)
+    ours = torch.einsum('oc,bchw->bohw', weight, sliced)
+    theirs = torch.einsum('oc,bchw->bohw', OPS['merging'].to_foreign(weight), unfolded)
+    assert float((ours - theirs).abs().max()) < 1e-14
+
+
+@pytest.mark.parametrize('name', OPS)
+def test_operations_have_inverses(name: str) -> None:
+    for x in (torch.arange(24.0), torch.arange(120.0).view(5, 24)):
+        there = OPS[name].to_ours(x)
+        assert torch.equal(OPS[name].to_foreign(there), x)
+        assert torch.equal(OPS[name].to_ours(OPS[name].to_foreign(x)), x)
+        assert (name == '') == torch.equal(there, x)
+
+
+def test_position_index_is_the_official_one() -> None:
+    file = read(GOLDEN / 'moby_transfer_a' / 'official.pth')['model']
+    stored = file['encoder.layers.0.blocks.0.attn.relative_position_index']
+    assert torch.equal(position_index(4), stored)
+
+
+def test_resized_tables_are_whole_windows() -> None:
+    """Window 14 of EsViT: 169 rows in the last stage become 729; the middle stays the middle."""
+    y, x = torch.meshgrid(torch.arange(-6.0, 7), torch.arange(-6.0, 7), indexing='ij')
+    tables = torch.stack([y + 10 * x, -y], -1).flatten(0, 1).double()
+    resized = resize_table(tables, 14)
+    assert resized.shape == (729, 2)
+    assert float((resized[13 * 27 + 13] - tables[6 * 13 + 6]).abs().max()) < 1e-12
+    assert torch.equal(resize_table(tables, 7), tables)
+    with pytest.raises(UserError, match='a table of 170 position biases'):
+        resize_table(torch.zeros(170, 1), 14)
+
+
+def test_small_windows_are_resized_and_said() -> None:
+    state = SwinTransformer(SMALL, img_size=32, patch_size=2, window_size=4).state_dict()
+    assert sizes(state)['windows'] == (4, 4, 4, 2)
+    written = export(state, 'mmseg')
+    assert len(written.notes) == 1 and 'stage 4 has windows of 2' in written.notes[0]
+    name = 'stages.3.blocks.1.attn.w_msa.relative_position_'
+    assert written.state[f'{name}bias_table'].shape == (49, 8)
+    assert torch.equal(written.state[f'{name}index'], position_index(4))
+    assert export(state, 'timm').notes == []
+
+
+@pytest.mark.parametrize('dialect', ['timm', 'torchvision', 'mmdet', 'mmseg', 'mmpretrain', 'swin'])
+def test_library_tables_run_both_ways(dialect: str) -> None:
+    kind = {'torchvision': 'resnet', 'mmdet': 'swin', 'swin': 'swin'}.get(dialect, 'vit')
+    ours = {f'backbone.{k}': v for k, v in table.NETS[kind]().state_dict().items()}
+    if dialect == 'mmdet':  # which has no place for it
+        ours = {k: v for k, v in ours.items() if not k.startswith('backbone.net.norm.')}
+    spoken = DIALECTS[dialect]
+    foreign = spoken.restore(ours)
+    assert len(foreign) == len(ours)
+    back, dropped = spoken.translate(foreign, ours)
+    assert dropped == [] and back.keys() == ours.keys()
+    assert all(torch.equal(back[k], ours[k]) for k in ours)
