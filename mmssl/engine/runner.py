@@ -46,7 +46,7 @@ class Runner(Base):
 
     def train(self) -> nn.Module:
         """Train; a signal saves and ends, errors of the machine become advice."""
-        with explained(self), listening(self):
+        with listening(self), explained(self):  # a launcher's SIGTERM must not cut the advice off
             self._keep_batch()
             return super().train()
 
