@@ -50,7 +50,7 @@ class Watchdog(threading.Thread):
     """Publish this rank's place in the launcher's store; end the job when a meeting takes too long.
 
     After ``limit`` seconds in one meeting it prints which rank is behind and which collective it
-    entered last, and leaves with status `LOST`, upon which the launcher ends the others.
+    entered last, and all leave with status `LOST`.
     """
 
     def __init__(self, store: Any, rank: int, world: int, limit: float) -> None:
@@ -85,6 +85,8 @@ class Watchdog(threading.Thread):
         )
         try:
             self.store.set(f'mmssl/{self.rank}', json.dumps(place))
+            if self.store.check(['mmssl/over']):  # another rank has told why
+                os._exit(LOST)
         except RuntimeError:  # the first process is gone and the store with it
             self.over.wait(self.pause)
 
@@ -128,6 +130,8 @@ class Watchdog(threading.Thread):
             file=sys.stderr,
             flush=True,
         )
+        self.store.set('mmssl/over', '')
+        time.sleep(2 * self.pause)  # the store may end with this process
         os._exit(LOST)
 
 

@@ -24,7 +24,7 @@ from ..registry import RUNNERS
 from . import console, files, loaders, state
 from .clock import bare
 from .faults import explained
-from .shard import fully_shard
+from .shard import WholeHook, fully_shard
 from .signals import listening
 from .workers import workers_named
 
@@ -46,8 +46,11 @@ class Runner(Base):
 
     def train(self) -> nn.Module:
         """Train; a signal saves and ends, errors of machine and loader become advice."""
-        with explained(self), listening(self), workers_named(self):
+        # outermost, or a launcher's SIGTERM would cut the advice off
+        with listening(self), explained(self), workers_named(self):
             self._keep_batch()
+            if self._sharded:
+                self.register_hook(WholeHook())
             return super().train()
 
     def val(self) -> dict:
@@ -80,7 +83,8 @@ class Runner(Base):
             return model
         if self.cfg.get('sync_bn'):
             model = convert_sync_bn(model, device)
-        if (model_wrapper_cfg or {}).get('type') == 'FullyShard':
+        kind = (model_wrapper_cfg or {}).get('type')
+        if kind == 'FullyShard' and self._train_loop is not None:
             return self._shard(model, model_wrapper_cfg or {})
         if not any(p.requires_grad for p in model.parameters()):
             return model
@@ -192,16 +196,17 @@ class Runner(Base):
     def _keep_batch(self) -> None:
         """Share the file's global batch among the processes that are there now.
 
-        Only when the config still has the file's batch per process: then the number of processes
-        is what has changed, as when a machine joins or leaves.
+        Only when ``batch_size`` is what it was: then the number of processes is what has changed,
+        as when a machine joins or leaves.
         """
+        loader = self._train_loop.get('dataloader') if isinstance(self._train_loop, dict) else None
+        loader = loader or self._train_dataloader
+        self.batch_size = loader['batch_size']
         if self._resumed is None:
             return
         progress, world = self._content['progress'], dist.world_size()
         before, batch = progress.get('processes', world), progress['batch']
-        loader = self._train_loop.get('dataloader') if isinstance(self._train_loop, dict) else None
-        loader = loader or self._train_dataloader
-        if before == world or loader['batch_size'] * before != batch:
+        if before == world or self.batch_size != progress.get('batch_size'):
             return
         if batch % world:
             raise UserError(

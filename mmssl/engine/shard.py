@@ -4,7 +4,11 @@ import re
 from typing import Any
 
 import torch
+from mmengine.hooks import Hook
 from torch import Tensor, nn
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import FSDPModule, register_fsdp_forward_method
+from torch.distributed.fsdp import fully_shard as cut
 from torch.distributed.tensor import DTensor, distribute_tensor
 
 from ..core import UserError, dist
@@ -19,9 +23,6 @@ def fully_shard(model: nn.Module, blocks: str = BLOCKS) -> nn.Module:
     The teacher is cut as the student is, so that it follows without any exchange. Raises
     UserError when nothing matches.
     """
-    from torch.distributed.device_mesh import init_device_mesh
-    from torch.distributed.fsdp import fully_shard as cut
-
     device = next(model.parameters()).device.type
     mesh = init_device_mesh(device, (dist.world_size(),))
     whole_name = re.compile(rf'({blocks})|(student|teacher)\.neck\.\w+')
@@ -34,8 +35,33 @@ def fully_shard(model: nn.Module, blocks: str = BLOCKS) -> nn.Module:
     for module in found:
         if any(True for _ in module.parameters()):
             cut(module, mesh=mesh)
-    cut(model, mesh=mesh)
+    # else the rest stays whole after an evaluation, and the teacher would move a copy
+    cut(model, mesh=mesh, reshard_after_forward=True)
+    if hasattr(model, 'encode'):
+        register_fsdp_forward_method(model, 'encode')
     return model
+
+
+class WholeHook(Hook):
+    """Make the shares whole while evaluating, where ranks have unequal numbers of batches."""
+
+    priority = 'VERY_HIGH'
+
+    def before_val_epoch(self, runner: Any) -> None:
+        """Gather every part once; it stays."""
+        for part in _parts(runner.model):
+            part.set_reshard_after_forward(False, recurse=False)
+            part.unshard()
+
+    def after_val_epoch(self, runner: Any, metrics: dict[str, float] | None = None) -> None:
+        """Give the rest of every part back."""
+        for part in _parts(runner.model):
+            part.set_reshard_after_forward(True, recurse=False)
+            part.reshard()
+
+
+def _parts(model: nn.Module) -> list[Any]:
+    return [module for module in model.modules() if isinstance(module, FSDPModule)]
 
 
 @torch.no_grad()

@@ -93,6 +93,7 @@ def collect(runner: Any) -> dict[str, Any]:
             iter=runner.iter + runner.train_loop.in_iteration,
             per_epoch=len(runner.train_dataloader),
             batch=runner.train_dataloader.batch_size * dist.world_size(),
+            batch_size=runner.batch_size,
             processes=dist.world_size(),
             best=runner.train_loop.best,
         ),

@@ -4,6 +4,7 @@ import json
 import time
 
 import pytest
+import torch
 
 from mmssl.core import dist, watch
 from mmssl.core.watch import Here, Watchdog, here, meeting
@@ -95,7 +96,7 @@ def _watched():
     before = here.count
     watch.start(60)
     dog = watch._dog
-    dist.mean_over_ranks(__import__('torch').ones(2))
+    dist.mean_over_ranks(torch.ones(2))
     dog._publish()
     dist.wait()
     places = dog.places()

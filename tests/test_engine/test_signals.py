@@ -81,7 +81,7 @@ def _cut(path, folder):
 def test_a_signal_to_one_rank_ends_all_after_the_same_step(two_ranks, tiny_config, tmp_path):
     assert two_ranks(_cut, tiny_config(), tmp_path) == [(3, 143), (3, 143)]
     assert read(tmp_path / 'iter_3.pth')['progress'] == dict(
-        iter=3, per_epoch=4, batch=6, processes=2, best=None
+        iter=3, per_epoch=4, batch=6, batch_size=3, processes=2, best=None
     )
 
 

@@ -117,7 +117,9 @@ def test_a_file_holds_tensors_and_plain_data_only(trained):
         'content_hash',
     }
     assert content['gradients'] == {}
-    assert content['progress'] == dict(iter=4, per_epoch=4, batch=6, processes=1, best=None)
+    assert content['progress'] == dict(
+        iter=4, per_epoch=4, batch=6, batch_size=6, processes=1, best=None
+    )
     assert content['meta']['model'] == 'MoCoV3'
     assert content['meta']['settings']['model']['type'] == 'MoCoV3'
     assert content['meta']['seed'] == 0

@@ -37,7 +37,7 @@ def test_two_processes_train_and_test_as_one(tiny_config, tmp_path, capsys):
     )
     assert done.code == 0, done.err
     ours, expected = (read(folder / 'epoch_1.pth') for folder in (two, one))
-    assert ours['progress'] == expected['progress']
+    assert ours['progress'] == expected['progress'] | dict(processes=2, batch_size=3)
     assert len(ours['random']['torch']) == 2
     for name, value in expected['state_dict'].items():
         assert_close(ours['state_dict'][name], value, rtol=1e-5, atol=1e-5, msg=name)

@@ -1,5 +1,6 @@
 """A rank that hangs ends the job, and its name is told."""
 
+import re
 import shutil
 import time
 
@@ -11,7 +12,7 @@ from .test_dist_scripts import free_port
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('kind', ['hang', 'stop', 'kill'])
+@pytest.mark.parametrize('kind', ['hang', 'kill'])
 def test_the_job_ends_with_the_name_of_the_rank(tiny_config, tmp_path, kind):
     config = tmp_path / 'broken.py'
     shutil.copy(REPO / 'tools' / 'benchmarks' / 'breaker.py', tmp_path)
@@ -32,17 +33,14 @@ def test_the_job_ends_with_the_name_of_the_rank(tiny_config, tmp_path, kind):
         PORT=free_port(),
     )
     assert done.code != 0
-    if kind == 'kill':
-        assert 'lost the other processes' in done.err or 'Signal 9 (SIGKILL)' in done.err
-        return
     lines = [line for line in done.err.splitlines() if line.startswith('error: rank 0')]
     assert len(lines) == 1, done.err
-    assert 'of step 6: rank 1 (' in lines[0]
     told = {
-        'hang': "is behind: step 5, working alone (data, files or evaluation) after 'agreement'",
-        'stop': 'gives no sign of life',
+        'hang': r"rank 0 \(.*\) has waited 10 s in '\w+' of step 6: rank 1 \(.*\) is behind: "
+        r"step 5, working alone \(.*\) after 'agreement'\. Ending the job",
+        'kill': r"rank 0, step 6: lost the other processes in '\w+': rank 1 \(.*\) gives no sign",
     }[kind]
-    assert told in lines[0]
+    assert re.search(told, lines[0])
     assert 'continue with --resume' in lines[0]
     assert time.monotonic() - begin < 120
     assert (tmp_path / 'w' / 'epoch_1.pth').is_file()
