@@ -289,6 +289,16 @@ def test_a_run_goes_on_and_says_it_once(pictures, tmp_path, tiny_config):
     assert log(tmp_path / 'w').count('another took its place') == 1
 
 
+def test_what_was_known_before_resuming_does_not_stop_a_sound_run(tmp_path):
+    (tmp_path / FILE).write_text(''.join(f'{i}.png: gone\n' for i in range(9)))
+    loader = SimpleNamespace(dataset=range(1000), batch_size=10)
+    hook = FaultHook()
+    hook.before_train(SimpleNamespace(train_dataloader=loader, work_dir=tmp_path, iter=90))
+    assert (len(hook.faults.files), hook.faults.seen) == (9, 900)
+    hook.faults.check()
+    assert hook.faults.add(['3.png: gone', 'new.png: gone']) == ['new.png: gone']
+
+
 def test_too_many_stop_the_run_with_the_list(pictures, tmp_path, tiny_config):
     root = copy(pictures, tmp_path / 'a', ['red/3.png', 'red/4.png'])
     runner = make_runner(

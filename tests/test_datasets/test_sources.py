@@ -101,6 +101,10 @@ def test_lists_and_addresses_give_identical_views(pictures, whole, tmp_path):
     ):
         assert type(data.source).__name__ == 'ListSource'
         same(items(data), whole[1])
+    # a list of files that lie elsewhere is not preferred to class folders
+    (tmp_path / 'meta/train.txt').write_text('ILSVRC2012_val_00000001.JPEG 65\n')
+    assert type(ImageFolder(str(tmp_path), 'train').source).__name__ == 'FolderSource'
+    (tmp_path / 'meta/train.txt').write_text(lines)
     with served(tmp_path) as address:
         same(items(ImageFolder(address, 'train', pipeline=PIPELINE, seed=4)), whole[1])
         with pytest.raises(NoData, match=r'val\.txt: no such list of images, and this storage'):
