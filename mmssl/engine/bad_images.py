@@ -35,10 +35,12 @@ class BadImageHook(Hook):
 
     def before_train(self, runner: Any) -> None:
         """Know the data set, and what an earlier part of the run has found."""
-        self.faults = Faults(len(runner.train_dataloader.dataset), self.share)
+        loader = runner.train_dataloader
+        self.faults = Faults(len(loader.dataset), self.share)
         self.path = Path(runner.work_dir) / FILE
         if runner.iter and self.path.is_file():
-            self.faults.add(self.path.read_text().splitlines())
+            before = runner.iter * loader.batch_size * dist.world_size()
+            self.faults.add(self.path.read_text().splitlines(), before)
         elif dist.rank() == 0:
             self.path.unlink(missing_ok=True)
 

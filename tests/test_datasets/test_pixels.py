@@ -226,3 +226,5 @@ def test_linear_probes_see_the_same_crop(photos):
 def test_an_unknown_way_is_refused():
     with pytest.raises(UserError, match="pixels='gpu' is unknown; use fast, exact, device"):
         MultiView([dict(type='RandomView')], pixels='gpu')
+    with pytest.raises(UserError, match=r"pixels='device' is unknown; use fast, exact$"):
+        TrainView(32, pixels='device')  # one view alone carries no colours to the device

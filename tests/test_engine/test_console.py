@@ -2,7 +2,7 @@
 
 import re
 
-from ..tiny import log, losses, make_runner
+from ..tiny import log, losses, make_runner, scalars
 
 
 def test_screen_is_short_and_file_is_whole(tiny_config, tmp_path, capsys):
@@ -29,6 +29,15 @@ def test_training_line_has_what_matters(tiny_config, tmp_path, capsys):
     )
     assert all(name in last[0] for name in ('spread', 'rank_me', 'agreement', 'momentum'))
     assert re.search(r'epoch 3  kNN top-1 \d+\.\d %$', screen, re.MULTILINE)
+
+
+def test_the_share_of_waiting_is_that_of_the_scalars(tiny_config, tmp_path, capsys):
+    losses(make_runner(tiny_config(), tmp_path, val_cfg=None, val_dataloader=None,
+                       val_evaluator=None, train_cfg__val_interval=99))  # fmt: skip
+    shown = [int(n) for n in re.findall(r'data wait (\d+)%', capsys.readouterr().out)]
+    lines = [line for line in scalars(tmp_path) if 'data_time' in line]
+    assert len(lines) == 12
+    assert shown == [round(100 * line['data_time'] / line['time']) for line in lines]
 
 
 def test_warnings_are_named_and_levels_return(tiny_config, tmp_path, capsys):

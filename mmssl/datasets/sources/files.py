@@ -1,5 +1,6 @@
 """Image files: class folders, one flat folder, and lists of files in any storage."""
 
+import itertools
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -219,5 +220,17 @@ class ListSource(Source):
 
 
 def is_listed(data_root: str, split: str) -> bool:
-    """Whether a data root is OpenMMLab's, with ``meta/<split>.txt``, or no folder at all."""
-    return '://' in data_root or (bool(split) and (Path(data_root) / f'meta/{split}.txt').is_file())
+    """Whether a data root is no folder at all, or OpenMMLab's with ``meta/<split>.txt``.
+
+    Where the split has class folders, the list counts only if its first files are there.
+    """
+    if '://' in data_root:
+        return True
+    folder, meta = Path(data_root) / split, Path(data_root) / f'meta/{split}.txt'
+    if not split or not folder.is_dir() or not meta.is_file():
+        return False
+    if not any(path.is_dir() for path in folder.iterdir()):
+        return True
+    with meta.open() as lines:
+        first = [line.strip() for line in itertools.islice(lines, 100)]
+    return any((folder / line.rpartition(' ')[0]).is_file() for line in first if ' ' in line)

@@ -11,7 +11,7 @@ from ...registry import TRANSFORMS
 from ..picture import Picture, as_pil
 from .exact import INTERPOLATIONS
 from .multi_view import pack, to_bytes
-from .random_view import RandomView, check_interpolation, check_pixels, decode
+from .random_view import PIXELS, RandomView, check_interpolation, check_pixels, decode
 
 
 @TRANSFORMS.register_module()
@@ -52,7 +52,7 @@ class TrainView(RandomView):
 
     def __init__(self, size: int = 224, pixels: str = 'fast', **view: Any) -> None:
         super().__init__(size, **{'gray': 0.0, **view})
-        self.pixels = check_pixels(pixels)
+        self.pixels = check_pixels(pixels, PIXELS[:2])
 
     def __call__(self, item: dict[str, Any]) -> dict[str, Any]:
         """Return the packed random view, uint8 (3, size, size)."""

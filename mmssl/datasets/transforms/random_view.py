@@ -101,8 +101,8 @@ def decode(image: Picture | Image.Image, pixels: str, drawn: list[Drawn], sizes:
     return image.pixels(reduce), reduce
 
 
-def check_pixels(pixels: str) -> str:
+def check_pixels(pixels: str, known: Sequence[str] = PIXELS) -> str:
     """Return the name of a way to make pixels. Raises UserError for others."""
-    if pixels not in PIXELS:
-        raise UserError(f"pixels='{pixels}' is unknown; use {', '.join(PIXELS)}")
+    if pixels not in known:
+        raise UserError(f"pixels='{pixels}' is unknown; use {', '.join(known)}")
     return pixels
