@@ -65,8 +65,8 @@ def _order(
 
 
 def _like(value: Any, parameter: nn.Parameter) -> Any:
-    if not isinstance(value, torch.Tensor):
-        return value
+    if not isinstance(value, torch.Tensor):  # old torch counts steps in whole numbers
+        return torch.tensor(float(value)) if isinstance(value, int) else value
     if value.dim() == 0:
         return value.float()
     if value.shape != parameter.shape:

@@ -50,6 +50,8 @@ class Curve:
             raise UserError(f"curve shape '{shape}' is unknown; use one of {', '.join(SHAPES)}")
         if shape in ('linear', 'cosine') and final is None:
             raise UserError(f"a curve of shape '{shape}' needs its final value: add final=...")
+        if min(warmup, delay, lag) < 0:
+            raise UserError(f'a curve with warmup={warmup}, delay={delay}, lag={lag}: none below 0')
         self.start, self.final, self.shape = start, final, shape
         self.warmup, self.warmup_start, self.warmup_reaches = warmup, warmup_start, warmup_reaches
         self.after_warmup, self.hold_epochs = after_warmup, hold_epochs

@@ -99,6 +99,9 @@ class MoCoV2(Contrastive):
 
     def rate(self, at: int) -> float:
         clock, lr = self.block['clock'], self.block['schedule']['lr']
+        if lr['shape'] == 'step':  # version 1
+            passed = [m for m in lr['milestones'] if at // clock['steps_per_epoch'] >= m]
+            return lr['base'] * 0.1 ** len(passed)
         return half_cosine(
             lr['base'], lr['final'], at // clock['steps_per_epoch'] / clock['epochs']
         )

@@ -35,14 +35,18 @@ class IBOT(Distillation):
         net.teacher.load_state_dict(net.student.state_dict(), strict=False)
         net.teacher.requires_grad_(False)
         heads = self.block['heads']
+        shared = heads['student_shared'] or heads['teacher_shared']
+        rows = heads['prototypes' if shared else 'patch_prototypes']
         net.register_buffer('center', torch.zeros(1, heads['prototypes']))
-        net.register_buffer('center2', torch.zeros(1, 1, heads['patch_prototypes']))
+        net.register_buffer('center2', torch.zeros(1, 1, rows))
         return net
 
     def head(self, side: str) -> DINOHead:
         """Make one network's head."""
         h = self.block['heads']
         shared, patch = h[f'{side}_shared'], h['patch_prototypes']
+        if shared:  # the argument is then without effect
+            patch = h['prototypes']
         return DINOHead(h['mlp'], h['prototypes'], h['scale_trainable'], patch, shared)
 
     def centres(self) -> State:

@@ -36,7 +36,7 @@ class SwAV(Official):
             layers.append(nn.Linear(a, c))
             if i < len(dims) - 2:
                 layers += [nn.BatchNorm1d(c), nn.ReLU()]
-        net.projection_head = nn.Sequential(*layers)
+        net.projection_head = nn.Sequential(*layers) if len(layers) > 1 else layers[0]
         net.prototypes = nn.Linear(dims[-1], heads['prototypes'], bias=False)
         self.queue: Tensor | None = None
         return net

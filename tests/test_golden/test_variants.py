@@ -21,12 +21,14 @@ V3_RESNET = {
     'loss.temperature': 1.0,
     'optimizer': LARS,
 }
+V1_STEPS = {'base': 0.03, 'shape': 'step', 'milestones': [2, 3, 7], 'gamma': 0.1, 'per': 'epoch'}
 VIEW = {'heads.region': False, 'loss.view_weight': 1.0, 'loss.region_weight': 0.0}
 UNSHARED = {'heads.student_shared': False}
 VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     'mocov2-wrap': ('mocov2', {}),
     'mocov2-pointer-at-end': ('mocov2', {'loss.queue_ptr_before': 19}),
     'mocov2-v1-neck': ('mocov2', {'heads.projector': [128, 12]}),
+    'mocov2-v1-steps': ('mocov2', {'schedule.lr': V1_STEPS, 'clock.step': 30}),
     'mocov2-deep': ('mocov2', {'backbone.layers': [2, 1, 2, 1], 'clock.step': 0}),
     'mocov3-vit': ('mocov3', {}),
     'mocov3-vit-first-step': ('mocov3', {'clock.step': 0, 'optimizer.state': 'fresh'}),
@@ -34,6 +36,7 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     'mocov3-resnet-lars': ('mocov3', V3_RESNET),
     'mocov3-resnet-lars-warm': ('mocov3', {**V3_RESNET, 'clock.step': 30}),
     'moby-swin': ('moby', {}),
+    'moby-odd-maps': ('moby', {'backbone.image_size': 36, 'views.sizes': [36, 36]}),
     'moby-batch-norm': ('moby', {'backbone.norm_before_mlp': 'batch'}),
     'moby-vit': ('moby', MOBY_VIT),
     'moby-shallow-heads': (
@@ -88,6 +91,7 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
         {**UNSHARED, 'heads.teacher_shared': False, 'heads.patch_prototypes': 14},
     ),
     'sere-unshared-teacher': ('sere', {'heads.teacher_shared': False}),
+    'sere-shared-other-patches': ('sere', {'heads.patch_prototypes': 14}),
     'sere-no-spatial': ('sere', {'loss.alpha_spatial': 0.0, 'loss.ibot_factor': 1.75}),
     'sere-no-channel': ('sere', {'loss.beta_channel': 0.0, 'loss.ibot_factor': 1.9}),
     'sere-neither': (
@@ -109,6 +113,7 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
         'ibot',
         {**UNSHARED, 'heads.teacher_shared': False, 'heads.patch_prototypes': 14},
     ),
+    'ibot-shared-other-patches': ('ibot', {'heads.patch_prototypes': 14}),
     'ibot-shared-teacher': ('ibot', {**UNSHARED, 'heads.scale_trainable': False}),
     'ibot-no-locals': ('ibot', {'views.sizes': [32, 32], 'clip': None}),
 }

@@ -22,6 +22,7 @@ from mmssl.core import UserError
 GROUPS = ('schedule', 'loss', 'parts of the loss', 'features', 'gradients', 'state after the step')
 
 
+MANDATORY = ('loss', 'feat', 'proj', 'pred', 'logits', 'grad', 'after')
 # scalars of the expectations -> values the engine used
 SCALARS = {
     'sched.lr': 'lr',
@@ -48,7 +49,10 @@ class Replay:
             raise UserError(f'{folder}: not a recorded step (kind: {case.get("kind")})')
         self.block, self.tol = case['replay'], tol
         batch = load_file(present(folder / 'batch.safetensors'))
-        self.expected = load_file(present(folder / 'expect.safetensors'))
+        present(folder / 'expect.safetensors')
+        self.expected: dict[str, torch.Tensor] = {}
+        for file in sorted(folder.glob('expect*.safetensors')):
+            self.expected |= load_file(file)
         self.step = Step(folder, self.block, batch)
         self.groups = {name: Group(name) for name in GROUPS}
         self.skipped: list[str] = []
@@ -63,6 +67,10 @@ class Replay:
 
     def _schedules(self) -> None:
         for name, value in self.block['used'].items():
+            if name not in self.step.used:
+                raise UserError(
+                    f'used.{name}: no such schedule; known: {", ".join(self.step.used)}'
+                )
             ours = torch.tensor(self.step.used[name], dtype=torch.float64)
             self._add('schedule', name, relative(ours, torch.tensor(value, dtype=torch.float64)))
 
@@ -89,7 +97,7 @@ class Replay:
         elif name == 'grad_total_norm':
             norm = torch.stack([g.norm() for g in self.step.grads.values()]).norm()
             self._add('gradients', name, relative(norm, expected.reshape(())))
-        elif kind.split('_')[0] in ('loss', 'feat', 'proj', 'pred', 'logits'):
+        elif kind.split('_')[0] in MANDATORY:
             self._add('features', f'{name} (not found)', float('inf'))
         else:
             self.skipped.append(f'{name}: no probe for this inner tensor')
@@ -133,11 +141,22 @@ class Replay:
 
     def _moment(self, name: str, key: str, expected: torch.Tensor) -> None:
         entry, _, parameter = key.partition('.')
-        ours = f'{entry}.{self.step.name_of(parameter)}'
-        if ours in self.step.moments:
-            self._add('state after the step', name, relative(self.step.moments[ours], expected))
-        else:
+        if parameter in self.block.get('irreproducible', []):
+            self.skipped.append(f'{name}: irreproducible, says the case')
+            return
+        theirs = self.step.name_of(parameter)
+        ours = self.step.moments.get(f'{entry}.{theirs}')
+        if ours is None or theirs is None:
             self._add('state after the step', f'{name} (not found)', float('inf'))
+            return
+        steady = self._steady(theirs)
+        error = relative(ours, expected)
+        if steady is not None and steady.shape == ours.shape:
+            if steady.any():
+                error = relative(ours[steady], expected[steady])
+            else:  # moments of rounding
+                error = gradient_error(ours, expected, self.tol)
+        self._add('state after the step', name, error)
 
     def _steady(self, ours: str) -> torch.Tensor | None:
         """Elements that an adaptive optimizer moves reproducibly; None when all are."""

@@ -17,12 +17,13 @@ class Pretrainer(BaseModel):
 
     ``export`` names the side whose backbone is used downstream; ``teacher_moves`` says whether
     the teacher follows 'before' the forward or 'after' the update (None: no teacher);
-    ``needs_views`` is the smallest number of views.
+    ``needs_views`` and ``most_views`` are the numbers of views it can use.
     """
 
     export: ClassVar[str] = 'student'
     teacher_moves: ClassVar[str | None] = None
     needs_views: ClassVar[int] = 2
+    most_views: ClassVar[int | None] = None
     student: Branch
     teacher: Branch
     head: Any
@@ -74,6 +75,11 @@ class Pretrainer(BaseModel):
             raise UserError(
                 f'{cls.__name__} needs {cls.needs_views} views, the pipeline makes {len(views)}: '
                 'add one to MultiView.views, or repeat=2'
+            )
+        if cls.most_views and len(views) > cls.most_views:
+            raise UserError(
+                f'{cls.__name__} uses {cls.most_views} views, the pipeline makes {len(views)}: '
+                'remove the others from MultiView.views'
             )
 
     def check_batch(self, batch: int) -> None:

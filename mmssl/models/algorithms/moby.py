@@ -18,7 +18,7 @@ class MoBY(Pretrainer):
     (``models/moby.py``).
     """
 
-    export, teacher_moves = 'student', 'before'
+    export, teacher_moves, most_views = 'student', 'before', 2
 
     def __init__(self, *, queue_length: int = 4096, **parts: Any) -> None:
         super().__init__(**parts)

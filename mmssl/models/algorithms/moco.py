@@ -19,7 +19,7 @@ class MoCo(Pretrainer):
     temperature and augmentations. Batch norm stays per process: do not set ``sync_bn``.
     """
 
-    export, teacher_moves = 'student', 'before'
+    export, teacher_moves, most_views = 'student', 'before', 2
 
     def __init__(self, *, queue_length: int = 65536, **parts: Any) -> None:
         super().__init__(**parts)

@@ -16,7 +16,7 @@ class MoCoV3(Pretrainer):
     Algorithm 1 of the paper, ``MoCo.forward`` of ``moco/builder.py``.
     """
 
-    export, teacher_moves = 'student', 'before'
+    export, teacher_moves, most_views = 'student', 'before', 2
 
     def loss(self, views: list[Tensor], info: dict[str, Any]) -> dict[str, Tensor]:
         """Sum of both directions, not halved."""

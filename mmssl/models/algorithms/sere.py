@@ -131,7 +131,3 @@ class SERE(Pretrainer):
         loss = self.patch_head.loss(self.patch_head.targets(teacher, temperature), student)
         mask = mask.to(loss)
         return ((loss * mask).sum(1) / mask.sum(1).clamp_min(1)).mean()
-
-    def uniform_loss(self, batch: int) -> float | None:
-        """ln K for iBOT's class tokens alone; none for sums of several objectives."""
-        return None

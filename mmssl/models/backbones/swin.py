@@ -90,9 +90,22 @@ class SwinTransformer(Backbone):
         self.strides = tuple(patch_size * 2**i for i in range(len(depths)))
         self.num_features = self.widths[-1]
         self.stage_ends = tuple(sum(depths[: i + 1]) - 1 for i in range(len(depths)))
+        self._windows(img_size // patch_size, window_size)
         self._positions(absolute_positions, img_size // patch_size)
         self._norms(norm_before_mlp)
         self.settle()
+
+    def _windows(self, side: int, window: int) -> None:
+        """Take a stage's map for its window where it is not larger, rounding down as upstream.
+
+        timm rounds the sides of maps up, which differs when they are odd.
+        """
+        for i, stage in enumerate(self.net.layers):
+            size = (max(side // 2**i, 1),) * 2
+            for block in stage.blocks:
+                if tuple(block.input_resolution) != size:
+                    block.set_input_size(size, (window, window))
+                    nn.init.trunc_normal_(block.attn.relative_position_bias_table, std=0.02)
 
     def _positions(self, present: bool, side: int) -> None:
         self.absolute_pos_embed = None

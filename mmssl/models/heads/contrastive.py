@@ -21,6 +21,8 @@ class ContrastiveHead(nn.Module):
         self, temperature: float, predictor: dict | None = None, scaled: bool = False
     ) -> None:
         super().__init__()
+        if temperature <= 0:
+            raise UserError(f'head.temperature={temperature}: must be above 0')
         self.temperature = temperature
         self.predictor = MODELS.build(predictor) if predictor else nn.Identity()
         self.takes = getattr(self.predictor, 'takes', None)

@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from ...core import dist
+from ...core import UserError, dist
 from ...functional import assign, distill
 from ...registry import MODELS
 
@@ -29,6 +29,11 @@ class DistillationHead(nn.Module):
         tokens: bool = False,
     ) -> None:
         super().__init__()
+        if student_temp <= 0 or not 0 <= center_momentum <= 1:
+            raise UserError(
+                f'head.student_temp={student_temp} must be above 0 and center_momentum='
+                f'{center_momentum} a share'
+            )
         self.takes = prototypes
         self.student_temp, self.center_momentum = student_temp, center_momentum
         self.register_buffer(

@@ -41,6 +41,12 @@ class RelationLoss(nn.Module):
             raise UserError(f"local_heads '{local_heads}' is unknown; use 'kind' or 'official'")
         if min(overlap_size) < 2 or local_grid < 2:
             raise UserError('overlap_size and local_grid need at least 2 points a side')
+        if min(alpha, beta) < 0 or alpha + beta >= 4:
+            raise UserError(
+                f"relation.alpha={alpha}, beta={beta}: with a sum of 4 iBOT's losses weigh nothing"
+            )
+        if len(temperatures) != 2 or min(temperatures) <= 0:
+            raise UserError(f'relation.temperatures={temperatures}: (spatial, channel), above 0')
         self.alpha, self.beta = alpha, beta
         self.spatial_temp, self.channel_temp = temperatures
         self.overlap_size, self.local_grid = tuple(overlap_size), local_grid

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ...core import UserError
 from ...functional import assign, distill
 from ...registry import MODELS
 from ..queue import FeatureBank
@@ -31,6 +32,11 @@ class SwAVHead(nn.Module):
         queue_start: int = 15,
     ) -> None:
         super().__init__()
+        if min(temperature, epsilon) <= 0 or iterations < 1:
+            raise UserError(
+                f'head.temperature={temperature} and epsilon={epsilon} must be above 0, '
+                f'iterations={iterations} at least 1'
+            )
         self.takes = dim
         self.prototypes = nn.Linear(dim, prototypes, bias=False)
         self.temperature, self.epsilon, self.iterations = temperature, epsilon, iterations

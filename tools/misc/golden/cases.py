@@ -162,11 +162,13 @@ def esvit(block: Block) -> dict[str, Any]:
 def sere(block: Block) -> dict[str, Any]:
     """Config of the SERE or iBOT model."""
     loss, heads = block['loss'], block['heads']
+    # a shared last layer, of either network, has the prototypes of the class token
+    one_size = heads['student_shared'] or heads['teacher_shared']
     neck = dict(
         type='DINONeck',
         dims=heads['mlp'],
         prototypes=heads['prototypes'],
-        patch_prototypes=heads['patch_prototypes'],
+        patch_prototypes=heads['prototypes' if one_size else 'patch_prototypes'],
         train_scale=heads['scale_trainable'],
         shared=heads['student_shared'],
     )
@@ -233,77 +235,3 @@ def curve(block: Block, name: str) -> dict[str, Any]:
 def model(block: Block) -> dict[str, Any]:
     """Config of the whole model."""
     return MODELS[block['method']](block)
-
-
-def optimizer(block: Block) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """Config of the optimizer wrapper, and its parameter rules."""
-    o = block['optimizer']
-    kind = {'LARC(SGD)': 'LARC'}.get(o['type'], o['type'])
-    settings: dict[str, Any] = dict(type=kind, lr=block['schedule']['lr']['base'])
-    settings['weight_decay'] = o.get(
-        'weight_decay', block['schedule'].get('weight_decay', {}).get('start', 0.0)
-    )
-    names = {'betas': 'betas', 'eps': 'eps', 'momentum': 'momentum', 'trust_coefficient': 'trust'}
-    settings.update({ours: o[theirs] for theirs, ours in names.items() if theirs in o})
-    clip = block.get('clip')
-    return dict(
-        type='OptimWrapper',
-        optimizer=settings,
-        clip_grad=dict(clip) if clip else None,
-    ), decay_rules(o['decay'], o['type'] == 'LARS') + frozen_rules(block)
-
-
-def decay_rules(decay: str, lars: bool) -> list[dict[str, Any]]:
-    """Parameter rules of the official code's groups."""
-    effect = dict(decay_mult=0.0, **({'adapt': False} if lars else {}))
-    one_dim = dict(ndim=1, **effect)
-    return {
-        'all': [],
-        'not_1d_nor_bias': [one_dim],
-        'ndim_gt_1': [one_dim],
-        'not_1d_unless_bias': [one_dim, dict(match=r'\.bias$', decay_mult=1.0)],
-    }[decay]
-
-
-def frozen_rules(block: Block) -> list[dict[str, Any]]:
-    """Rules that freeze last layer or prototypes at the start."""
-    rules = []
-    if block.get('frozen_last_layer'):
-        rules.append(dict(match='last_layer', frozen_epochs=block['frozen_last_layer']['epochs']))
-    if block.get('frozen_prototypes'):
-        rules.append(
-            dict(match='prototypes', frozen_iters=block['frozen_prototypes']['iterations'])
-        )
-    return rules
-
-
-# how each method's official schedule ends its warm-up and what its cosine spans
-SHAPES: dict[str, dict[str, Any]] = {
-    'mocov3': {},
-    'moby': dict(after_warmup=False),
-    'mocov2': dict(hold_epochs=True),
-    'swav': dict(warmup_reaches=True),
-    'esvit': dict(warmup_reaches=True),
-    'sere': dict(warmup_reaches=True),
-    'ibot': dict(warmup_reaches=True),
-}
-
-
-def schedules(block: Block) -> list[dict[str, Any]]:
-    """Configs of the schedulers of learning rate and weight decay."""
-    lr = block['schedule']['lr']
-    lists: list[dict[str, Any]] = [
-        dict(
-            type='CurveScheduler',
-            param_name='lr',
-            final=lr['final'],
-            warmup=lr.get('warmup_epochs', 0),
-            warmup_start=lr.get('warmup_start', 0.0),
-            lag=lr.get('lag', 0),
-            **SHAPES[block['method']],
-        )
-    ]
-    if 'weight_decay' in block['schedule']:
-        final = block['schedule']['weight_decay']['final']
-        lists.append(dict(type='CurveScheduler', param_name='weight_decay', final=final))
-    return lists

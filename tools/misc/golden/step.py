@@ -10,12 +10,12 @@ from torch import Tensor
 
 from mmssl.checkpoint import load, read
 from mmssl.checkpoint.dialects import detect
-from mmssl.checkpoint.optimizer import load_optimizer
+from mmssl.checkpoint.optimizer import RENAMED, load_optimizer
 from mmssl.core import Clock, UserError
 from mmssl.engine import ClockHook, CurveScheduler, RuleConstructor
 from mmssl.registry import MODELS
 
-from . import cases, probes
+from . import cases, evaluation, probes, settings
 from .recorder import Recorder, kept
 
 
@@ -66,17 +66,18 @@ class Step:
         with torch.no_grad():
             for i, view in enumerate(self.views):
                 found[f'eval.backbone.view_{i}'] = self.model.student.backbone.encode(view).pooled
+            found |= evaluation.features(self.model, self.batch, self.views[-1])
         self.model.train()
         return found
 
     def _engine(self) -> None:
-        wrapper, rules = cases.optimizer(self.block)
+        wrapper, rules = settings.optimizer(self.block)
         self.wrapper = RuleConstructor(wrapper, dict(rules=rules))(self.model)
         self.target = list(self.model.state_dict())
         if self.block['optimizer']['state'] != 'fresh':
             load_optimizer(self.wrapper.optimizer, self.model, self.content, self.dialect)
         self.schedulers = []
-        for cfg in cases.schedules(self.block):
+        for cfg in settings.schedules(self.block):
             cfg = {k: v for k, v in cfg.items() if k != 'type'}
             scheduler = CurveScheduler(
                 self.wrapper,
@@ -134,7 +135,13 @@ class Step:
         """Optimizer state by 'entry.name'."""
         names = {p: n for n, p in self.model.named_parameters()}
         state = self.wrapper.optimizer.state
-        return {f'{k}.{names[p]}': v for p, entries in state.items() for k, v in entries.items()}
+        official = {ours: theirs for theirs, ours in RENAMED.items()}
+        found = {}
+        for p, entries in state.items():
+            for key, value in entries.items():
+                found[f'{key}.{names[p]}'] = value
+                found[f'{official.get(key, key)}.{names[p]}'] = value
+        return found
 
     def _rescaled(self, calls: list[list[Tensor]]) -> dict[str, Tensor]:
         """Directions of LARS or LARC by name."""
