@@ -36,9 +36,9 @@ def prepared(name: str) -> tuple[Any, Any, dict[str, Any], Any, dict[str, Any]]:
 
 def parts(model: Any, path: Any, case: dict[str, Any]) -> tuple[Any, ...]:
     """Build the optimizer of a case; return it, the file's content, its dialect, the case."""
-    from golden import cases
+    from golden import settings
 
-    wrapper, rules = cases.optimizer(case['replay'])
+    wrapper, rules = settings.optimizer(case['replay'])
     built = RuleConstructor(wrapper, dict(rules=rules))(model)
     content = read(path)
     return built.optimizer, content, detect(content, str(path))[0], case
