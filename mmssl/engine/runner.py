@@ -181,7 +181,12 @@ class Runner(Base):
         content = read(filename)
         state.check_own(content, filename)
         self.call_hook('after_load_checkpoint', checkpoint=content)
-        state.restore(self, content)
+        try:
+            state.restore(self, content)
+        except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+            raise UserError(
+                f'{filename}: calls itself a training file, but does not fit this run ({error})'
+            ) from None
         self.logger.info(f'resumed {filename} at epoch {self.epoch}, iteration {self.iter}')
 
     def load_checkpoint(self, filename: str, **_: Any) -> Any:
