@@ -33,12 +33,12 @@ def convert(
     found = network(source, side=side)
     check_method(found.dialect, source, method)
     written = export(found.state, target)
-    files.write({'state_dict': written.state}, Path(output))
-    print(f'{source}: {found.dialect} file, {found.side} side')
-    print(f'{output}: {len(written.state)} tensors for {target}; heads are left out')
     notes = written.notes
     if family(found.state) == 'swin' and target != 'mmssl':
         notes = notes + differences(found, target)
+    files.write({'state_dict': written.state}, Path(output))
+    print(f'{source}: {found.dialect} file, {found.side} side')
+    print(f'{output}: {len(written.state)} tensors for {target}; heads are left out')
     for note in notes:
         print(f'note: {note}')
     print(lines(found, target, output))
@@ -199,7 +199,10 @@ def _build(state: dict[str, Tensor], side: int, eps: float) -> SwinTransformer:
         mlp_ratio=size['mlp_ratio'],
         norm_eps=eps,
     )
-    net.load_state_dict(state)
+    try:
+        net.load_state_dict(state)
+    except RuntimeError as error:
+        raise UserError(f'the file holds no whole Swin: {error}') from None
     return net.double().eval()
 
 

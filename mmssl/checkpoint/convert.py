@@ -95,7 +95,8 @@ def epochs_done(content: dict[str, Any]) -> int | None:
     """Return the epochs a training file has behind it: ours, or an official one's counter."""
     progress = content.get('progress')
     if isinstance(progress, dict):
-        return progress['iter'] // progress['per_epoch']
+        done, length = progress.get('iter'), progress.get('per_epoch')
+        return done // length if type(done) is type(length) is int and length > 0 else None
     epoch = content.get('epoch')
     return epoch if isinstance(epoch, int) else None
 

@@ -38,7 +38,12 @@ def is_probe(content: dict[str, Any], ours: Iterable[str]) -> bool:
     if 'head.fc.weight' not in ours or not isinstance(optimizer, dict):
         return False
     groups = optimizer['param_groups']
-    return sum(len(group.get('params', ())) for group in groups if isinstance(group, dict)) == 2
+    lists = [g.get('params') for g in _list(groups) if isinstance(g, dict)]
+    return sum(len(_list(params)) for params in lists) == 2
+
+
+def _list(value: Any) -> list:
+    return value if isinstance(value, list) else []
 
 
 def check(content: dict[str, Any], spoken: Dialect, foreign: State, ours: State, path: str) -> None:

@@ -46,7 +46,10 @@ def sizes(state: State) -> dict[str, Any]:
     ViT's heads are not in its tensors; ``window_size`` of Swin has one entry a stage.
     """
     measure = {'swin': _swin, 'vit': _vit, 'resnet': _resnet}.get(family(state))
-    return measure(state) if measure else {}
+    try:
+        return measure(state) if measure else {}
+    except (KeyError, IndexError, ZeroDivisionError) as error:
+        raise UserError(f'the file holds a part of a {family(state)} only: {error}') from None
 
 
 def _swin(state: State) -> dict[str, Any]:

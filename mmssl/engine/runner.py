@@ -241,7 +241,12 @@ class Runner(Base):
         """Continue exactly where one of our own training files stands."""
         content = self._content if self._resumed else files.open_training(filename)
         self.call_hook('after_load_checkpoint', checkpoint=content)
-        state.restore(self, content)
+        try:
+            state.restore(self, content)
+        except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+            raise UserError(
+                f'{filename}: calls itself a training file, but does not fit this run ({error})'
+            ) from None
         self.__dict__.pop('_content', None)
         self.logger.info(f'resumed {filename} at epoch {self.epoch}, iteration {self.iter}')
 

@@ -43,7 +43,7 @@ def test_mutated_files_are_read_or_refused(
 
 @pytest.mark.slow
 def test_many_mutations_run_nothing() -> None:
-    """The tool also listens to Python's audit events; 120,000 inputs were run for the notes."""
+    """The tool also listens to Python's audit events; 150,000 inputs were run for the notes."""
     tool = REPO / 'tools' / 'misc' / 'fuzz_reader.py'
     done = subprocess.run(
         [sys.executable, str(tool), '--count', '5000', '--seed', '7'],

@@ -114,6 +114,33 @@ def test_files_of_another_kind_are_named(
         load(bare(RESNET), tmp_path / 'x.pth')
 
 
+@pytest.mark.parametrize(
+    'extra',
+    [
+        dict(optimizer=dict(param_groups=3)),
+        dict(optimizer=dict(param_groups=[dict(params=7), 5])),
+        dict(optimizer=dict(optimizer='x')),
+        dict(progress=dict(iter='a', per_epoch=0)),
+        dict(meta=dict(export=['x'])),
+        dict(meta='text', epoch='text'),
+    ],
+)
+def test_senseless_entries_beside_the_weights(extra: dict[str, Any], tmp_path: Path) -> None:
+    source = classifier(RESNET, 5)
+    torch.save({'state_dict': source.state_dict(), **extra}, tmp_path / 'x.pth')
+    model = classifier(RESNET, 6)
+    assert load(model, tmp_path / 'x.pth').epoch is None
+    assert torch.equal(model.head.fc.weight, source.head.fc.weight)
+
+
+def test_a_merging_of_another_shape(tmp_path: Path) -> None:
+    state = {'stages.0.blocks.0.attn.w_msa.qkv.weight': torch.ones(2, 2)}
+    state['stages.0.downsample.reduction.weight'] = torch.ones(2, 7)
+    torch.save({'state_dict': state}, tmp_path / 'x.pth')
+    with pytest.raises(UserError, match=r'reduction\.weight: shape \(2, 7\) fits no merging'):
+        load(bare(RESNET), tmp_path / 'x.pth')
+
+
 def test_a_detectors_backbone_on_demand(tmp_path: Path) -> None:
     net = bare(dict(RESNET))
     state = {f'backbone.{k.removeprefix("net.")}': v for k, v in net.state_dict().items()}

@@ -66,7 +66,8 @@ def write(layout: str, kind: str, path: Path) -> nn.Module:
         if not single or side == 'student':
             ours |= {prefix + k: v for k, v in net.state_dict().items()}
     if not single:
-        for neck in ('project.0', 'view.mlp.0', 'channel.projection.0'):
+        relations = ['channel.projection.0'] if layout == 'sere' else []
+        for neck in ('project.0', 'view.mlp.0', *relations):
             ours[f'student.neck.{neck}.weight'] = torch.ones(2, 2)
         ours['student.backbone.mask_token'] = torch.ones(1, 2)
     state = dialect.restore(ours) if layout != 'mmssl' else ours

@@ -11,6 +11,7 @@ from typing import Any
 
 from torch import Tensor
 
+from ...core import UserError
 from ..ops import OPS
 from ..template import Pair
 
@@ -104,7 +105,7 @@ class Dialect:
             if pair is None or name is None or any(_same(ours.get(t), value) for t in twins if t):
                 dropped.append(key)
             else:
-                ours[name] = OPS[pair.op].to_ours(value)
+                ours[name] = _operate(pair, key, value)
         return ours, dropped
 
     def restore(self, ours: State) -> State:
@@ -123,6 +124,13 @@ class Dialect:
 
 def _is_tensor(value: Any) -> bool:
     return isinstance(value, Tensor)
+
+
+def _operate(pair: Pair, key: str, value: Tensor) -> Tensor:
+    try:
+        return OPS[pair.op].to_ours(value)
+    except (RuntimeError, IndexError):
+        raise UserError(f'{key}: shape {tuple(value.shape)} fits no {pair.op}') from None
 
 
 def _same(known: Tensor | None, value: Tensor) -> bool:
