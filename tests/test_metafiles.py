@@ -68,8 +68,7 @@ def test_an_entry_says_whose_it_is(entry):
     assert ('3rdparty' in entry['Name']) == (meta['Source'] == 'official')
     names = {other['Name'] for other in ENTRIES}
     assert {*entry.get('Downstream', ()), entry.get('Encoder') or entry['Name']} <= names
-    if 'mmpretrain' in DIALECTS:
-        assert meta['Dialect'] in DIALECTS
+    assert meta['Dialect'] in DIALECTS
     for result in entry['Results'] or ():
         assert result['Task'] and result['Dataset'] and result['Metrics']
 

@@ -16,7 +16,7 @@ from ..checkpoint.download import download
 from ..checkpoint.fetch import on_disk
 from ..core import UserError
 from ..datasets.picture import Picture, to_rgb
-from ..datasets.sources.base import EXTENSIONS
+from ..datasets.sources.base import EXTENSIONS, UnreadableImage
 from ..registry import TRANSFORMS
 
 LIMIT = 64 * 2**20  # bytes of a picture from an address
@@ -69,7 +69,14 @@ def open_image(image: Any) -> Image.Image:
 
 
 def _read(path: Path, name: str = '') -> Image.Image:
-    return Picture(path.read_bytes(), name or str(path)).pil
+    name = name or str(path)
+    try:
+        return Picture(path.read_bytes(), name).pil
+    except OSError as error:
+        raise UserError(f'{name}: not a readable image ({error.strerror})') from None
+    except UnreadableImage as error:
+        reason = str(error).removeprefix(f'{name}: ').partition(' <')[0]  # not Pillow's buffer
+        raise UnreadableImage(f'{name}: not a readable image ({reason})') from None
 
 
 def _from_array(array: np.ndarray) -> Image.Image:
