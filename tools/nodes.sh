@@ -13,6 +13,9 @@ case ${NNODES:-1} in
 *:*) # elastic: whoever comes gets a number; the machine of MASTER_ADDR keeps the list
     nodes=(--nnodes="$NNODES" --rdzv_backend=c10d --rdzv_endpoint="$MASTER_ADDR:$PORT"
         --rdzv_id="${RUN_ID:-mmssl}" --max_restarts="${MAX_RESTARTS:-100}")
+    # torch 2.11: the store that agents share by default is announced to the first comers only, and
+    # a machine that joins later waits for it in vain (pytorch issue 135712 is a relative)
+    export TORCH_DISABLE_SHARE_RDZV_TCP_STORE=${TORCH_DISABLE_SHARE_RDZV_TCP_STORE:-1}
     ;;
 *)
     nodes=(--nnodes="${NNODES:-1}" --node_rank="${NODE_RANK:-0}"

@@ -25,11 +25,11 @@ if [ -z "${MMSSL_TOOLS:-}" ]; then
 fi
 
 # inside the job ---------------------------------------------------------------------------------
-asked='' again=''
+asked='' again='' step=''
 forward() {
     asked=yes again=yes
     echo "job $SLURM_JOB_ID: the time limit is near, asking the training to save"
-    kill -USR1 "$step"
+    [ -z "$step" ] || kill -USR1 "$step"
 }
 trap forward USR1
 export PYTHONPATH="$here/..${PYTHONPATH:+:$PYTHONPATH}"
@@ -37,6 +37,7 @@ read -ra extra <<<"${SRUN_ARGS:-}"
 srun --cpus-per-task="${CPUS_PER_TASK:-5}" --kill-on-bad-exit=1 "${extra[@]}" \
     python -u "$here/train.py" "$3" --work-dir "$4" --launcher slurm --resume "${@:5}" &
 step=$!
+[ -z "$asked" ] || kill -USR1 "$step" # it came in between
 while true; do # a signal ends `wait` before the training does
     again=''
     status=0

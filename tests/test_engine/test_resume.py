@@ -100,7 +100,7 @@ def test_another_number_of_processes_continues(two_ranks, tiny_config, tmp_path,
     assert '2 processes instead of 1: each takes 3 images instead of 6' in log(tmp_path / 'a')
     for epoch in (1, 3):
         (tmp_path / 'a' / f'epoch_{epoch}.pth').unlink()
-    back = losses(make_runner(tiny_config(), tmp_path / 'a', **same(name, 3, 'none'), resume=True))
+    back = losses(make_runner(tiny_config(), tmp_path / 'a', **same(name, 6, 'none'), resume=True))
     assert back == pytest.approx(alone[8:], rel=1e-4)
 
 
