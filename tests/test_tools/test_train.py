@@ -118,9 +118,9 @@ def test_an_unreadable_image_is_named_from_a_workers_process(
     broken.write_bytes(broken.read_bytes()[:300])
     options = (f'data_root={data}', 'train_dataloader.num_workers=2')
     words = ('--work-dir', tmp_path / 'w', '--cfg-options', *options)
-    line = refused(call(capsys, tiny_config(), *words))
-    assert line.startswith(f'error: {broken}: not a readable image (')
-    assert line.endswith('remove or replace it')
+    line = refused(call(capsys, tiny_config(), *words))  # one of 24 is more than 1 %
+    assert line.startswith('error: 1 unreadable images among the ')
+    assert f'{broken}: ' in line
 
 
 def test_an_empty_folder_is_named(tiny_config, tmp_path, capsys):
