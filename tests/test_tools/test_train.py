@@ -122,7 +122,7 @@ def test_an_unreadable_image_is_named_from_a_workers_process(
     line = refused(call(capsys, tiny_config(), *words))
     assert line.startswith('error: 1 unreadable images among the 24 first read of 24')
     assert f'{broken}: image file is truncated' in line
-    options = (*options, 'default_hooks.faults.share=0.05', 'train_cfg.max_epochs=1')
+    options = (*options, 'default_hooks.bad_images.share=0.05', 'train_cfg.max_epochs=1')
     # epoch 1 ends with the monitor, which looks at the same file and allows as much
     done = call(capsys, tiny_config(), '--work-dir', tmp_path / 'v', '--cfg-options', *options)
     assert done.code == 0
