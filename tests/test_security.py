@@ -85,7 +85,7 @@ def test_text_in_a_resumed_file_is_never_run(tiny_config, trained, tmp_path, cap
 @pytest.mark.parametrize('address', ['ftp://a/b.pth', 's3://a/b.pth', 'data://x', 'ssh://a/b'])
 def test_addresses_are_http_or_files(tiny_config, tmp_path, capsys, address):
     script, line = words('load_from', tiny_config(), address, tmp_path)
-    assert f'{address}: addresses begin with http, https or file' in refused(
+    assert f'{address}: addresses begin with http://, https:// or file:///' in refused(
         call(capsys, *line, script=script)
     )
 

@@ -59,7 +59,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     bank = extract(model, loader, Path(args.data).name)
     write(
         args.out,
-        paths=np.array([str(path) for path in images.paths]),
+        paths=np.array([images.name(i) for i in range(len(images))]),
         features=bank.features.cpu().numpy(),
         labels=bank.labels.cpu().numpy(),
         classes=np.array(images.classes, dtype=str),

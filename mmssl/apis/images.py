@@ -75,7 +75,7 @@ def _read(path: Path, name: str = '') -> Image.Image:
     except OSError as error:
         raise UserError(f'{name}: not a readable image ({error.strerror})') from None
     except UnreadableImage as error:
-        reason = str(error).removeprefix(f'{name}: ').partition(' <')[0]  # not Pillow's buffer
+        reason = str(error).removeprefix(f'{name}: ')
         raise UnreadableImage(f'{name}: not a readable image ({reason})') from None
 
 

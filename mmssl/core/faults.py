@@ -53,7 +53,7 @@ class Faults:
             f'{len(listed)} unreadable images among the {self.seen} first read of {self.total}, '
             f'more than share={self.share:g}: {"; ".join(listed[:SHOWN])}{more}. Repair or remove '
             'them (tools/misc/verify_dataset.py finds all), or allow more by '
-            '--cfg-options default_hooks.faults.share=SHARE'
+            '--cfg-options default_hooks.bad_images.share=SHARE'
         )
 
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from .sources.base import UnreadableImage
 
@@ -138,6 +138,8 @@ class Picture:
             with _limit(None), Image.open(io.BytesIO(self.data)) as image:
                 self._check_size(*image.size)
                 decoded = to_rgb(image)
+        except UnidentifiedImageError:
+            raise self.broken('not an image') from None
         except UNREADABLE as error:
             raise self.broken(error) from None
         if self.header is not None:

@@ -112,12 +112,11 @@ class FaultHook(Hook):
 
 
 def files_of(dataset: Any, data_batch: Any) -> list[Any]:
-    """Return the paths of a batch's images, or their indices where the data set has no paths."""
+    """Return the names of a batch's images, or their indices where the data set has no names."""
     samples = data_batch.get('data_samples') if isinstance(data_batch, dict) else None
     index = samples.get('index') if isinstance(samples, dict) else None
     found = [int(i) for i in index] if index is not None else []
-    paths = getattr(dataset, 'paths', None)
-    return [str(paths[i]) for i in found] if paths is not None else found
+    return [dataset.name(i) for i in found] if hasattr(dataset, 'name') else found
 
 
 # errors that a user can do something about --------------------------------------------------

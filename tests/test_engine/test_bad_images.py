@@ -18,7 +18,7 @@ from ..tiny import log, losses, make_runner
 
 def test_a_run_goes_on_and_says_it_once(pictures, tmp_path, tiny_config):
     root = copy(pictures, tmp_path / 'a')
-    options = dict(data_root=str(root), default_hooks__faults__share=0.05)
+    options = dict(data_root=str(root), default_hooks__bad_images__share=0.05)
     options |= dict(train_dataloader__num_workers=2, default_hooks__checkpoint__interval=1)
     assert len(losses(make_runner(tiny_config(), tmp_path / 'w', **options))) == 12
     text = log(tmp_path / 'w')
@@ -46,13 +46,13 @@ def test_what_was_known_before_resuming_does_not_stop_a_sound_run(tmp_path):
 def test_too_many_stop_the_run_with_the_list(pictures, tmp_path, tiny_config):
     root = copy(pictures, tmp_path / 'a', ['red/3.png', 'red/4.png'])
     runner = make_runner(
-        tiny_config(), tmp_path / 'w', data_root=str(root), default_hooks__faults__share=0.05
+        tiny_config(), tmp_path / 'w', data_root=str(root), default_hooks__bad_images__share=0.05
     )
     with pytest.raises(
         UserError, match=r'^2 unreadable images .*red/\d\.png: .*red/\d\.png: '
     ) as e:
         losses(runner)
-    assert 'default_hooks.faults.share=SHARE' in str(e.value)
+    assert 'default_hooks.bad_images.share=SHARE' in str(e.value)
 
 
 def test_images_the_monitor_cannot_read_are_left_out(pictures, tmp_path, tiny_config):
@@ -101,7 +101,7 @@ def test_an_evaluation_names_its_bad_images_and_has_a_limit():
 
 def _two(path, root, folder, share):
     options = dict(data_root=root, train_dataloader__batch_size=3, launcher='pytorch')
-    runner = make_runner(path, folder, default_hooks__faults__share=share, **options)
+    runner = make_runner(path, folder, default_hooks__bad_images__share=share, **options)
     try:
         losses(runner)
     except UserError as error:

@@ -145,7 +145,6 @@ def test_a_dropped_step_is_forgotten(name):
         (torch.OutOfMemoryError('CUDA out of memory. Tried'), 'lower train_dataloader.batch_size'),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory"), 'accumulative_counts'),
         (MemoryError(), 'out of memory'),
-        (RuntimeError('DataLoader worker (pid 3) is killed by signal: Killed.'), 'num_workers'),
     ],
 )
 def test_errors_of_the_machine_become_advice(error, words):

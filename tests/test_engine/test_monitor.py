@@ -128,13 +128,8 @@ def test_few_directions_are_named(dead):
 
 
 def test_a_loss_that_is_not_finite_is_named_at_once(tiny_config, tmp_path):
-    runner = make_runner(
-        tiny_config(),
-        tmp_path,
-        **(QUIET | INTERVAL),
-        train_cfg__max_epochs=2,
-        default_hooks__faults__non_finite='skip',
-    )
+    settings = dict(QUIET, **INTERVAL, default_hooks__faults__non_finite='skip')
+    runner = make_runner(tiny_config(), tmp_path, **settings, train_cfg__max_epochs=2)
 
     def poison(runner, _):
         if runner.iter + 1 == 2:

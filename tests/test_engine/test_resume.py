@@ -14,6 +14,7 @@ from mmssl.models.queue import FeatureBank
 
 from ..methods import LOCALS, MODELS_BY_NAME
 from ..tiny import log, losses, make_runner
+from .test_distributed import precision
 from .test_state import everything, interrupt
 
 METHODS = ['moco', 'mocov3', 'moby', 'swav', 'esvit', 'sere', 'ibot']
@@ -84,14 +85,15 @@ def same(name, batch, launcher):
 
 
 def _run(path, folder, name, batch, resume):
-    runner = make_runner(path, folder, **same(name, batch, 'pytorch'), resume=resume)
-    return losses(runner)
+    with precision(torch.float64):
+        return losses(make_runner(path, folder, **same(name, batch, 'pytorch'), resume=resume))
 
 
 @pytest.mark.parametrize('name', ['mocov3', 'moby', 'swav', 'esvit', 'sere', 'ibot'])
 def test_another_number_of_processes_continues(two_ranks, tiny_config, tmp_path, name):
     """One process, then two from its first epoch on; and the other way round, to 1e-4."""
-    alone = losses(make_runner(tiny_config(), tmp_path / 'a', **same(name, 6, 'none')))
+    with precision(torch.float64):
+        alone = losses(make_runner(tiny_config(), tmp_path / 'a', **same(name, 6, 'none')))
     for epoch in (2, 3):
         (tmp_path / 'a' / f'epoch_{epoch}.pth').unlink()
     first, second = two_ranks(_run, tiny_config(), tmp_path / 'a', name, 6, True)
@@ -100,7 +102,9 @@ def test_another_number_of_processes_continues(two_ranks, tiny_config, tmp_path,
     assert '2 processes instead of 1: each takes 3 images instead of 6' in log(tmp_path / 'a')
     for epoch in (1, 3):
         (tmp_path / 'a' / f'epoch_{epoch}.pth').unlink()
-    back = losses(make_runner(tiny_config(), tmp_path / 'a', **same(name, 6, 'none'), resume=True))
+    again = dict(same(name, 6, 'none'), resume=True)
+    with precision(torch.float64):
+        back = losses(make_runner(tiny_config(), tmp_path / 'a', **again))
     assert back == pytest.approx(alone[8:], rel=1e-4)
 
 
