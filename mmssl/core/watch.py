@@ -62,7 +62,8 @@ class Watchdog(threading.Thread):
         self.beats = 0
 
     def run(self) -> None:
-        """Beat, look, repeat."""
+        """Beat, look, repeat; the first beat is at once, so that who dies early has a name."""
+        self._publish()
         while not self.over.wait(self.pause):
             self._publish()
             if here.since is not None and time.monotonic() - here.since > self.limit:

@@ -2,7 +2,6 @@
 
 import re
 import shutil
-import time
 
 import pytest
 
@@ -23,7 +22,6 @@ def test_the_job_ends_with_the_name_of_the_rank(tiny_config, tmp_path, kind):
         f"dict(type='Breaker', kind='{kind}', step=6, rank=1)]\n"
         'env_cfg = dict(dist_cfg=dict(timeout=10))\n'
     )
-    begin = time.monotonic()
     done = start(
         *(config, 2, '--work-dir', tmp_path / 'w', '--cfg-options'),
         *('train_dataloader.batch_size=3', 'val_cfg=None', 'val_dataloader=None'),
@@ -42,5 +40,4 @@ def test_the_job_ends_with_the_name_of_the_rank(tiny_config, tmp_path, kind):
     }[kind]
     assert re.search(told, lines[0])
     assert 'continue with --resume' in lines[0]
-    assert time.monotonic() - begin < 120
     assert (tmp_path / 'w' / 'epoch_1.pth').is_file()
