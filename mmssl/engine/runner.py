@@ -22,6 +22,7 @@ from ..core.launch import init_distributed
 from ..core.sync_bn import convert_sync_bn
 from ..registry import RUNNERS
 from . import console, files, loaders, state
+from .batch import keep_batch, scale_rate
 from .clock import bare
 from .faults import explained
 from .shard import WholeHook, fully_shard
@@ -48,7 +49,7 @@ class Runner(Base):
         """Train; a signal saves and ends, errors of machine and loader become advice."""
         # outermost, or a launcher's SIGTERM would cut the advice off
         with listening(self), explained(self), workers_named(self):
-            self._keep_batch()
+            self.batch_size = keep_batch(self)
             if self._sharded:
                 self.register_hook(WholeHook())
             return super().train()
@@ -132,24 +133,7 @@ class Runner(Base):
 
     def scale_lr(self, optim_wrapper: Any, auto_scale_lr: dict | None = None) -> None:
         """Scale the base rate to the real batch when asked, printing both values."""
-        self.lr_ratio = 1.0
-        if not auto_scale_lr or not auto_scale_lr.get('enable', False):
-            return
-        base = auto_scale_lr.get('base_batch_size')
-        if not base:
-            raise UserError('--auto-scale-lr needs auto_scale_lr.base_batch_size in the config')
-        counts = optim_wrapper._accumulative_counts
-        real = self.train_dataloader.batch_size * self.world_size * counts
-        self.lr_ratio = real / base
-        defaults = optim_wrapper.optimizer.defaults
-        before = defaults['lr']
-        defaults['lr'] = before * self.lr_ratio
-        for group in optim_wrapper.optimizer.param_groups:
-            group['lr'] *= self.lr_ratio
-        self.logger.info(
-            f'learning rate scaled from {before:g} (batch {base}) to {defaults["lr"]:g} '
-            f'(batch {real})'
-        )
+        self.lr_ratio = scale_rate(self, optim_wrapper, auto_scale_lr or {})
 
     def _build_param_scheduler(self, scheduler: Any, optim_wrapper: Any) -> list[_ParamScheduler]:
         """Tell our curves the length of an epoch and the ratio that scaled the rate."""
@@ -192,32 +176,6 @@ class Runner(Base):
     def _content(self) -> dict[str, Any]:
         """What is in the file to continue."""
         return files.open_training(str(self._resumed))
-
-    def _keep_batch(self) -> None:
-        """Share the file's global batch among the processes that are there now.
-
-        Only when ``batch_size`` is what it was: then the number of processes is what has changed,
-        as when a machine joins or leaves.
-        """
-        loader = self._train_loop.get('dataloader') if isinstance(self._train_loop, dict) else None
-        loader = loader or self._train_dataloader
-        self.batch_size = loader['batch_size']
-        if self._resumed is None:
-            return
-        progress, world = self._content['progress'], dist.world_size()
-        before, batch = progress.get('processes', world), progress['batch']
-        if before == world or self.batch_size != progress.get('batch_size'):
-            return
-        if batch % world:
-            raise UserError(
-                f'{self._resumed}: its batch of {batch} images cannot be shared by {world} '
-                'processes; start a number of processes that divides it'
-            )
-        loader['batch_size'] = batch // world
-        self.logger.warning(
-            f'{world} processes instead of {before}: each takes {batch // world} images instead '
-            f'of {batch // before}, the batch of all stays {batch}'
-        )
 
     def load_or_resume(self) -> None:
         """Resume this run's newest whole file or the named one, or start from ``load_from``."""
