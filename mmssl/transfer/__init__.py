@@ -1,6 +1,12 @@
-"""Our backbones and pretraining files in mmdet and mmseg; importing it needs neither of them."""
+"""Our backbones and pretraining files in mmdet and mmseg.
 
-from .. import models  # noqa: F401, `mmssl.SwinTransformer` and others can be named in configs
+Importing this needs neither of them, and lets their configs name `mmssl.SwinTransformer`,
+`mmssl.SimpleFPN` and others.
+"""
+
+from .. import models  # noqa: F401, fills the registry
 from .detection import SimpleFPN
+from .run import test, train
+from .settings import library_of
 
-__all__ = ['SimpleFPN']
+__all__ = ['SimpleFPN', 'library_of', 'test', 'train']
