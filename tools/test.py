@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from mmssl import transfer
 from mmssl.apis import cli, load_config
 from mmssl.core import UserError, dist
 from mmssl.engine import Runner
@@ -35,6 +36,8 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> dict[str, float]:
     """Evaluate and return the metrics."""
     args = parse(argv)
+    if transfer.library_of(args.config):
+        return transfer.test(args)
     cfg = load_config(args.config, args.cfg_options)
     cli.apply_run_options(cfg, args)
     if cfg.get('test_cfg') is None:
