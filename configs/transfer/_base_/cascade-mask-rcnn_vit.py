@@ -1,10 +1,11 @@
 """Cascade Mask R-CNN on a plain ViT: maps of four blocks, scaled to strides 4 to 32, then FPN.
 
-The width of ``neck[0]`` and ``neck[1]`` is the backbone's; configs say both.
+Configs add the neck, which is as wide as their backbone.
 """
 
 _base_ = './cascade-mask-rcnn_4conv1fc.py'
 
+custom_imports = dict(imports=['mmssl.transfer'], allow_failed_imports=False)
 model = dict(
     backbone=dict(
         _delete_=True,

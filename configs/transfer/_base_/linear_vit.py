@@ -1,5 +1,6 @@
 """A linear classifier of the patches of a frozen ViT, from the maps of four blocks."""
 
+custom_imports = dict(imports=['mmssl.transfer'], allow_failed_imports=False)
 model = dict(
     type='EncoderDecoder',
     data_preprocessor=dict(

@@ -2,6 +2,7 @@
 
 _base_ = 'mmseg::_base_/models/upernet_mae.py'
 
+custom_imports = dict(imports=['mmssl.transfer'], allow_failed_imports=False)
 norm = dict(type='SyncBN', requires_grad=True)
 model = dict(
     data_preprocessor=dict(size=(512, 512)),
