@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from mmengine.config import Config
+from mmengine.config import Config, ConfigDict
 from mmengine.hooks import Hook
 from mmengine.logging import print_log
 from mmengine.registry import MODELS, DefaultScope
@@ -73,7 +73,7 @@ def start_from(cfg: Config, library: str) -> Start | None:
     if dist.world_size() > 1:
         with meeting('pretrain'):
             torch.distributed.barrier()
-    backbone.init_cfg = dict(type='Pretrained', checkpoint=str(file))
+    backbone.init_cfg = ConfigDict(type='Pretrained', checkpoint=str(file))
     state = {key.removeprefix('backbone.'): value for key, value in exported.state.items()}
     return _tried(backbone, library, state, f'{path} ({found.dialect}, {found.side} side)')
 

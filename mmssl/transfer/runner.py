@@ -27,11 +27,6 @@ class Runner(Base):
             model_wrapper_cfg = wanted | (model_wrapper_cfg or {}) | dict(device_ids=None)
         return super().wrap_model(model_wrapper_cfg, model)
 
-    def _init_model_weights(self) -> None:
-        """Draw the heads from the seed alone, whatever the backbone's constructor has drawn."""
-        torch.manual_seed(self.seed)
-        super()._init_model_weights()
-
     def load_checkpoint(self, filename: str, *args: Any, **kwargs: Any) -> dict[str, Any]:
         """Fill the model from a detector's or segmentor's file; heads may be others to train.
 

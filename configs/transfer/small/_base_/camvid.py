@@ -6,7 +6,6 @@ classes = ('sky', 'building', 'pole', 'road', 'pavement', 'tree', 'sign', 'fence
            'pedestrian', 'bicyclist')
 palette = [[128, 128, 128], [128, 0, 0], [192, 192, 128], [128, 64, 128], [60, 40, 222],
            [128, 128, 0], [192, 128, 128], [64, 64, 128], [64, 0, 128], [64, 64, 0], [0, 128, 192]]
-model = dict(data_preprocessor=dict(size=crop_size))
 data = dict(
     type='BaseSegDataset', data_root=data_root, metainfo=dict(classes=classes, palette=palette),
     img_suffix='.jpg', seg_map_suffix='.png')

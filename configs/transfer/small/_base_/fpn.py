@@ -6,6 +6,7 @@ pretrain = None
 wide = 64
 model = dict(
     pretrained=None,
+    data_preprocessor=dict(size_divisor=32),
     neck=dict(out_channels=wide),
     decode_head=dict(in_channels=[wide] * 4, channels=wide))
 

@@ -1,12 +1,10 @@
 """Textured shapes and background, 128 px (tools/dataset_tools/make_shapes.py OUT --scenes N)."""
 
 data_root = 'data/shapes/scenes/'
-crop_size = (128, 128)
 classes = ('background', 'disc', 'square', 'triangle', 'star', 'cross', 'ring', 'crescent',
            'hexagon')
 palette = [[60, 60, 60], [230, 25, 75], [60, 180, 75], [255, 225, 25], [0, 130, 200],
            [245, 130, 48], [145, 30, 180], [70, 240, 240], [240, 50, 230]]
-model = dict(data_preprocessor=dict(size=crop_size))
 data = dict(
     type='BaseSegDataset', data_root=data_root, metainfo=dict(classes=classes, palette=palette),
     img_suffix='.png', seg_map_suffix='.png')
