@@ -44,9 +44,9 @@ def first_loss(model, batch):
 @pytest.mark.parametrize(
     ('library', 'kind', 'base'),
     [
-        ('mmdet', 'swin', 'mask-rcnn_vit-conv_simple-fpn_12e_shapes.py'),
-        ('mmseg', 'swin', 'fpn_vit-conv_400i_shapes.py'),
-        ('mmseg', 'vit', 'fpn_vit-conv_400i_shapes.py'),
+        ('mmdet', 'swin', 'mask-rcnn_vit-conv_simple-fpn_8e_shapes.py'),
+        ('mmseg', 'swin', 'fpn_vit-conv_300i_shapes.py'),
+        ('mmseg', 'vit', 'fpn_vit-conv_300i_shapes.py'),
     ],
 )
 def test_the_first_loss(library, kind, base, pretrained, scenes, tmp_path):

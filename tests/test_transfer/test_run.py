@@ -13,7 +13,7 @@ from ..test_tools.command import call, refused, start
 from .conftest import RESNET, SWIN, VIT
 
 pytestmark = pytest.mark.transfer
-DETECTOR, SEGMENTOR = 'mask-rcnn_vit-conv_simple-fpn_12e_shapes.py', 'fpn_vit-conv_400i_shapes.py'
+DETECTOR, SEGMENTOR = 'mask-rcnn_vit-conv_simple-fpn_8e_shapes.py', 'fpn_vit-conv_300i_shapes.py'
 TWO = ('train_cfg.max_epochs=1', 'train_dataloader.batch_size=2', 'default_hooks.logger.interval=1')
 TWO_IT = ('train_cfg.max_iters=2', 'train_dataloader.batch_size=2')
 TWO_IT += ('default_hooks.logger.interval=1', 'default_hooks.checkpoint.interval=2')

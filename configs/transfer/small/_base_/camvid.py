@@ -8,7 +8,7 @@ palette = [[128, 128, 128], [128, 0, 0], [192, 192, 128], [128, 64, 128], [60, 4
            [128, 128, 0], [192, 128, 128], [64, 64, 128], [64, 0, 128], [64, 64, 0], [0, 128, 192]]
 data = dict(
     type='BaseSegDataset', data_root=data_root, metainfo=dict(classes=classes, palette=palette),
-    img_suffix='.jpg', seg_map_suffix='.png')
+    img_suffix='.png', seg_map_suffix='.png')
 load = [dict(type='LoadImageFromFile'), dict(type='LoadAnnotations')]
 resize = dict(type='RandomResize', scale=(480, 360), ratio_range=(0.5, 1.5), keep_ratio=True)
 train_dataloader = dict(
