@@ -26,6 +26,9 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         '--out-item', choices=['metrics', 'pred'], help='what --out receives (default: pred)'
     )
     parser.add_argument('--show-dir', help='folder for pictures with predictions')
+    parser.add_argument(
+        '--tta', action='store_true', help='several sizes, flipped: what tta_pipeline says (mmseg)'
+    )
     cli.add_run_options(parser)
     args = parser.parse_args(argv)
     if args.out_item and not args.out:
@@ -38,6 +41,8 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
     args = parse(argv)
     if transfer.library_of(args.config):
         return transfer.test(args)
+    if args.tta:
+        raise UserError('--tta is for configs of mmseg and mmdet that have a tta_pipeline')
     cfg = load_config(args.config, args.cfg_options)
     cli.apply_run_options(cfg, args)
     if cfg.get('test_cfg') is None:

@@ -65,6 +65,8 @@ def test(args: argparse.Namespace) -> dict[str, float]:
     if 'pretrained' in cfg.model:
         cfg.model.pretrained = None
     cfg.load_from = None if args.checkpoint == 'random' else args.checkpoint
+    if args.tta:
+        several_views(cfg)
     if args.show_dir:
         show(cfg, Path(args.show_dir).resolve())
     metrics = Runner.from_cfg(cfg).test()
@@ -72,6 +74,14 @@ def test(args: argparse.Namespace) -> dict[str, float]:
         Path(args.out).parent.mkdir(parents=True, exist_ok=True)
         Path(args.out).write_text(json.dumps(metrics, indent=2) + '\n')
     return metrics
+
+
+def several_views(cfg: Config) -> None:
+    """Test on the views of ``tta_pipeline``, whose predictions ``tta_model`` joins."""
+    if not (cfg.get('tta_model') and cfg.get('tta_pipeline')):
+        raise UserError(f'{cfg.filename}: has no tta_model and tta_pipeline for --tta')
+    cfg.test_dataloader.dataset.pipeline = cfg.tta_pipeline
+    cfg.model = dict(cfg.tta_model, module=cfg.model)
 
 
 def show(cfg: Config, folder: Path) -> None:

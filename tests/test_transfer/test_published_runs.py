@@ -2,6 +2,7 @@
 
 import json
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,11 +13,13 @@ from mmengine.registry import DefaultScope
 from mmengine.visualization import Visualizer
 
 from mmssl.checkpoint import read
+from mmssl.checkpoint.dialects import DIALECTS
 from mmssl.transfer.pretrain import PretrainHook, start_from
 from mmssl.transfer.runner import Runner
 from mmssl.transfer.settings import fit
 from mmssl.transfer.settings import read as read_config
 
+from ..test_tools.command import call, refused
 from .cards import FILES, library
 from .conftest import RESNET, SMALL, SWIN, VIT
 
@@ -30,6 +33,13 @@ BACKBONES = {
     'mmssl.VisionTransformer': VIT,
 }  # fmt: skip
 STAGES = {'SwinTransformer': [12, 24, 48, 96], 'ResNet': [8, 16, 32, 64]}
+TTA = """
+tta_model = dict(type='SegTTAModel')
+tta_pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(type='TestTimeAug', transforms=[
+        flips, [dict(type='LoadAnnotations')], [dict(type='PackSegInputs')]])]
+"""
 # published config: the network of the file, parts that stay what they were
 CASES = {
     'mask-rcnn_swin-t-moby-pre_fpn_amp-ms-crop-1x_coco': ('swin', ()),
@@ -102,11 +112,24 @@ def two_iterations(cfg: Config) -> None:
         cfg.train_cfg.max_iters = 2
     else:
         cfg.train_cfg.max_epochs = 1
+    cfg.param_scheduler = cfg.param_scheduler[1:]  # steps that float32 can see, no warm-up
     cfg.default_hooks.logger.interval = 1
     cfg.default_hooks.checkpoint.update(interval=2 - (cfg.default_scope == 'mmdet'))
     for task in ('val', 'test'):
         for part in ('cfg', 'dataloader', 'evaluator'):
             cfg[f'{task}_{part}'] = None
+
+
+def supervised(source: Path, file: Path) -> Path:
+    """Write a network as microsoft (Swin) or torchvision (ResNet) publish classifiers."""
+    state = read(source)['state_dict']
+    swin = any('layers.' in key for key in state)
+    state = DIALECTS['swin' if swin else 'torchvision'].restore(state)
+    width = state['norm.weight' if swin else 'layer4.1.bn2.weight'].numel()
+    head = dict(weight=torch.randn(1000, width), bias=torch.randn(1000))
+    state = state | {f'{"head" if swin else "fc"}.{key}': value for key, value in head.items()}
+    torch.save({'model': state} if swin else state, file)
+    return file
 
 
 @pytest.mark.parametrize('name', CASES)
@@ -115,13 +138,15 @@ def test_two_iterations_from_a_pretraining_file(name, pretrained, scenes, tmp_pa
         kind._instance_dict.clear()
     network, kept = CASES[name]
     file = pretrained(network)
+    if '-sup-' in name:
+        file = supervised(file, tmp_path / 'supervised.pth')
     cfg = read_config(str(FILES[name]), dict(pretrain=str(file)))
     shapes = SMALL / '_base_' / f'{SHAPES[library(name)]}.py'
     cfg.train_dataloader = Config.fromfile(shapes).train_dataloader
     cfg.train_dataloader.dataset.data_root = str(scenes)
     shrink(cfg)
     two_iterations(cfg)
-    cfg.work_dir = str(tmp_path)
+    cfg.work_dir, cfg.visualizer.name = str(tmp_path), name  # one of that name lives on
     fit(cfg)
     start = start_from(cfg, library(name))
     assert '0 missing, 0 unexpected' in start.line
@@ -131,7 +156,7 @@ def test_two_iterations_from_a_pretraining_file(name, pretrained, scenes, tmp_pa
     (log,) = tmp_path.glob('*/vis_data/scalars.json')
     losses = [json.loads(line)['loss'] for line in log.read_text().splitlines()]
     assert len(losses) == 2 and 0 < max(losses) < 100
-    compare(runner.model.backbone, read(file)['state_dict'], kept)
+    compare(runner.model.backbone, read(pretrained(network))['state_dict'], kept)
 
 
 def compare(backbone: torch.nn.Module, source: dict[str, torch.Tensor], kept: tuple[str, ...]):
@@ -143,3 +168,23 @@ def compare(backbone: torch.nn.Module, source: dict[str, torch.Tensor], kept: tu
             continue  # native Swin has its own names; `start_from` compared them
         same = torch.equal(was, value)
         assert same == key.startswith(kept), key
+
+
+def test_views_that_are_none_change_nothing(scenes, tmp_path, capsys):
+    """--tta with one size, not flipped, measures what the plain test does; flipping differs."""
+    config, found = tmp_path / 'tiny.py', {}
+    shapes = SMALL / 'fpn_vit-conv_400i_shapes.py'
+    loader = 'test_dataloader = dict(num_workers=0, persistent_workers=False)'
+    for name, flips in dict(plain=None, one='0.0,', two='0.0, 1.0').items():
+        views = f'flips = [dict(type="RandomFlip", prob=p) for p in ({flips})]' if flips else ''
+        config.write_text(f'_base_ = {str(shapes)!r}\n{loader}\n{views}\n' + (TTA if flips else ''))
+        words = ('--out', tmp_path / f'{name}.json', '--out-item', 'metrics', '--cfg-options')
+        words = (config, 'random', *(['--tta'] if flips else []), *words, f'data_root={scenes}')
+        done = call(capsys, *words, 'randomness.seed=3', script='tools/test.py')
+        assert done.code == 0, done.err
+        found[name] = json.loads((tmp_path / f'{name}.json').read_text())
+    assert found['one'] == found['plain'] != found['two']
+    config.write_text(f'_base_ = {str(shapes)!r}\n{loader}')
+    words = (config, 'random', '--tta', '--cfg-options', f'data_root={scenes}')
+    said = refused(call(capsys, *words, script='tools/test.py'))
+    assert 'has no tta_model and tta_pipeline for --tta' in said
