@@ -132,6 +132,14 @@ def supervised(source: Path, file: Path) -> Path:
     return file
 
 
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave out what takes longer than two iterations: formatted configs, versions of tools."""
+    monkeypatch.setattr(Config, 'pretty_text', property(lambda self: ''))
+    monkeypatch.setattr(Runner, '_log_env', lambda self, cfg: None)
+
+
+@pytest.mark.usefixtures('quick')
 @pytest.mark.parametrize('name', CASES)
 def test_two_iterations_from_a_pretraining_file(name, pretrained, scenes, tmp_path):
     for kind in (DefaultScope, MessageHub, MMLogger, Visualizer):
@@ -170,6 +178,7 @@ def compare(backbone: torch.nn.Module, source: dict[str, torch.Tensor], kept: tu
         assert same == key.startswith(kept), key
 
 
+@pytest.mark.usefixtures('quick')
 def test_views_that_are_none_change_nothing(scenes, tmp_path, capsys):
     """--tta with one size, not flipped, measures what the plain test does; flipping differs."""
     config, found = tmp_path / 'tiny.py', {}
