@@ -1,6 +1,6 @@
-"""Mask R-CNN on MoCo v2's ResNet-50, 24 epochs, several sizes: 40.8 box AP, 36.8 mask AP with mmdet.
+"""Mask R-CNN on MoCo v2's ResNet-50, 24 epochs, several sizes: 40.8 box AP, 36.8 mask AP.
 
-Recipe: mmdet's own. Batch norm is synchronised and trained, only the stem stays frozen
+Recipe and figures: mmdet's own. Batch norm is synchronised and trained, only the stem stays frozen
 (frozen_stages=0: conv1 and bn1; -1 would train them too); FPN and heads have no norm.
 """
 

@@ -1,6 +1,6 @@
-"""Mask R-CNN on SwAV's ResNet-50, 12 epochs: 39.1 box AP, 35.7 mask AP with mmdet.
+"""Mask R-CNN on SwAV's ResNet-50, 12 epochs: 39.1 box AP, 35.7 mask AP.
 
-Recipe: mmdet's own. Batch norm is synchronised and trained, only the stem stays frozen
+Recipe and figures: mmdet's own. Batch norm is synchronised and trained, only the stem stays frozen
 (frozen_stages=0: conv1 and bn1; -1 would train them too); FPN and heads have no norm.
 """
 
