@@ -28,14 +28,14 @@ TWO = ('train_cfg.max_iters=2', 'train_cfg.val_interval=2', 'train_dataloader.ba
 TWO += ('default_hooks.checkpoint.interval=2',)
 
 
-@pytest.fixture(autouse=True)
-def _fresh() -> None:
-    """Forget the pictures' writers of the run before: a new process would not know them."""
+def tool(capsys, *words, script='tools/train.py'):
+    """Call a tool with new writers of pictures, as a new process would have."""
     from mmdet.visualization import DetLocalVisualizer
     from mmseg.visualization import SegLocalVisualizer
 
     for kind in (DetLocalVisualizer, SegLocalVisualizer):
         kind._instance_dict.clear()
+    return call(capsys, *words, script=script)
 
 
 def test_a_detector_trains_is_resumed_tested_and_drawn(
@@ -45,7 +45,7 @@ def test_a_detector_trains_is_resumed_tested_and_drawn(
     config = write_config(DETECTOR, **SMALL_DETECTOR)
     data, start = f'data_root={scenes}', f'pretrain={pretrained("vit")}'
     words = (config, '--work-dir', tmp_path / 'w')
-    done = call(capsys, *words, '--cfg-options', data, start, *EPOCH)
+    done = tool(capsys, *words, '--cfg-options', data, start, *EPOCH)
     assert done.code == 0, done.err
     assert 'backbone: 54 of 54 tensors of' in done.out
     assert 'coco/bbox_mAP: ' in done.out and 'coco/segm_mAP: ' in done.out
@@ -54,7 +54,7 @@ def test_a_detector_trains_is_resumed_tested_and_drawn(
     content = torch.load(tmp_path / 'w' / 'epoch_1.pth', weights_only=False)
     content['meta']['config'] = f"open({str(tmp_path / 'ran')!r}, 'w')"
     torch.save(content, tmp_path / 'w' / 'epoch_1.pth')
-    done = call(capsys, *words, '--resume', '--cfg-options', data, *EPOCH, 'train_cfg.max_epochs=2')
+    done = tool(capsys, *words, '--resume', '--cfg-options', data, *EPOCH, 'train_cfg.max_epochs=2')
     assert done.code == 0, done.err
     assert 'resumed epoch: 1, iter: 2' in done.out
     assert not (tmp_path / 'ran').exists()
@@ -63,7 +63,7 @@ def test_a_detector_trains_is_resumed_tested_and_drawn(
 
     out = ('--out', tmp_path / 'm.json', '--out-item', 'metrics', '--show-dir', tmp_path / 'shown')
     last = tmp_path / 'w' / 'epoch_2.pth'
-    done = call(capsys, *words[:1], last, '--work-dir', tmp_path / 't', *out, '--cfg-options',
+    done = tool(capsys, *words[:1], last, '--work-dir', tmp_path / 't', *out, '--cfg-options',
                 data, script='tools/test.py')  # fmt: skip
     assert done.code == 0, done.err
     assert 0 <= json.loads((tmp_path / 'm.json').read_text())['coco/bbox_mAP'] <= 1
@@ -73,12 +73,12 @@ def test_a_detector_trains_is_resumed_tested_and_drawn(
 def test_a_segmentor_trains_is_tested_and_drawn(write_config, pretrained, scenes, tmp_path, capsys):
     config = write_config(SEGMENTOR, **SMALL_SEGMENTOR)
     data, start = f'data_root={scenes}', f'pretrain={pretrained("vit")}'
-    done = call(capsys, config, '--work-dir', tmp_path / 'w', '--cfg-options', data, start, *TWO)
+    done = tool(capsys, config, '--work-dir', tmp_path / 'w', '--cfg-options', data, start, *TWO)
     assert done.code == 0, done.err
     assert 'no GPU: every process has its own batch norms' in done.out or torch.cuda.is_available()
     assert 'mIoU: ' in done.out
     last, show = tmp_path / 'w' / 'iter_2.pth', ('--show-dir', tmp_path / 'shown')
-    done = call(capsys, config, last, '--work-dir', tmp_path / 't', *show, '--cfg-options', data,
+    done = tool(capsys, config, last, '--work-dir', tmp_path / 't', *show, '--cfg-options', data,
                 script='tools/test.py')  # fmt: skip
     assert done.code == 0, done.err
     assert len(list((tmp_path / 'shown').rglob('*.png'))) == 2
@@ -100,7 +100,7 @@ def test_bad_input_is_one_line(
     config = write_config(DETECTOR, **SMALL_DETECTOR)
     first = (pretrained('vit'),) if script == 'test' else ()
     options = [f'data_root={scenes}', *(w.format(resnet=pretrained('resnet')) for w in words)]
-    done = call(capsys, config, *first, '--work-dir', tmp_path / 'w', '--cfg-options', *options,
+    done = tool(capsys, config, *first, '--work-dir', tmp_path / 'w', '--cfg-options', *options,
                 script=f'tools/{script}.py')  # fmt: skip
     assert done.code == 2
     last = done.err.splitlines()[-1]
@@ -109,5 +109,5 @@ def test_bad_input_is_one_line(
 
 def test_out_of_a_transfer_config_is_its_metrics(tmp_path, capsys):
     config = SMALL / DETECTOR
-    done = call(capsys, config, 'x.pth', '--out', tmp_path / 'x.json', script='tools/test.py')
+    done = tool(capsys, config, 'x.pth', '--out', tmp_path / 'x.json', script='tools/test.py')
     assert 'add --out-item metrics' in refused(done)
