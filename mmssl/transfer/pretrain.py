@@ -94,7 +94,7 @@ def fit_network(found: Network, backbone: dict[str, Any], path: str) -> None:
             wanted = (ARCHS[arch] if isinstance(arch, str) else arch)[2]
         if wanted is not None and wanted != num_heads(found):
             raise UserError(
-                f'{path}: its ViT has {num_heads(found)} heads, the config\'s {wanted}; add '
+                f"{path}: its ViT has {num_heads(found)} heads, the config's {wanted}; add "
                 f'--cfg-options model.backbone.num_heads={num_heads(found)}'
             )
 

@@ -36,7 +36,9 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def run(config: str, folder: Path, pretrain: str, seed: int, options: list[str]) -> dict[str, float]:
+def run(
+    config: str, folder: Path, pretrain: str, seed: int, options: list[str]
+) -> dict[str, float]:
     """Train unless it is done, and return the last metrics in percent."""
     out = folder / 'metrics.json'
     if not out.is_file():
