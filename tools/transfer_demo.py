@@ -94,8 +94,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parse(argv)
     args.work_dir.mkdir(parents=True, exist_ok=True)
     pretrain = backbone(args)
-    scenes = ['--scenes', '256', '--val-scenes', '48', '--quiet']
-    call('dataset_tools/make_shapes', DATA, '--train-per-class', '0', '--val-per-class', '0', *scenes)
+    none, scenes = ['--train-per-class', '0', '--val-per-class', '0'], ['--scenes', '256']
+    call('dataset_tools/make_shapes', DATA, *none, *scenes, '--val-scenes', '48', '--quiet')
     found, sections = {}, []
     for name, (config, _) in RUNS.items():
         found |= run(name, pretrain, args)

@@ -9,6 +9,7 @@ from mmengine.config import Config, ConfigDict
 from mmengine.hooks import Hook
 from mmengine.logging import print_log
 from mmengine.registry import MODELS, DefaultScope
+from mmengine.runner import find_latest_checkpoint
 from torch import Tensor
 
 from ..apis.convert import METHODS, norm_eps, num_heads
@@ -49,7 +50,8 @@ def start_from(cfg: Config, library: str) -> Start | None:
     if 'pretrained' in model:
         model.pretrained = None
     backbone.init_cfg = None
-    if cfg.get('resume') or cfg.get('load_from'):
+    # asked to resume from a folder without checkpoints, mmengine would begin at random
+    if cfg.get('load_from') or (cfg.get('resume') and find_latest_checkpoint(cfg.work_dir)):
         return None
     if source is None:
         raise UserError(
@@ -94,7 +96,7 @@ def fit_network(found: Network, backbone: dict[str, Any], path: str) -> None:
             wanted = (ARCHS[arch] if isinstance(arch, str) else arch)[2]
         if wanted is not None and wanted != num_heads(found):
             raise UserError(
-                f'{path}: its ViT has {num_heads(found)} heads, the config\'s {wanted}; add '
+                f"{path}: its ViT has {num_heads(found)} heads, the config's {wanted}; add "
                 f'--cfg-options model.backbone.num_heads={num_heads(found)}'
             )
 

@@ -37,7 +37,9 @@ class Runner(Base):
         content = {'meta': {}, **read(path)}
         self.call_hook('after_load_checkpoint', checkpoint=content)
         whole = self._train_loop is None or self._resume
-        model = getattr(self.model, 'module', self.model)
+        model: nn.Module = self.model
+        while hasattr(model, 'module'):  # wrappers of processes, and of several views
+            model = model.module
         self.logger.info(fill(model, content.get('state_dict', content), path, whole))
         self._has_loaded = True
         content['meta'].pop('config', None)  # mmengine would run this text as a program

@@ -62,7 +62,7 @@ def write_config(tmp_path: Path, scenes: Path) -> Callable[..., Path]:
         file = tmp_path / f'{name}.py'
         keys = ('train_dataloader', 'val_dataloader', 'test_dataloader')
         loaders = ''.join(f'{k} = dict(num_workers=0, persistent_workers=False)\n' for k in keys)
-        file.write_text(f"_base_ = {str(SMALL / base)!r}\n{loaders}model = {model!r}\n")
+        file.write_text(f'_base_ = {str(SMALL / base)!r}\n{loaders}model = {model!r}\n')
         return file
 
     return write

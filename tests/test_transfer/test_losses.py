@@ -9,7 +9,7 @@ from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.registry import DATASETS, MODELS, DefaultScope
 
-from mmssl import transfer  # noqa: F401, its types can be named
+from mmssl import transfer
 from mmssl.checkpoint.export import export, network
 
 from .conftest import SMALL, SWIN, VIT

@@ -72,6 +72,9 @@ def test_nothing_said_is_an_error_and_random_has_to_be_said(tmp_path):
     cfg = config(tmp_path, dict(OURS['vit'], init_cfg=None), pretrain='random')
     assert start_from(cfg, 'mmdet') is None
     assert cfg.model.backbone.init_cfg is None
+    with pytest.raises(UserError, match='its backbone would start from random'):
+        start_from(config(tmp_path, OURS['vit'], resume=True), 'mmdet')
+    (tmp_path / 'last_checkpoint').write_text('epoch_1.pth')
     assert start_from(config(tmp_path, OURS['vit'], resume=True), 'mmdet') is None
 
 

@@ -27,5 +27,6 @@ val_dataloader = dict(
             meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor'))]))
 test_dataloader = val_dataloader
 val_evaluator = dict(
-    type='CocoMetric', ann_file=data_root + 'annotations/instances_val.json', metric=['bbox', 'segm'])
+    type='CocoMetric', metric=['bbox', 'segm'],
+    ann_file=data_root + 'annotations/instances_val.json')
 test_evaluator = val_evaluator
