@@ -72,7 +72,7 @@ def test(args: argparse.Namespace) -> dict[str, float]:
     metrics = Runner.from_cfg(cfg).test()
     if args.out and dist.rank() == 0:
         Path(args.out).parent.mkdir(parents=True, exist_ok=True)
-        Path(args.out).write_text(json.dumps(metrics, indent=2) + '\n')
+        Path(args.out).write_text(json.dumps(metrics, indent=2, default=float) + '\n')
     return metrics
 
 

@@ -182,7 +182,7 @@ def compare(backbone: torch.nn.Module, source: dict[str, torch.Tensor], kept: tu
 def test_views_that_are_none_change_nothing(scenes, tmp_path, capsys):
     """--tta with one size, not flipped, measures what the plain test does; flipping differs."""
     config, found = tmp_path / 'tiny.py', {}
-    shapes = SMALL / 'fpn_vit-conv_400i_shapes.py'
+    (shapes,) = SMALL.glob('fpn_vit-conv_*_shapes.py')
     loader = 'test_dataloader = dict(num_workers=0, persistent_workers=False)'
     for name, flips in dict(plain=None, one='0.0,', two='0.0, 1.0').items():
         views = f'flips = [dict(type="RandomFlip", prob=p) for p in ({flips})]' if flips else ''
