@@ -4,10 +4,11 @@ SETUP := tools/misc/setup_env.sh
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart install install-all test lint types unit clean distclean
+.PHONY: help quickstart transfer-demo install install-all test lint types unit clean distclean
 
 help:
 	@echo 'make quickstart [DATA=folder]   pretrain a small model and look at it, on your images if DATA is given'
+	@echo 'make transfer-demo              a detector and a segmentor over the quickstart, on shapes'
 	@echo 'make install                    the package and what it needs, in .venv'
 	@echo 'make install-all                also the checks, and mmcv with compiled operators, mmdet and mmseg'
 	@echo 'make test                       install-all, then lint, types and unit'
@@ -24,6 +25,10 @@ help:
 quickstart:
 	@$(SETUP) core
 	@$(BIN)/python tools/quickstart.py $(if $(DATA),--data "$(DATA)")
+
+transfer-demo:
+	@$(SETUP) all
+	@$(BIN)/python tools/transfer_demo.py
 
 install:
 	@$(SETUP) core

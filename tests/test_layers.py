@@ -25,8 +25,8 @@ LAYERS = {
 BELOW = set(LAYERS)
 LAYERS |= {
     'analysis': BELOW,
-    'transfer': BELOW,
     'apis': BELOW | {'analysis'},
+    'transfer': BELOW | {'analysis', 'apis'},
     '__init__': BELOW | {'apis'},
 }
 OPTIONAL = {'mmcv', 'mmdet', 'mmseg'}

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from mmssl import transfer
 from mmssl.apis import cli, load_config
 from mmssl.core import UserError, dist
 from mmssl.engine import Runner
@@ -25,6 +26,9 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         '--out-item', choices=['metrics', 'pred'], help='what --out receives (default: pred)'
     )
     parser.add_argument('--show-dir', help='folder for pictures with predictions')
+    parser.add_argument(
+        '--tta', action='store_true', help='several sizes, flipped: what tta_pipeline says (mmseg)'
+    )
     cli.add_run_options(parser)
     args = parser.parse_args(argv)
     if args.out_item and not args.out:
@@ -35,6 +39,10 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> dict[str, float]:
     """Evaluate and return the metrics."""
     args = parse(argv)
+    if transfer.library_of(args.config):
+        return transfer.test(args)
+    if args.tta:
+        raise UserError('--tta is for configs of mmseg and mmdet that have a tta_pipeline')
     cfg = load_config(args.config, args.cfg_options)
     cli.apply_run_options(cfg, args)
     if cfg.get('test_cfg') is None:

@@ -1,8 +1,9 @@
-"""Train a config: pretraining, linear probing or fine-tuning."""
+"""Train a config: pretraining, linear probing, fine-tuning, or transfer to mmdet or mmseg."""
 
 import argparse
 from collections.abc import Sequence
 
+from mmssl import transfer
 from mmssl.apis import cli, load_config
 from mmssl.engine import Runner
 
@@ -29,6 +30,8 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> None:
     """Train."""
     args = parse(argv)
+    if transfer.library_of(args.config):
+        return transfer.train(args)
     cfg = load_config(args.config, args.cfg_options)
     cli.apply_run_options(cfg, args)
     if args.resume:

@@ -91,4 +91,6 @@ def list_models(
 
 @cache
 def _published() -> dict[str, ModelInfo]:
-    return read_index(root() / 'model-index.yml', root())
+    models = read_index(root() / 'model-index.yml', root())
+    # detectors and segmentors are built by their library
+    return {key: info for key, info in models.items() if 'Library' not in info.metadata}

@@ -108,6 +108,21 @@ def test_norms_of_maps_are_layer_norms_over_channels(build):
         assert_close(ours, by_hand, rtol=0, atol=1e-10)
 
 
+def test_the_last_norm_on_every_map():
+    plain = FAMILIES['vit'](out_indices=(1, 3)).double().eval()
+    normed = FAMILIES['vit'](out_indices=(1, 3), out_norm='last').double().eval()
+    normed.load_state_dict(plain.state_dict())
+    nn.init.normal_(normed.net.norm.weight)
+    x = pixels(48, 64)
+    for ours, raw in zip(normed(x), plain(x), strict=True):
+        by_hand = F.layer_norm(
+            raw.permute(0, 2, 3, 1), (16,), normed.net.norm.weight, normed.net.norm.bias, 1e-6
+        )
+        assert_close(ours, by_hand.permute(0, 3, 1, 2), rtol=0, atol=1e-12)
+    with pytest.raises(UserError, match="out_norm='last' fits maps of 64 channels only"):
+        FAMILIES['swin'](out_indices=(0, 3), out_norm='last')
+
+
 def test_norms_of_frozen_stages_are_frozen():
     net = FAMILIES['swin'](out_indices=(0, 1, 2, 3), out_norm=True, frozen_stages=2)
     assert [getattr(net, f'norm{i}').weight.requires_grad for i in range(4)] == [False] * 2 + [

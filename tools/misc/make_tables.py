@@ -50,8 +50,15 @@ def table(rows: list[dict[str, str]]) -> str:
 
 def figures(model: dict[str, Any]) -> dict[str, float]:
     """Return the published figures of a model by column."""
-    metrics = (model['Results'] or [{}])[0].get('Metrics', {})
-    return {**model['Metadata'].get('Published', {}), **metrics}
+    found = dict(model['Metadata'].get('Published', {}))
+    for result in model['Results'] or ():
+        found |= result['Metrics']
+    return found
+
+
+def decimals(figure: float) -> str:
+    """Return a figure with one decimal, or with those that were published."""
+    return f'{figure:.1f}' if round(figure, 1) == figure else str(figure)
 
 
 def row(model: dict[str, Any], before: dict[str, str], columns: list[str]) -> dict[str, str]:
@@ -66,10 +73,11 @@ def row(model: dict[str, Any], before: dict[str, str], columns: list[str]) -> di
     return {
         'model': f'`{name}`',
         'pretraining': before.get(name, ''),
-        'epochs': str(meta['Epochs']),
+        'epochs': str(meta.get('Epochs', '')),
+        'iterations': str(meta.get('Iterations', '')),
         'params (M)': f'{meta["Parameters"] / 1e6:.2f}',
         'FLOPs (G)': f'{meta["FLOPs"] / 1e9:.2f}',
-        **{f'{c} (%)': f'{found[c]:.1f}' if c in found else '' for c in columns},
+        **{f'{c} (%)': decimals(found[c]) if c in found else '' for c in columns},
         'config': link('config', '/'.join(config.parts[2:])) if config.parts else '',
         'weights': weights,
     }

@@ -21,11 +21,11 @@ class Backbone(nn.Module):
     runner cannot initialise it a second time and make teacher and student differ.
 
     ``out_indices`` are the blocks (ViT) or stages (others) whose maps `forward` returns, each
-    through a new LayerNorm ``norm{index}`` when ``out_norm``; ``frozen_stages`` freezes as
-    OpenMMLab counts: -1 nothing, 0 the stem, n the first n stages (blocks for ViT) too;
-    ``norm_eval`` keeps batch norm in eval mode; ``with_cp`` recomputes activations in the
-    backward instead of keeping them; ``init_cfg`` is ``dict(type='Pretrained',
-    checkpoint=PATH)``, read once by `init_weights`.
+    through a new LayerNorm ``norm{index}`` when ``out_norm``, or through the network's own last
+    norm when it is 'last' (iBOT); ``frozen_stages`` freezes as OpenMMLab counts: -1 nothing, 0
+    the stem, n the first n stages (blocks for ViT) too; ``norm_eval`` keeps batch norm in eval
+    mode; ``with_cp`` recomputes activations in the backward instead of keeping them;
+    ``init_cfg`` is ``dict(type='Pretrained', checkpoint=PATH)``, read once by `init_weights`.
     """
 
     net: Any
@@ -38,7 +38,7 @@ class Backbone(nn.Module):
     def __init__(
         self,
         out_indices: Sequence[int] | None = None,
-        out_norm: bool = False,
+        out_norm: bool | str = False,
         frozen_stages: int = -1,
         norm_eval: bool = False,
         with_cp: bool = False,
@@ -82,7 +82,10 @@ class Backbone(nn.Module):
     def settle(self) -> None:
         """Check and apply the dense options; constructors call it last."""
         points = self._out_points()
-        if self.out_norm:
+        if self.out_norm == 'last':
+            if any(width != self.num_features for width in self.out_channels):
+                raise UserError(f"out_norm='last' fits maps of {self.num_features} channels only")
+        elif self.out_norm:
             for index, width in zip(points.values(), self.out_channels, strict=True):
                 self.add_module(f'norm{index}', nn.LayerNorm(width))
         self.freeze()
@@ -140,9 +143,14 @@ class Backbone(nn.Module):
         maps = {}
         for i, tokens in enumerate(islice(self.dense_stream(x), max(points) + 1)):
             if i in points:
-                norm = getattr(self, f'norm{points[i]}') if self.out_norm else nn.Identity()
-                maps[i] = norm(tokens.grid).permute(0, 3, 1, 2).contiguous()  # (B, C, h, w)
+                grid = self._normed(tokens, points[i])
+                maps[i] = grid.permute(0, 3, 1, 2).contiguous()  # (B, C, h, w)
         return tuple(maps[i] for i in points)
+
+    def _normed(self, tokens: Tokens, index: int) -> Tensor:
+        if self.out_norm == 'last':
+            return self.finish(tokens).grid
+        return getattr(self, f'norm{index}')(tokens.grid) if self.out_norm else tokens.grid
 
     @property
     def out_channels(self) -> tuple[int, ...]:

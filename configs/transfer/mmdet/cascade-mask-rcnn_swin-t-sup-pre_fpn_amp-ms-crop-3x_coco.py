@@ -1,0 +1,16 @@
+"""Cascade Mask R-CNN on supervised Swin-T, 36 epochs: 50.4 box AP, 43.7 mask AP in MoBY's README.
+
+Recipe: Swin-Transformer-Object-Detection, of whose settings MoBY changed none.
+"""
+
+_base_ = ['../_base_/cascade-mask-rcnn_swin-t.py', '../_base_/coco_amp-ms-crop-1x.py']
+
+# any Swin-T: --cfg-options pretrain=FILE, address, or name of a model
+pretrain = (
+    'https://github.com/SwinTransformer/storage/releases/download/v1.0.0/'
+    'swin_tiny_patch4_window7_224.pth')
+model = dict(backbone=dict(drop_path_rate=0.2))
+train_cfg = dict(max_epochs=36)
+param_scheduler = [
+    dict(type='LinearLR', start_factor=0.001, by_epoch=False, begin=0, end=500),
+    dict(type='MultiStepLR', begin=0, end=36, by_epoch=True, milestones=[27, 33], gamma=0.1)]

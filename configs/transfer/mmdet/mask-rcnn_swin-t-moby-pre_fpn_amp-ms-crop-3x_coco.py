@@ -1,0 +1,14 @@
+"""Mask R-CNN on MoBY's Swin-T, 36 epochs: 46.0 box AP, 41.7 mask AP in MoBY's README.
+
+Recipe: Swin-Transformer-Object-Detection, of whose settings MoBY changed none.
+"""
+
+_base_ = ['../_base_/mask-rcnn_swin-t.py', '../_base_/coco_amp-ms-crop-1x.py']
+
+# any Swin-T: --cfg-options pretrain=FILE, address, or name of a model
+pretrain = 'moby_swin-tiny_3rdparty_8xb64-amp-coslr-300e_in1k'
+model = dict(backbone=dict(drop_path_rate=0.2))
+train_cfg = dict(max_epochs=36)
+param_scheduler = [
+    dict(type='LinearLR', start_factor=0.001, by_epoch=False, begin=0, end=500),
+    dict(type='MultiStepLR', begin=0, end=36, by_epoch=True, milestones=[27, 33], gamma=0.1)]

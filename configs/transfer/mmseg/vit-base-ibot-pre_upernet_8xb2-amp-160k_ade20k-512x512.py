@@ -1,0 +1,25 @@
+"""UPerNet on iBOT's ViT-B/16: 50.0 mIoU in iBOT's paper.
+
+Recipe: iBOT's evaluation/README.md and its settings. SERE points to the same recipe.
+"""
+
+_base_ = ['../_base_/upernet_vit.py', '../_base_/ade20k_amp-poly-160k_vit.py']
+
+# any ViT-B/16: --cfg-options pretrain=FILE, address, or name of a model
+pretrain = 'ibot_vit-base-p16_3rdparty_32xb32-amp-mcrop-coslr-400e_in1k'
+model = dict(
+    backbone=dict(arch='base'),
+    neck=dict(embed_dim=768),
+    decode_head=dict(in_channels=[768] * 4, channels=768),
+    auxiliary_head=dict(in_channels=768))
+train_dataloader = dict(batch_size=2)
+
+rate = 0.65   # of learning rate from block to block; positions and class token do decay
+optim_wrapper = dict(
+    constructor='mmssl.RuleConstructor',
+    optimizer=dict(lr=8e-5),
+    paramwise_cfg=dict(rules=[
+        dict(ndim=1, decay_mult=0.0),
+        dict(match=r'^backbone\.net\.(cls_token|pos_embed|patch_embed)', lr_mult=rate**13),
+        *(dict(match=rf'^backbone\.net\.blocks\.{i}\.', lr_mult=rate ** (12 - i))
+          for i in range(12))]))

@@ -1,0 +1,21 @@
+"""UPerNet on iBOT's ViT-S/16: 45.4 mIoU in iBOT's paper.
+
+Recipe: iBOT's evaluation/README.md and its settings. SERE points to the same recipe.
+"""
+
+_base_ = ['../_base_/upernet_vit.py', '../_base_/ade20k_amp-poly-160k_vit.py']
+
+# any ViT-S/16: --cfg-options pretrain=FILE, address, or name of a model
+pretrain = 'ibot_vit-small-p16_3rdparty_16xb64-amp-mcrop-coslr-800e_in1k'
+model = dict(backbone=dict(arch='small'))
+train_dataloader = dict(batch_size=4)
+
+rate = 0.9   # of learning rate from block to block; positions and class token do decay
+optim_wrapper = dict(
+    constructor='mmssl.RuleConstructor',
+    optimizer=dict(lr=3e-5),
+    paramwise_cfg=dict(rules=[
+        dict(ndim=1, decay_mult=0.0),
+        dict(match=r'^backbone\.net\.(cls_token|pos_embed|patch_embed)', lr_mult=rate**13),
+        *(dict(match=rf'^backbone\.net\.blocks\.{i}\.', lr_mult=rate ** (12 - i))
+          for i in range(12))]))

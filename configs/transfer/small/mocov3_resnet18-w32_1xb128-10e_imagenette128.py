@@ -1,0 +1,29 @@
+"""MoCo v3 with a half-width ResNet-18 on Imagenette at 64 px, for the small transfers."""
+
+_base_ = '../../_base_/pretrain_imagenet.py'
+
+data_root = 'data/imagenette128/'
+crop = dict(type='RandomView', size=64, scale=(0.2, 1.0), jitter=(0.4, 0.4, 0.2, 0.1))
+views = [dict(crop, blur=0.5), dict(crop, blur=0.1, solarize=0.2)]
+train_dataloader = dict(
+    batch_size=128, num_workers=2,
+    dataset=dict(pipeline=[dict(type='LoadImage'), dict(type='MultiView', views=views)]))
+
+model = dict(
+    type='MoCoV3',
+    backbone=dict(type='ResNet', depth=18, width=32),
+    neck=dict(type='MLP', dims=(256, 1024, 128), last_norm=True),
+    head=dict(
+        type='ContrastiveHead', temperature=0.2, scaled=True,
+        predictor=dict(type='MLP', dims=(128, 1024, 128), last_norm=True)),
+    momentum=dict(start=0.99, final=1.0))
+
+optim_wrapper = dict(optimizer=dict(type='AdamW', lr=2e-3, weight_decay=0.05))
+param_scheduler = [dict(type='CurveScheduler', param_name='lr', final=0.0, warmup=1)]
+train_cfg = dict(max_epochs=10, val_interval=5, val_at_start=True)
+val_dataloader = dict(
+    num_workers=2,
+    dataset=dict(
+        per_class=100,
+        pipeline=[dict(type='LoadImage'), dict(type='CenterView', size=64, resize=64)]))
+val_cfg = dict(bank=dict(per_class=300))

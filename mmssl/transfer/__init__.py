@@ -1,0 +1,12 @@
+"""Our backbones and pretraining files in mmdet and mmseg.
+
+Importing this needs neither of them, and lets their configs name `mmssl.SwinTransformer`,
+`mmssl.SimpleFPN` and others.
+"""
+
+from .. import models  # noqa: F401, fills the registry
+from .detection import SimpleFPN
+from .run import test, train
+from .settings import library_of
+
+__all__ = ['SimpleFPN', 'library_of', 'test', 'train']

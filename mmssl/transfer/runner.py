@@ -1,0 +1,69 @@
+"""mmengine's runner as mmdet and mmseg use it, its files read without running code from them."""
+
+from typing import Any
+
+import torch
+from mmengine.model import revert_sync_batchnorm
+from mmengine.runner import Runner as Base
+from torch import Tensor, nn
+
+from ..checkpoint import local_path, read
+from ..core import UserError
+
+
+class Runner(Base):
+    """Runs any model of mmdet or mmseg, on any number of processes, with or without GPUs."""
+
+    def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
+        """Wrap as mmengine does; on CPUs without what needs GPUs: their numbers, torch's SyncBN."""
+        if torch.cuda.is_available():
+            return super().wrap_model(model_wrapper_cfg, model)
+        if any(isinstance(module, nn.SyncBatchNorm) for module in model.modules()):
+            model = revert_sync_batchnorm(model)
+            self.logger.warning('no GPU: every process has its own batch norms (SyncBN is BN)')
+        if self.distributed:
+            unused = self.cfg.get('find_unused_parameters', False)
+            wanted = dict(broadcast_buffers=False, find_unused_parameters=unused)
+            model_wrapper_cfg = wanted | (model_wrapper_cfg or {}) | dict(device_ids=None)
+        return super().wrap_model(model_wrapper_cfg, model)
+
+    def load_checkpoint(self, filename: str, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """Fill the model from a detector's or segmentor's file; heads may be others to train.
+
+        The other arguments are mmengine's and have no meaning here. Raises UserError for the
+        file of another model.
+        """
+        path = str(local_path(filename))
+        content = {'meta': {}, **read(path)}
+        self.call_hook('after_load_checkpoint', checkpoint=content)
+        whole = self._train_loop is None or self._resume
+        model: nn.Module = self.model
+        while hasattr(model, 'module'):  # wrappers of processes, and of several views
+            model = model.module
+        self.logger.info(fill(model, content.get('state_dict', content), path, whole))
+        self._has_loaded = True
+        content['meta'].pop('config', None)  # mmengine would run this text as a program
+        known = content.get('message_hub')
+        known = known.get('runtime_info') if isinstance(known, dict) else None
+        plain = {k: v for k, v in (known or {}).items() if isinstance(v, (int, float, str))}
+        content['message_hub'] = dict(log_scalars={}, runtime_info=plain, resumed_keys={})
+        return content
+
+
+def fill(model: nn.Module, state: dict[str, Tensor], path: str, whole: bool) -> str:
+    """Load what fits by name and shape; return a line on it.
+
+    Raises UserError when a tensor of the backbone (``whole``: of the model) would stay as it is.
+    """
+    target = model.state_dict()
+    fits = {k: v for k, v in state.items() if k in target and v.shape == target[k].shape}
+    new = [name for name in target if name not in fits]
+    if lost := [name for name in new if whole or name.startswith('backbone.')]:
+        raise UserError(
+            f'{path}: is not of this model: {len(lost)} of its {len(target)} tensors are not in '
+            f'it ({lost[0]}, ...); give a file that tools/train.py wrote for this config, or to '
+            'start from a pretraining file use --cfg-options pretrain=FILE'
+        )
+    model.load_state_dict(fits, strict=False)
+    text = f'loaded {path}: {len(fits)} of {len(target)} tensors'
+    return f'{text}, the others stay new ({new[0]}, ...)' if new else text

@@ -1,0 +1,101 @@
+"""Make COCO's lists of the Penn-Fudan pedestrians (https://www.cis.upenn.edu/~jshi/ped_html/).
+
+SOURCE is PennFudanPed.zip as downloaded, or the folder that is in it.
+
+OUT/images/FudanPed00001.png            170 photographs
+OUT/train.json, val.json                120 and 50 of them: boxes xywh in pixels, RLE masks
+
+Every photograph belongs to train or val by the hash of its name, the same on every machine.
+"""
+
+import argparse
+import hashlib
+import json
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from make_shapes import annotate
+from PIL import Image, UnidentifiedImageError
+
+from mmssl.apis import cli
+from mmssl.core import UserError
+
+SHARE = 50 / 170  # of the photographs, for validation
+ADDRESS = 'https://www.cis.upenn.edu/~jshi/ped_html/PennFudanPed.zip'
+
+
+def open_source(source: Path) -> Any:
+    """Return the folder PennFudanPed, of the disk or within the archive."""
+    try:
+        root: Any = zipfile.Path(source) if source.is_file() else source
+    except zipfile.BadZipFile:
+        raise UserError(f'{source}: not a zip archive; download {ADDRESS} again') from None
+    for folder in (root, root / 'PennFudanPed'):
+        if (folder / 'PNGImages').is_dir() and (folder / 'PedMasks').is_dir():
+            return folder
+    raise UserError(
+        f'{source}: no folders PNGImages and PedMasks in it; give {ADDRESS} as downloaded, or '
+        'the folder PennFudanPed of it'
+    )
+
+
+def split(names: list[str]) -> dict[str, list[str]]:
+    """Order names by their hash; the first ones validate."""
+    order = sorted(names, key=lambda name: hashlib.sha256(name.encode()).hexdigest())
+    count = round(SHARE * len(names))
+    return {'train': sorted(order[count:]), 'val': sorted(order[:count])}
+
+
+def picture(file: Any) -> Image.Image:
+    """Read a picture whole; raise UserError naming one that is missing or damaged."""
+    try:
+        with file.open('rb') as stream:
+            image = Image.open(stream)
+            image.load()
+            return image
+    except (OSError, KeyError, UnidentifiedImageError) as error:
+        raise UserError(f'{file}: {error}; download {ADDRESS} again') from None
+
+
+def convert(folder: Any, out: Path) -> dict[str, int]:
+    """Write photographs and lists; return how many people each list has."""
+    names = [file.name for file in folder.joinpath('PNGImages').iterdir()]
+    names = [Path(name).stem for name in names if name.endswith('.png')]
+    (out / 'images').mkdir(parents=True, exist_ok=True)
+    people = {}
+    for part, members in split(names).items():
+        images: list[dict] = []
+        found: list[dict] = []
+        for number, name in enumerate(members, 1):
+            image = picture(folder / 'PNGImages' / f'{name}.png').convert('RGB')
+            image.save(out / 'images' / f'{name}.png')
+            width, height = image.size
+            images.append(dict(id=number, file_name=f'{name}.png', width=width, height=height))
+            labels = np.asarray(picture(folder / 'PedMasks' / f'{name}_mask.png'))
+            for value in np.unique(labels[labels > 0]):
+                found.append(annotate(labels == value, 0, number, len(found) + 1))
+        categories = [dict(id=1, name='person')]
+        lists = dict(images=images, annotations=found, categories=categories)
+        (out / f'{part}.json').write_text(json.dumps(lists) + '\n')
+        people[part] = len(found)
+    return people
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Convert."""
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=raw)
+    parser.add_argument('source', type=Path, help='PennFudanPed.zip, or its folder')
+    parser.add_argument('out', type=Path, help='folder to write, such as data/pennfudan')
+    args = parser.parse_args(argv)
+    if not args.source.exists():
+        raise UserError(f'{args.source}: no such file; download {ADDRESS}')
+    people = convert(open_source(args.source), args.out)
+    print(f'{args.out}: {people["train"]} people to train on, {people["val"]} to validate with')
+
+
+if __name__ == '__main__':
+    cli.run(main)
