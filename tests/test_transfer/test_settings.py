@@ -20,7 +20,7 @@ SEGMENTOR = SMALL / 'fpn_r18-w32_300i_camvid.py'
     [
         (DETECTOR, 'mmdet'),
         (SEGMENTOR, 'mmseg'),
-        (REPO / 'configs/quickstart/mocov3_vit-conv_1xb64-20e_shapes.py', None),
+        (REPO / 'configs/quickstart/mocov3_vit-conv_1xb64-32e_shapes.py', None),
         (REPO / 'configs/gone.py', None),
     ],
 )
