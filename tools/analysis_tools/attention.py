@@ -66,7 +66,7 @@ def spread(looker: Looker, images: list) -> Plate:
     )
     caption = (
         'Entropy of the attention of patches, mean over patches and pictures. Dashed: what it '
-        'would be if a patch looked at all it can see alike.'
+        'would be if a patch looked at all places alike (fewer at borders).'
     )
     return Plate('attention_entropy', drawn, caption)
 
