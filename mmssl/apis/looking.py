@@ -49,10 +49,13 @@ def with_weights(name: str, weights: str | None, device: Any) -> BaseModel:
 class Looker:
     """A network, and pictures made ready for it.
 
-    ``size`` is the side of the square views, by default what the model is evaluated with.
+    ``size`` is the side of the square views, by default what the model is evaluated with;
+    ``lead`` says which network it is.
     """
 
     def __init__(self, args: argparse.Namespace) -> None:
+        weights = args.weights or 'as published'
+        self.lead = f'{args.model}, weights: {weights}.'
         self.model = with_weights(args.model, args.weights, args.device)
         self.reader = Reader(self.model)
         if args.size is not None:

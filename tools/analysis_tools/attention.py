@@ -81,7 +81,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     plates.append(spread(looker, images[:4]))
     count = len(looker.backbone.attention_layers())
     block = args.block % count
-    lead = f'{args.model}, block {block} of {count} (counted from 0).'
+    lead = f'{looker.lead} Block {block} of {count}, counted from 0.'
     publish(args.out, 'attention', 'Where it looks', lead, plates)
 
 

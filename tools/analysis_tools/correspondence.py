@@ -116,7 +116,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     images = args.images if len(args.images) == 2 else to_list(args.images[0])[:16]
     sets = [images] if len(args.images) == 2 else [[image] for image in images]
     plates = [plate(looker, one, args) for one in sets]
-    publish(args.out, 'correspondence', 'What it takes for the same', f'{args.model}.', plates)
+    publish(args.out, 'correspondence', 'What it takes for the same', looker.lead, plates)
 
 
 if __name__ == '__main__':

@@ -62,7 +62,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             'The same map with pictures: in each cell the image nearest to its middle.',
         ),
     ]
-    publish(args.out, f'embedding_{args.method}', 'How it orders them', f'{args.model}.', plates)
+    publish(args.out, f'embedding_{args.method}', 'How it orders them', looker.lead, plates)
 
 
 if __name__ == '__main__':

@@ -72,7 +72,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     plate = Plate('neighbours', page.png_bytes(sheet), caption)
     listed = page.table(['picture', 'neighbour', 'cosine'], table)
     title = 'What looks alike to it'
-    publish(args.out, 'neighbours', title, f'{args.model}.', [plate], listed)
+    publish(args.out, 'neighbours', title, looker.lead, [plate], listed)
 
 
 if __name__ == '__main__':

@@ -4,6 +4,7 @@ import argparse
 from collections.abc import Sequence
 
 import torch
+from PIL import Image
 
 from mmssl.analysis.album import Plate
 from mmssl.analysis.embedding import finite
@@ -24,6 +25,11 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     return made.parse_args(argv)
 
 
+def cells(colors: torch.Tensor, side: int) -> Image.Image:
+    """Return the colours of patches (h, w, 3) as a picture with sharp cells."""
+    return color_picture(colors).resize((side, side), Image.Resampling.NEAREST)
+
+
 @torch.no_grad()
 def main(argv: Sequence[str] | None = None) -> None:
     """Draw and write."""
@@ -37,10 +43,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     rows = torch.cat(tokens)
     finite(rows.flatten(1))
     colors = patch_colors(rows, seen.grid)  # (B, h, w, 3)
+    side = 360 if len(views) == 1 else 168 if len(views) <= 4 else 112
     sheet = []
     for part in batches(list(zip(views, colors, strict=True)), BESIDE):
-        sheet += [[picture(v) for v, _ in part], [color_picture(c) for _, c in part]]
-    side = 360 if len(views) == 1 else 168 if len(views) <= 4 else 112
+        sheet += [[picture(v) for v, _ in part], [cells(c, side) for _, c in part]]
     if len(views) == 1:
         sheet = [[*sheet[0], *sheet[1]]]
     h, w = seen.grid
@@ -50,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         'a picture share is taken away first.'
     )
     plate = Plate('patch_pca', png_bytes(mosaic(sheet, side=side)), caption)
-    publish(args.out, 'patch_pca', 'What its patches are to it', f'{args.model}.', [plate])
+    publish(args.out, 'patch_pca', 'What its patches are to it', looker.lead, [plate])
 
 
 if __name__ == '__main__':
