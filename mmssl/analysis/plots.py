@@ -99,12 +99,12 @@ def views_sheet(picture: Picture, views: list[View], columns: int = 5) -> bytes:
         rows, columns + 1, width_ratios=widths, left=0.01, right=0.995, top=0.995,
         bottom=text / (rows * (1.65 + text)), wspace=0.06, hspace=text / 1.65,
     )  # fmt: skip
-    whole = figure.add_subplot(grid[0, 0], anchor='N')
+    whole = figure.add_subplot(grid[:2, 0], anchor='NW')
     whole.imshow(picture.pil)
     bare(whole)
-    shades = colormaps['tab10']
+    shades = colormaps['tab10' if len(views) <= 10 else 'tab20']
     for i, (view, lines) in enumerate(zip(views, said, strict=True)):
-        color = shades(i % 10)
+        color = shades(i % 20)
         x, y, w, h = view.drawn.box
         whole.add_patch(Rectangle((x, y), w, h, fill=False, edgecolor=color, lw=1.8))
         axes = figure.add_subplot(grid[i // columns, 1 + i % columns], anchor='N')

@@ -16,6 +16,7 @@ TITLES = {
     'weight_decay': 'Weight decay',
     'momentum': 'Momentum of the teacher',
     'teacher_temp': 'Temperature of the teacher',
+    'teacher_patch_temp': 'Temperature of the teacher, patches',
 }
 
 
@@ -57,19 +58,26 @@ def _groups(cfg: Any, model: Any, epochs: int, per_epoch: int) -> Panels:
     optimizer = _optimizer(settings, [dict(zip(EFFECTS, kind, strict=True)) for kind in kinds])
     values = _follow(optimizer, _schedulers(cfg, optimizer, epochs, per_epoch), epochs, per_epoch)
     found: Panels = {}
-    for name, mult in MULTIPLIERS.items():
-        lines: dict[tuple, int] = {}  # values -> tensors; groups may differ in other things
-        for kept, members in zip(values[name], kinds.values(), strict=True):
-            lines[tuple(kept)] = lines.get(tuple(kept), 0) + len(members)
-        shares = {
-            tuple(v): group[mult]
-            for v, group in zip(values[name], optimizer.param_groups, strict=True)
-        }
+    for name in MULTIPLIERS:
+        lines: dict[tuple, list[tuple[dict, int]]] = {}  # values -> groups that have them
+        for kept, group, members in zip(
+            values[name], optimizer.param_groups, kinds.values(), strict=True
+        ):
+            lines.setdefault(tuple(kept), []).append((group, len(members)))
         found[name] = [
-            Line(f'× {shares[v]:.3g}, {count} tensors' if len(lines) > 1 else '', list(v))
-            for v, count in lines.items()
+            Line(_label(name, groups) if len(lines) > 1 else '', list(kept))
+            for kept, groups in lines.items()
         ]
     return found
+
+
+def _label(name: str, groups: list[tuple[dict, int]]) -> str:
+    group, count = groups[0][0], sum(count for _, count in groups)
+    text = f'× {group[MULTIPLIERS[name]]:.3g}, {count} tensors'
+    for unit in ('epochs', 'iters'):
+        if name == 'lr' and group[f'frozen_{unit}']:
+            text += f', frozen {group[f"frozen_{unit}"]} {unit}'
+    return text
 
 
 def _optimizer(settings: dict, kinds: list[dict]) -> torch.optim.Optimizer:

@@ -51,7 +51,8 @@ def words(view: View, picture: Picture) -> list[str]:
     """Say in a line each what was done to a view, in the order it was done."""
     x, y, w, h = view.drawn.box
     share = w * h / (picture.width * picture.height)
-    said = [f'crop {100 * share:.0f} % of the area', f'{w} × {h} px at {x}, {y}']
+    side = view.pixels.shape[-1]
+    said = [f'crop {100 * share:.0f} % of area → {side} px', f'{w} × {h} px at {x}, {y}']
     said += ['flipped'] * view.drawn.flip
     for kind, value in view.drawn.steps:
         if kind == GRAY:

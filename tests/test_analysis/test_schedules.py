@@ -26,7 +26,10 @@ def test_of_the_groups(found):
     frozen = [0.0] * 3 + values[3:]
     rates = sorted((line.values for line in found['lr']), reverse=True)
     assert rates == [values, frozen]
-    assert sum(int(line.label.split(', ')[1].split()[0]) for line in found['lr']) > 20
+    assert sorted(line.label.split(', ', 2)[2:] for line in found['lr']) == [
+        [],
+        ['frozen 1 epochs'],
+    ]
     decay = Curve(0.04, final=0.4)
     decays = sorted(line.values for line in found['weight_decay'])
     assert decays == [[0.0] * 120, [decay(i, 120, 3) for i in range(120)]]

@@ -47,7 +47,7 @@ def test_words(picture):
     drawn = Drawn((6, 4, 30, 22), True, ((HUE, -0.05), (0, 1.25)), gray=True, blur=1.34)
     mask = torch.tensor([[True, False], [False, False]])
     assert words(View(torch.zeros(3, 8, 8), drawn, mask), picture) == [
-        'crop 25 % of the area',
+        'crop 25 % of area → 8 px',
         '30 × 22 px at 6, 4',
         'flipped',
         'hue -18°',

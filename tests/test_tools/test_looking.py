@@ -100,7 +100,7 @@ def test_views_and_schedules(tiny_config, tmp_path, pictures, capsys):
     script = f'{TOOLS}plot_schedule.py'
     assert call(capsys, tiny_config(), '--out', tmp_path / 'out', script=script).code == 0
     html = (tmp_path / 'out' / 'schedules.html').read_text()
-    assert html.count('<img') == 1 and '3 epochs of 50 iterations' in html
+    assert html.count('<img') == 1 and '3 epochs of 20 iterations' in html
 
 
 @pytest.mark.parametrize(

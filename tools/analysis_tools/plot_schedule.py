@@ -17,7 +17,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     made = argparse.ArgumentParser(description=__doc__)
     made.add_argument('config', help='config file')
     add_out(made)
-    made.add_argument('--per-epoch', type=int, default=50, help='iterations of an epoch')
+    made.add_argument('--per-epoch', type=int, default=20, help='iterations of an epoch')
     made.add_argument(
         '--cfg-options', nargs='+', action=cli.OptionAction, default={}, help='key=value'
     )
