@@ -7,6 +7,7 @@ import shutil
 import pytest
 import torch
 
+from mmssl.apis import get_model
 from mmssl.checkpoint import read
 from mmssl.core import UserError
 from mmssl.engine import files
@@ -16,7 +17,7 @@ from .test_checkpoint.test_payloads import Payload
 from .test_tools.command import call, refused
 from .tiny import log, make_runner
 
-WAYS = ['load_from', 'init_cfg', 'resume', 'test']
+WAYS = ['load_from', 'init_cfg', 'resume', 'test', 'convert']
 QUICK = ('train_cfg.max_epochs=1', 'val_cfg=None', 'val_dataloader=None', 'val_evaluator=None')
 
 
@@ -32,6 +33,8 @@ def words(way, config, path, work):
     """The command line that gives the file to a tool."""
     if way == 'test':
         return 'tools/test.py', (config, path, '--work-dir', work)
+    if way == 'convert':
+        return 'tools/model_converters/extract_backbone.py', (path, work)
     options = {
         'load_from': ('--cfg-options', *QUICK, f'load_from={path}'),
         'init_cfg': (
@@ -53,6 +56,26 @@ def test_a_malicious_file_is_refused_by_every_command(tiny_config, trained, tmp_
     found = refused(call(capsys, *line, script=script))
     assert f'{path}: refused, because loading it could run code' in found
     assert not marker.exists()
+
+
+def test_the_api_refuses_a_malicious_file(tiny_config, tmp_path):
+    marker, path = tmp_path / 'marker', tmp_path / 'x.pth'
+    torch.save({'extra': Payload(os.system, f'touch {marker}')}, path)
+    with pytest.raises(UserError, match=f'{path}: refused, because loading it could run code'):
+        get_model(tiny_config(), pretrained=path)
+    assert not marker.exists()
+
+
+@pytest.mark.parametrize('way', WAYS)
+def test_a_changed_file_is_refused_by_every_command(tiny_config, trained, tmp_path, capsys, way):
+    """One number of one tensor differs from what was written, its hash does not."""
+    path = tmp_path / 'x.pth'
+    content = torch.load(trained, weights_only=True)
+    next(t for t in content['state_dict'].values() if t.is_floating_point()).view(-1)[0] += 1
+    torch.save(content, path)
+    script, line = words(way, tiny_config(), path, tmp_path / 'w')
+    found = refused(call(capsys, *line, script=script))
+    assert f'{path}: damaged: its content does not match the hash stored in it' in found
 
 
 def test_a_malicious_newest_file_is_passed_over(tiny_config, trained, tmp_path, capsys):

@@ -16,7 +16,7 @@ from mmssl.core import UserError
 from mmssl.datasets import ImageFolder
 
 REPO = Path(__file__).resolve().parent.parent
-CONFIG = REPO / 'configs' / 'quickstart' / 'mocov3_vit-conv_1xb64-20e_shapes.py'
+CONFIG = REPO / 'configs' / 'quickstart' / 'mocov3_vit-conv_1xb64-32e_shapes.py'
 SHAPES = Path('data/shapes')
 EXAMPLE = 4096  # training images that make_shapes writes
 FEWEST = 16  # images that a contrastive batch should have

@@ -10,6 +10,7 @@ from typing import Any
 from ..core import UserError
 from .archive import open_container
 from .builders import Inert, Refused
+from .digest import verify
 
 __all__ = ['Inert', 'Refused', 'file_hash', 'read']
 
@@ -17,8 +18,8 @@ __all__ = ['Inert', 'Refused', 'file_hash', 'read']
 def read(path: str | Path) -> dict[str, Any]:
     """Return the content of a torch (zip or older) or safetensors file, tensors on the CPU.
 
-    Raises UserError, naming the file, when it is missing, not a checkpoint, damaged, or would
-    run code.
+    Raises UserError, naming the file, when it is missing, not a checkpoint, damaged (the hash that
+    our own files hold is compared on every read), or would run code.
     """
     path = Path(path)
     if not path.is_file():
@@ -26,6 +27,10 @@ def read(path: str | Path) -> dict[str, Any]:
     kind = 'safetensors file' if path.suffix == '.safetensors' else 'checkpoint'
     try:
         content = open_container(path) if kind == 'checkpoint' else _safetensors(path)
+        if isinstance(content, dict):
+            verify(content, str(path))
+    except UserError:
+        raise
     except Refused as error:
         raise UserError(
             f'{path}: refused, because loading it could run code or exhaust memory: {error}. '

@@ -15,9 +15,9 @@ train_dataloader = dict(
 model = dict(
     type='MoCoV3',
     backbone=dict(
-        type='VisionTransformer', arch=(96, 4, 4), img_size=32, patch_size=8,
+        type='VisionTransformer', arch=(64, 2, 4), img_size=32, patch_size=8,
         positions='sincos', stem='conv', init='moco'),
-    neck=dict(type='MLP', dims=(96, 512, 512, 128), last_norm=True),
+    neck=dict(type='MLP', dims=(64, 512, 512, 128), last_norm=True),
     head=dict(
         type='ContrastiveHead', temperature=0.2, scaled=True,
         predictor=dict(type='MLP', dims=(128, 512, 128), last_norm=True)),
@@ -25,7 +25,7 @@ model = dict(
 
 optim_wrapper = dict(optimizer=dict(type='AdamW', lr=2e-3, weight_decay=0.05))
 param_scheduler = [dict(type='CurveScheduler', param_name='lr', final=0.0, warmup=2)]
-train_cfg = dict(max_epochs=20, val_interval=4, val_at_start=True)
+train_cfg = dict(max_epochs=32, val_interval=4, val_at_start=True)
 val_dataloader = dict(
     num_workers=2,
     dataset=dict(
