@@ -9,6 +9,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from mmssl.analysis import correspondence as matching
@@ -106,6 +107,7 @@ def region(here: Features, whole: Features) -> Tensor:
     return summary_region(whole.pooled[0], here.tokens[0], here.grid)
 
 
+@torch.no_grad()
 def main(argv: Sequence[str] | None = None) -> None:
     """Draw or measure, and write."""
     args = parse(argv)
