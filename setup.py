@@ -9,7 +9,7 @@ from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).resolve().parent
 BESIDE = ('configs', 'tools', 'model-index.yml')  # OpenMMLab looks for them in mmssl/.mim
-EXTRAS = ('transfer', 'deploy', 'tests', 'docs')
+EXTRAS = ('transfer', 'deploy', 'analysis', 'tests', 'docs')
 
 
 def version() -> str:

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from mmengine.model import BaseModel
 from torch.utils.data import DataLoader
 
-from mmssl.apis import ModelHub, cli, get_model
+from mmssl.apis import cli
 from mmssl.apis.images import evaluation_steps
+from mmssl.apis.looking import with_weights
 from mmssl.core import UserError
 from mmssl.datasets import ImageFolder
 from mmssl.evaluation.features import extract
@@ -42,18 +42,10 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     return args
 
 
-def build(args: argparse.Namespace) -> BaseModel:
-    """Return the model with its weights; a config alone has none, which must be on purpose."""
-    if args.weights is None and not ModelHub.has(args.model):
-        raise UserError(f'{args.model}: add --weights FILE, or --weights random if that is meant')
-    weights = {None: True, 'random': False}.get(args.weights, args.weights)
-    return get_model(args.model, weights, args.device)
-
-
 def main(argv: Sequence[str] | None = None) -> None:
     """Extract and write."""
     args = parse(argv)
-    model = build(args)
+    model = with_weights(args.model, args.weights, args.device)
     images = ImageFolder(args.data, pipeline=[dict(type='LoadImage'), *evaluation_steps(model)])
     loader = DataLoader(images, args.batch_size, num_workers=args.workers)
     bank = extract(model, loader, Path(args.data).name)

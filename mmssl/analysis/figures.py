@@ -38,14 +38,32 @@ def curve(
         axes.annotate(name, (epochs[-1], value), (0, 3), **_NOTE)
     axes.set_xlabel('epoch', color=INK, fontsize=10)
     axes.set_title(label, loc='left', fontsize=11.5, color=INK)
-    axes.spines[['top', 'right']].set_visible(False)
-    axes.spines[['left', 'bottom']].set_color(GREY)
-    axes.tick_params(color=GREY, labelcolor=INK, labelsize=9.5)
+    plain(axes)
     axes.xaxis.set_major_locator(MaxNLocator('auto', integer=True))
     axes.grid(axis='y', color='#e4e7eb', lw=0.8)
-    axes.set_axisbelow(True)
     axes.margins(x=0.02, y=0.12)
     axes.set_ylim(*limits)
+    return png(figure)
+
+
+def png(figure: Figure) -> bytes:
+    """Return a figure as PNG."""
     file = io.BytesIO()
     figure.savefig(file, format='png', facecolor='white')
     return file.getvalue()
+
+
+def plain(axes: Any) -> None:
+    """Give a plot the look of `curve`: two thin sides, no frame."""
+    axes.spines[['top', 'right']].set_visible(False)
+    axes.spines[['left', 'bottom']].set_color(GREY)
+    axes.tick_params(color=GREY, labelcolor=INK, labelsize=9.5)
+    axes.set_axisbelow(True)
+
+
+def bare(axes: Any, title: str = '', size: float = 9) -> None:
+    """Make room for a picture: no ticks, no frame, a small title."""
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.spines[:].set_visible(False)
+    axes.set_title(title, fontsize=size, color=INK, pad=3)

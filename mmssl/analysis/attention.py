@@ -1,0 +1,162 @@
+"""Where a transformer looks: attention of one block, laid on the grid of its patches.
+
+Legend: B images, W windows, M heads, n queries and m keys of a window, (h, w) the block's grid.
+"""
+
+from functools import singledispatch
+from itertools import islice
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from ..core import UserError
+from ..models.backbones import Backbone, CvT, SwinTransformer, ViL
+from ..models.backbones.cvt import WindowAttention
+from ..models.backbones.vil_attention import SlidingAttention
+
+Query = str | tuple[int, int]  # 'cls', 'mean' or (row, column)
+
+
+class Attention(NamedTuple):
+    """Softmax weights and the patches they belong to.
+
+    weights (B, W, M, n, m); queries (W, n) and keys (W, m) are places in the grid, row by row,
+    -1 for what is no patch (class and global tokens, padding); ``cls``: the first query is the
+    class token.
+    """
+
+    weights: Tensor
+    queries: Tensor
+    keys: Tensor
+    grid: tuple[int, int]
+    cls: bool
+
+
+@torch.no_grad()
+def look(backbone: Backbone, x: Tensor, block: int = -1) -> Attention:
+    """Return the attention of ``block``, counted over all stages, for x (B, 3, H, W).
+
+    Raises UserError where the network has none, or no such block.
+    """
+    weights = backbone.attention(x, block).double()
+    block %= len(backbone.attention_layers())
+    tokens = next(islice(backbone.stream(x[:1]), block, None))
+    grid = (tokens.grid.shape[1], tokens.grid.shape[2])
+    if weights.dim() == 4:  # all tokens see each other
+        extra = weights.shape[-1] - grid[0] * grid[1]
+        at = F.pad(_numbers(grid).flatten(), (extra, 0), value=-1)[None].to(x.device)
+        return Attention(weights[:, None], at, at, grid, extra > 0)
+    queries, keys = (at.to(x.device) for at in places(backbone, block, grid))
+    return Attention(weights, queries, keys, grid, False)
+
+
+def _numbers(grid: tuple[int, int]) -> Tensor:
+    return torch.arange(grid[0] * grid[1]).view(grid)
+
+
+def cut(numbers: Tensor, window: tuple[int, int]) -> Tensor:
+    """Numbers of patches (h, w) -> of windows (W, n), row by row; padding at the end is -1."""
+    (h, w), (a, b) = numbers.shape, window
+    numbers = F.pad(numbers, (0, -w % b, 0, -h % a), value=-1)
+    parts = numbers.unflatten(1, (-1, b)).unflatten(0, (-1, a))  # (rows, a, columns, b)
+    return parts.transpose(1, 2).reshape(-1, a * b)
+
+
+@singledispatch
+def places(backbone: Backbone, block: int, grid: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    """Return places (queries, keys) of a windowed block; a family of one's own registers here."""
+    raise UserError(f'{type(backbone).__name__}: nothing says where its windows lie')
+
+
+@places.register
+def _(backbone: SwinTransformer, block: int, grid: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    swin = [b for stage in backbone.net.layers for b in stage.blocks][block]
+    (a, b), (h, w) = swin.window_size, grid
+    padded = F.pad(_numbers(grid), (0, -w % b, 0, -h % a), value=-1)
+    at = cut(padded.roll((-swin.shift_size[0], -swin.shift_size[1]), (0, 1)), (a, b))
+    return at, at
+
+
+@places.register
+def _(backbone: CvT, block: int, grid: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    layer = backbone.attention_layers()[block]
+    assert isinstance(layer, WindowAttention)
+    side = min(layer.window, *grid)
+    at = cut(_numbers(grid), (side, side))
+    return at, at
+
+
+@places.register
+def _(backbone: ViL, block: int, grid: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    layer = backbone.attention_layers()[block]
+    assert isinstance(layer, SlidingAttention)
+    w = layer.window
+    margin = (w, w + -grid[1] % w, w, w + -grid[0] % w)
+    around = F.pad(_numbers(grid), margin, value=-1)
+    rows, columns = -(-grid[0] // w), -(-grid[1] // w)
+    chunks = cut(around, (w, w)).unflatten(0, (rows + 2, columns + 2))
+    keys = [
+        chunks[1 + i : 1 + i + rows, 1 + j : 1 + j + columns].flatten(0, 1)
+        for i, j in layer.neighbours()
+    ]
+    return keys[0], F.pad(torch.cat(keys, 1), (layer.tokens, 0), value=-1)
+
+
+# what to make of it -------------------------------------------------------------------------------
+def maps(found: Attention, query: Query = 'mean') -> Tensor:
+    """Return what each head looks at (B, M, h, w); what goes to no patch is left out.
+
+    ``query`` is 'cls' (from the class token), 'mean' (what a patch gets from all patches, on
+    average) or the (row, column) of one patch; its map is nan where its window ends.
+    """
+    h, w = found.grid
+    if query == 'cls':
+        if not found.cls:
+            raise UserError(
+                "this block has no class token that looks at all; use 'mean' or a patch"
+            )
+        return _spread(found.weights[:, 0, :, 0], found.keys[0], h * w).unflatten(-1, (h, w))
+    real = found.queries >= 0  # (W, n)
+    if query == 'mean':
+        weights = (found.weights * real[:, None, :, None]).sum(-2)  # (B, W, M, m)
+        each = weights.transpose(1, 2).flatten(2)  # (B, M, W*m)
+        return _spread(each, found.keys.flatten(), h * w).unflatten(-1, (h, w)) / (h * w)
+    if isinstance(query, str):
+        raise UserError(f"query '{query}' is unknown; use cls, mean or ROW,COLUMN")
+    row, column = query
+    if not (0 <= row < h and 0 <= column < w):
+        raise UserError(f'query {row},{column}: the block has {h} x {w} patches, counted from 0')
+    window, n = (found.queries == row * w + column).nonzero()[0].tolist()
+    keys = found.keys[window]
+    seen = _spread(torch.ones_like(keys, dtype=torch.float64), keys, h * w)
+    one = _spread(found.weights[:, window, :, n], keys, h * w)
+    return one.masked_fill(seen == 0, float('nan')).unflatten(-1, (h, w))
+
+
+def _spread(weights: Tensor, keys: Tensor, count: int) -> Tensor:
+    """Add weights (..., k) of keys (k) up on the grid (..., count); -1 falls off."""
+    grid = weights.new_zeros(*weights.shape[:-1], count + 1)
+    return grid.index_add_(-1, torch.where(keys < 0, count, keys), weights)[..., :count]
+
+
+def mass(weights: Tensor, share: float) -> Tensor:
+    """Mark the fewest places (..., N) that together hold more than ``share`` of a map's weight.
+
+    EsViT's and DINO's mask: sorted upwards, those whose running sum passes 1 - share; nan counts
+    as nothing.
+    """
+    if not 0 < share <= 1:
+        raise UserError(f'mass {share:g}: give a share between 0 and 1')
+    order = weights.nan_to_num(0.0).double().sort(-1)
+    sums = order.values.cumsum(-1)
+    kept = sums > (1 - share) * sums[..., -1:]
+    return torch.zeros_like(kept).scatter(-1, order.indices, kept)
+
+
+def entropy(found: Attention) -> Tensor:
+    """Return the mean entropy (B, M) of the patches' attention: ln m if all m keys are alike."""
+    each = torch.special.entr(found.weights).sum(-1)  # (B, W, M, n)
+    real = found.queries >= 0
+    return (each * real[:, None]).sum((1, 3)) / real.sum()

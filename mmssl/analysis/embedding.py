@@ -1,0 +1,72 @@
+"""Features of many images as points of a plane."""
+
+import numpy as np
+import torch
+from sklearn.decomposition import PCA
+from sklearn.manifold import TSNE
+from torch import Tensor
+from torch.nn import functional as F
+
+from ..core import UserError
+
+METHODS = ('pca', 'tsne', 'umap')
+LEAST = 4  # images; fewer have no shape
+
+
+def finite(features: Tensor) -> Tensor:
+    """Return features (N, C) as they are. Raises UserError when some are not finite."""
+    bad = (~torch.isfinite(features)).any(1).sum().item()
+    if bad:
+        raise UserError(
+            f'features of {bad} of {len(features)} images are not finite: the checkpoint or the '
+            'images are damaged'
+        )
+    return features
+
+
+def plane(features: Tensor, method: str = 'tsne', seed: int = 0) -> np.ndarray:
+    """Place features (N, C) in the plane (N, 2), by their direction.
+
+    'pca' keeps two principal components; 'tsne' (van der Maaten and Hinton 2008, perplexity 30,
+    or a third of the images) and 'umap' (McInnes et al. 2018, 15 neighbours) keep neighbours
+    together and say little of far distances.
+    """
+    if method not in METHODS:
+        raise UserError(f"method '{method}' is unknown; use one of {', '.join(METHODS)}")
+    if len(features) < LEAST:
+        raise UserError(f'{len(features)} images are too few for a map; give at least {LEAST}')
+    rows = F.normalize(finite(features).double(), dim=1).cpu().numpy()
+    if method == 'pca':
+        return PCA(2, random_state=seed).fit_transform(rows)
+    if method == 'tsne':
+        perplexity = min(30.0, (len(rows) - 1) / 3)
+        return TSNE(2, perplexity=perplexity, init='pca', random_state=seed).fit_transform(rows)
+    return _umap(rows, seed)
+
+
+def _umap(rows: np.ndarray, seed: int) -> np.ndarray:
+    try:
+        from umap import UMAP
+    except ImportError:
+        raise UserError(
+            "method 'umap' needs umap-learn: pip install umap-learn (or mmssl[analysis])"
+        ) from None
+    neighbours = min(15, len(rows) - 1)
+    # with fewer images than a spectral start has dimensions it fails
+    start = 'spectral' if len(rows) > 2 * neighbours else 'random'
+    return UMAP(n_neighbors=neighbours, init=start, random_state=seed, n_jobs=1).fit_transform(rows)
+
+
+def apart(points: np.ndarray, cells: int) -> dict[tuple[int, int], int]:
+    """Choose points (N, 2) for a grid of (row, column) cells: in each, the one nearest its middle.
+
+    Row 0 is the top, the largest second coordinate.
+    """
+    low, span = points.min(0), np.ptp(points, axis=0).clip(1e-12)
+    at = (points - low) / span * cells  # (N, 2), 0..cells
+    cell = np.minimum(at.astype(int), cells - 1)
+    off = np.square(at - cell - 0.5).sum(1)
+    chosen: dict[tuple[int, int], int] = {}
+    for i in np.argsort(-off, kind='stable'):
+        chosen[(cells - 1 - int(cell[i, 1]), int(cell[i, 0]))] = int(i)
+    return chosen
