@@ -3,7 +3,8 @@
 import argparse
 from collections.abc import Sequence
 
-from mmssl.apis import cli, load_config
+from mmssl.apis import cli, encoder, load_config
+from mmssl.core import UserError
 from mmssl.engine import Runner
 
 
@@ -34,6 +35,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     if args.resume:
         cfg.resume = True
         cfg.load_from = None if args.resume == 'auto' else args.resume
+    encoder.require(cfg)
+    if cfg.get('train_cfg') is None:
+        raise UserError(f'{args.config}: has nothing to train; tools/test.py runs it')
     if args.no_validate:
         cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
     if args.amp:

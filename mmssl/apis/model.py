@@ -16,7 +16,7 @@ from ..models.classifier import Classifier
 from ..registry import MODELS
 from .check import check
 from .config import load_config
-from .hub import ModelHub
+from .hub import ModelHub, published
 from .index import ModelInfo
 
 Mapping = tuple[str, str]
@@ -101,12 +101,6 @@ def _source(
         return published(cfg.load_from) or cfg.load_from
     warnings.warn(f'{name}: no weights were published, the network stays random', stacklevel=3)
     return None
-
-
-def published(text: str) -> ModelInfo | None:
-    """Return the model that a name stands for, where a path or an address may stand too."""
-    plain = '://' not in text and not Path(text).exists()
-    return ModelHub.get(text) if plain and ModelHub.has(text) else None
 
 
 def _fill(

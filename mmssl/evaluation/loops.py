@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from mmengine.runner import BaseLoop
+from torch import Tensor
 
 from ..core import UserError
 from ..core.errors import NoData
@@ -17,7 +18,23 @@ from .knn import accuracy, knn
 from .predictions import of_votes
 
 TEMPERATURE = 0.07
-FEATURES = {'pooled': None, 'pixels': lambda images: images.flatten(1)}  # None: the model's own
+
+
+def layer(feature: str | dict[str, Any]) -> dict[str, Any]:
+    """Return arguments of `Backbone.descriptor`, or none for pixels; UserError for others."""
+    if feature == 'pixels':
+        return {}
+    asked = {} if feature == 'pooled' else feature
+    if not isinstance(asked, dict) or set(asked) - {'blocks', 'pool'}:
+        raise UserError(
+            f"KNNLoop feature '{feature}' is unknown; use pooled, pixels or dict(blocks=, pool=)"
+        )
+    return {'blocks': 1, 'pool': 'auto', **asked}
+
+
+def pixels(images: Tensor) -> Tensor:
+    """(B, 3, H, W) -> (B, 3HW)."""
+    return images.flatten(1)
 
 
 def check_classes(bank: Any, queries: Any) -> None:
@@ -37,7 +54,8 @@ class KNNLoop(BaseLoop):
 
     ``bank`` overrides the loader's data set to give the bank's: dict(split='train',
     per_class=100). Reports top-1 and top-5 (in percent) for every k; 'knn/top1' is that of the
-    first k. ``feature`` 'pixels' compares normalised pixels instead: what the network must beat.
+    first k. ``feature`` is 'pooled', what pretraining works on; dict(blocks=4, pool='mean'), as
+    `Backbone.descriptor` takes them; or 'pixels', normalised ones: what the network must beat.
     ``fp16`` extracts under autocast on a GPU. Raises NoData without labels.
     """
 
@@ -48,12 +66,11 @@ class KNNLoop(BaseLoop):
         bank: dict | None = None,
         k: Sequence[int] = (20, 10, 100, 200),
         temperature: float = TEMPERATURE,
-        feature: str = 'pooled',
+        feature: str | dict[str, Any] = 'pooled',
         fp16: bool = False,
         evaluator: Any = None,
     ) -> None:
-        if feature not in FEATURES:
-            raise UserError(f"KNNLoop feature '{feature}' is unknown; use {' or '.join(FEATURES)}")
+        self.layer = layer(feature)
         query = copy.deepcopy(dataloader)
         stored = copy.deepcopy(dataloader)
         stored['dataset'].update(bank or dict(split='train'))
@@ -63,7 +80,7 @@ class KNNLoop(BaseLoop):
             if not loader.dataset.labels:
                 raise NoData('the images have no labels, so there is no accuracy to measure')
         check_classes(self.bank.dataset, self.dataloader.dataset)
-        self.k, self.temperature, self.feature = tuple(k), temperature, FEATURES[feature]
+        self.k, self.temperature = tuple(k), temperature
         self.fp16, self.mode = fp16, 'val'
 
     def run(self) -> dict[str, float]:
@@ -80,9 +97,13 @@ class KNNLoop(BaseLoop):
         """Return the accuracies in percent."""
         model = getattr(self.runner.model, 'module', self.runner.model)
         share = getattr(self.runner, 'bad_share', SHARE)
+
+        def feature(images: Tensor) -> Tensor:
+            return model.backbone.descriptor(images, **self.layer) if self.layer else pixels(images)
+
         with torch.autocast('cuda', enabled=self.fp16):
-            bank = extract(model, self.bank, 'bank', self.feature, share)
-            query = extract(model, self.dataloader, 'query', self.feature, share)
+            bank = extract(model, self.bank, 'bank', feature, share)
+            query = extract(model, self.dataloader, 'query', feature, share)
         classes = max(len(self.bank.dataset.classes), int(bank.labels.max()) + 1)
         metrics = {}
         self.runner.predictions = []

@@ -161,7 +161,7 @@ def test_raw_pixels_are_compared_as_they_are(tiny_config, tmp_path):
 
 def test_an_unknown_feature_is_named(tiny_config, tmp_path):
     runner = make_runner(tiny_config(), tmp_path, val_cfg__feature='pixel')
-    with pytest.raises(UserError, match="feature 'pixel' is unknown; use pooled or pixels"):
+    with pytest.raises(UserError, match="feature 'pixel' is unknown; use pooled, pixels or"):
         runner.train()
 
 

@@ -25,7 +25,7 @@ class Backbone(nn.Module):
     OpenMMLab counts: -1 nothing, 0 the stem, n the first n stages (blocks for ViT) too;
     ``norm_eval`` keeps batch norm in eval mode; ``with_cp`` recomputes activations in the
     backward instead of keeping them; ``init_cfg`` is ``dict(type='Pretrained',
-    checkpoint=PATH)``, read once by `init_weights`.
+    checkpoint=PATH)``, read once by `init_weights`, ``side`` of it where the file has two.
     """
 
     net: Any
@@ -181,15 +181,15 @@ class Backbone(nn.Module):
         path = self.init_cfg.get('checkpoint')
         if not path:
             raise UserError(
-                'the backbone has no weights: pass the pretrained file, for example '
-                '--cfg-options model.backbone.init_cfg.checkpoint=PATH'
+                'the backbone has no weights: pass the pretrained file, --cfg-options '
+                'pretrain=PATH or model.backbone.init_cfg.checkpoint=PATH'
             )
         from ...checkpoint import load
 
         # a file of weights does not know the new norms of the maps
         norms = {n: self._modules.pop(n) for n in list(self._modules) if n.startswith('norm')}
         try:
-            load(self, path, part='backbone')
+            load(self, path, part='backbone', side=self.init_cfg.get('side', 'export'))
         finally:
             self._modules.update(norms)
 
