@@ -163,6 +163,8 @@ def test_curves_fit_in_training(path):
 @each_config
 def test_pipelines_make_views(path):
     cfg, image = load(path), picture((70, 60))
+    dense = cfg.model.type == 'Segmenter'
+    label = torch.ones(60, 70, dtype=torch.int64) if dense else 1
     for part in ('train', 'val', 'test'):
         loader = cfg.get(f'{part}_dataloader')
         if not loader:
@@ -170,12 +172,14 @@ def test_pipelines_make_views(path):
         assert loader.dataset.data_root, 'ImageFolder gets the data_root of the top level'
         first, *others = (TRANSFORMS.build(t) for t in loader.dataset.pipeline)
         assert type(first).__name__ == 'LoadImage'
-        item = dict(image=image, index=3, label=1, rng=random.Random(0), path='')
+        item = dict(image=image, index=3, label=label, rng=random.Random(0), path='')
         for transform in others:
             item = transform(item)
         views = item['inputs'] if isinstance(item['inputs'], list) else [item['inputs']]
-        assert all(v.shape[0] == 3 and v.shape[1] == v.shape[2] for v in views)
-        assert item['data_samples']['label'] == 1
+        whole = dense and part != 'train'
+        assert all(v.shape[0] == 3 and (v.shape[1] == v.shape[2]) != whole for v in views)
+        found = item['data_samples']['label']
+        assert (found == 1).all() if dense else found == 1
         method = network(path)
         if part == 'train':
             assert len(views) >= getattr(method, 'needs_views', 1)

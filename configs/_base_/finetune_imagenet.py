@@ -2,6 +2,7 @@
 
 _base_ = './runtime.py'
 
+protocol = 'fine-tuning'
 pretrain = None   # --cfg-options pretrain=PATH|URL|NAME
 data_root = 'data/imagenet/'
 train_dataloader = dict(

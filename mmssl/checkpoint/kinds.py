@@ -45,7 +45,7 @@ def is_probe(content: dict[str, Any], ours: Iterable[str]) -> bool:
 def is_finetuned(content: dict[str, Any]) -> bool:
     """Whether a training file of ours holds a network that was trained on labels."""
     meta = content.get('meta')
-    return isinstance(meta, dict) and meta.get('model') == 'Classifier'
+    return isinstance(meta, dict) and meta.get('model') in ('Classifier', 'Segmenter')
 
 
 def _list(value: Any) -> list:

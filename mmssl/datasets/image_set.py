@@ -168,8 +168,8 @@ class ImageSet(Dataset):
 class ImageFolder(ImageSet):
     """An ImageSet of files: class folders, one flat folder, or the files that ``ann_file`` lists.
 
-    OpenMMLab's layout, ``meta/<split>.txt``, is found without being named. The other arguments
-    are ImageSet's.
+    OpenMMLab's layout, ``meta/<split>.txt``, is found without being named. ``subset`` lists the
+    images of class folders to keep, see FolderSource. The other arguments are ImageSet's.
     """
 
     def __init__(
@@ -178,7 +178,11 @@ class ImageFolder(ImageSet):
         split: str = '',
         pipeline: Sequence[dict] = (),
         ann_file: str = '',
+        subset: str = '',
         **others: Any,
     ) -> None:
+        if ann_file and subset:
+            raise UserError('dataset.ann_file and dataset.subset are two lists: give one')
         source = dict(type='ListSource', ann_file=ann_file) if ann_file else None
+        source = dict(type='FolderSource', subset=subset) if subset else source
         super().__init__(data_root, split, source, pipeline, **others)

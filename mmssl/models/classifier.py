@@ -9,6 +9,7 @@ from torch import Tensor
 from ..core import UserError
 from ..registry import MODELS
 from .backbones import Backbone, Features
+from .mixing import Mixing
 
 
 @MODELS.register_module()
@@ -39,9 +40,7 @@ class Classifier(BaseModel):
         self.head = MODELS.build(head)
         self.mixup = None
         if mixup:
-            from timm.data import Mixup
-
-            self.mixup = Mixup(**mixup, num_classes=self.head.fc.out_features)
+            self.mixup = Mixing(mixup, self.head.fc.out_features)
         if frozen:
             self.backbone.requires_grad_(False)
 

@@ -66,6 +66,14 @@ class Backbone(nn.Module):
         """Return (parts of the stem, parts of each stage), for freezing."""
         raise NotImplementedError
 
+    def by_depth(self) -> list[list[nn.Module | nn.Parameter]]:
+        """Return [stem, layer 1, ...] for layer decay; the last norm is in none.
+
+        Layers are stages here; ViT and Swin count blocks.
+        """
+        stem, stages = self.stem_and_stages()
+        return [stem, *([*stage] for stage in stages)]
+
     def dense_stream(self, x: Tensor) -> Iterator[Tokens]:
         """Yield the tokens that feature maps for detectors are made of; x (B, 3, H, W)."""
         return self.stream(x)
