@@ -97,11 +97,13 @@ class RuleConstructor:
             group = groups.setdefault(tuple(effects.values()), dict(effects, params=[], names=[]))
             group['params'].append(parameters[name])
             group['names'].append(name)
-        for group in groups.values():
+        # the log shows the rate of the first group: let it be the one that the config states
+        ordered = sorted(groups.values(), key=lambda group: group['lr_mult'] != 1)
+        for group in ordered:
             group['lr'] = optimizer['lr'] * group['lr_mult']
             group['weight_decay'] = optimizer.get('weight_decay', 0.0) * group['decay_mult']
-        self._print(list(groups.values()))
-        built = OPTIMIZERS.build(dict(optimizer, params=list(groups.values())))
+        self._print(ordered)
+        built = OPTIMIZERS.build(dict(optimizer, params=ordered))
         return OPTIM_WRAPPERS.build(dict(self.cfg, optimizer=built))
 
     @staticmethod

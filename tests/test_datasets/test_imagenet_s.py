@@ -110,5 +110,5 @@ def test_one_bad_mask_costs_one_image_and_is_told(root, damage):
 
 def test_a_source_without_masks_is_refused(root):
     data = ImageSet(str(root), 'train-semi', dict(type='FolderSource'), TRAIN)
-    with pytest.raises(UserError, match=r"n01_0\.JPEG: comes without a mask.*ImageNetSSource"):
+    with pytest.raises(UserError, match=r'n01_0\.JPEG: comes without a mask.*ImageNetSSource'):
         data[0]

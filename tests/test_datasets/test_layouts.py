@@ -146,7 +146,10 @@ def test_simclrs_lists_keep_names_and_all_classes(listed, place):
 @pytest.mark.parametrize(
     ('lines', 'message'),
     [
-        (('n01_1.png', 'n09_3.png', 'n02/n01_1.png'), r'2 of its 3 names .*: n02/n01_1\.png, n09_3'),
+        (
+            ('n01_1.png', 'n09_3.png', 'n02/n01_1.png'),
+            r'2 of its 3 names .*: n02/n01_1\.png, n09_3',
+        ),
         ((), 'lists no images'),
         (('n01_1.png', 'same.png'), r'same\.png: more than one folder'),
     ],

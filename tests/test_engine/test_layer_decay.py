@@ -120,6 +120,7 @@ def test_rates_over_training_are_maes(step):
             bare = sizes[name] == 1 or re.search('cls_token|pos_embed', name)
             assert group['weight_decay'] == (0 if bare else 0.05), name
     assert sorted(names) == sorted(sizes)
+    assert wrapper.optimizer.param_groups[0]['lr'] == pytest.approx(lr), 'what the log shows'
     assert len(wrapper.optimizer.param_groups) == 2 * (3 + 2)  # decayed or not, in each layer
 
 

@@ -10,9 +10,7 @@ from torch.testing import assert_close
 from mmssl.core import UserError
 from mmssl.registry import MODELS
 
-VIT = dict(
-    type='VisionTransformer', arch=(16, 2, 2), img_size=32, patch_size=8, last_norm=False
-)
+VIT = dict(type='VisionTransformer', arch=(16, 2, 2), img_size=32, patch_size=8, last_norm=False)
 
 
 def segmenter(backbone=VIT, **settings):

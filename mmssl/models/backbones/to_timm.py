@@ -63,7 +63,9 @@ def _(backbone: VisionTransformer) -> Twin:
     if not isinstance(net.patch_embed, PatchEmbed):
         raise UserError("timm's ViT has no convolutional stem of MoCo v3")
     if isinstance(net.norm, nn.Identity):
-        raise UserError('a ViT with last_norm=False cannot be exported: export its pretraining file')
+        raise UserError(
+            'a ViT with last_norm=False cannot be exported: export its pretraining file'
+        )
     dim, patch = backbone.num_features, backbone.patch_size
     size = {192: 'tiny', 384: 'small', 768: 'base', 1024: 'large', 1280: 'huge'}.get(dim, 'small')
     name = f'vit_{size}_patch{patch}_224'
