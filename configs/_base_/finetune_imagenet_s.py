@@ -2,7 +2,7 @@
 
 _base_ = './runtime.py'
 
-protocol = 'semi-supervised segmentation'
+protocol = 'ImageNet-S919 segmentation'
 pretrain = None   # --cfg-options pretrain=PATH|URL|NAME
 data_root = 'data/ImageNetS919/'
 view = dict(

@@ -1,8 +1,8 @@
-"""Fine-tuning with few of ImageNet's labels as SwAV does: a list of images, 20 epochs, plain crops."""
+"""Fine-tuning with few of ImageNet's labels as SwAV does: a list of images, 20 epochs."""
 
 _base_ = './linear_imagenet.py'
 
-protocol = 'fine-tuning with few labels'
+protocol = '1% labels'
 train_dataloader = dict(batch_size=32, dataset=dict(subset='1percent.txt'))   # below data_root
 model = dict(frozen=False)
 param_scheduler = [

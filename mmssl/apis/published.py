@@ -8,12 +8,24 @@ from .hub import ModelHub, published
 from .index import ModelInfo
 
 # first word of a protocol -> how metafiles begin the names of its figures
-KINDS = {'knn': 'kNN', 'linear': 'Linear', 'fine-tuning': 'Fine-tune'}
+KINDS = {
+    'knn': 'kNN',
+    'linear': 'Linear',
+    'fine-tuning': 'Fine-tune',
+    '1%': '1 % Labels',
+    '10%': '10 % Labels',
+    'imagenet-s919': 'ImageNet-S919',
+}
 # the sets that figures were measured on
 IMAGENET = {
     'test': dict(images=50_000, classes=1000),
     'train': dict(images=1_281_167),
     'bank': dict(images=1_281_167),
+}
+SETS = {
+    '1 % Labels': {**IMAGENET, 'train': dict(images=12_811)},
+    '10 % Labels': {**IMAGENET, 'train': dict(images=128_116)},
+    'ImageNet-S919': {'test': dict(images=12_419, classes=920), 'train': dict(images=9_190)},
 }
 
 
@@ -74,11 +86,12 @@ def line(found: Figure | None, metric: dict[str, Any], data: dict[str, Any]) -> 
     if found is None:
         return []
     best = metric['best'] - metric['last']
+    sets = next((s for kind, s in SETS.items() if found.name.startswith(kind)), IMAGENET)
     also = f' (best {metric["best"]:.2f} %, {metric["best_at"]})' if best > 0 else ''
     told = f'{found.name}: measured {metric["last"]:.2f} %{also}, published {found.value:.1f} %'
     other = [
         f'{data[role].get(key)} {key} to {role}'
-        for role, counts in IMAGENET.items()
+        for role, counts in sets.items()
         for key, value in counts.items()
         if data.get(role) and data[role].get(key) != value
     ]

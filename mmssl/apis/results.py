@@ -14,6 +14,7 @@ from ..engine.runner import Runner
 from ..evaluation.identity import plain
 from ..evaluation.refusals import check_filled, check_labels
 from ..models.classifier import Classifier
+from ..models.segmenter import Segmenter
 from . import encoder
 from .facts import describe, settings
 from .published import figure, identify, line
@@ -91,7 +92,7 @@ class ResultHook(Hook):
         resumed, pretrain = runner._resumed is not None, cfg.get('pretrain')
         if pretrain and pretrain != encoder.RANDOM and not resumed:
             check_filled(model, pretrain)
-        if isinstance(model, Classifier):
+        if isinstance(model, (Classifier, Segmenter)):
             for name, loader in loaders.items():
                 check_labels(cfg.model.head.num_classes, loader.dataset, f'{name}_dataloader')
         if dist.rank():

@@ -41,18 +41,6 @@ class Segmenter(BaseModel):
         self.head = MODELS.build(head)
         self.ignore, self.max_side = ignore, max_side
 
-    def check_labels(self, labels: Sequence[int], name: str) -> None:
-        """Raise UserError when the classes of a set do not fit the layer."""
-        classes, highest = self.head.fc.out_features, max(labels, default=0)
-        if not highest:
-            raise UserError(f'segmentation needs masks, but the {name} images have none')
-        if highest >= classes:
-            raise UserError(
-                f"the classes of the {name} images go up to {highest}, and with 'other' that is "
-                f'{highest + 1}, but the model has {classes}: set '
-                f'model.head.num_classes={highest + 1}'
-            )
-
     def init_weights(self) -> None:
         """Load the backbone's ``init_cfg``; constructors have initialised all else."""
         self.backbone.init_weights()

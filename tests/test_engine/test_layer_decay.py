@@ -29,7 +29,7 @@ def classifier(backbone, **settings):
 
 
 def mae_id(name, depth):
-    """Return the layer that MAE's util/lr_decay.py gives a parameter of a ViT of ``depth`` blocks."""
+    """Return the layer of a parameter of a ViT of ``depth`` blocks (MAE ``lr_decay.py``)."""
     if re.search(r'cls_token|pos_embed|patch_embed', name):
         return 0
     block = re.search(r'blocks\.(\d+)\.', name)

@@ -1,5 +1,7 @@
 """Fine-tuning from the command line: whole labels, few labels, masks."""
 
+import json
+
 import pytest
 import torch
 
@@ -128,7 +130,11 @@ def test_masks_of_imagenet_s(tmp_path, capsys):
     assert len(pairs) == 6
     expected = by_hand(pairs, 4)
     assert shown[-1] == pytest.approx(expected, abs=1e-6)
-    assert scalars(tmp_path / 'test')[-1]['segmentation/miou'] == pytest.approx(expected, abs=1e-6)
+    result = json.loads((tmp_path / 'test/result.json').read_text())
+    assert result['metric']['name'] == 'segmentation/miou'
+    assert result['metric']['last'] == pytest.approx(expected, abs=1e-6)
+    assert result['protocol'] == 'ImageNet-S50 segmentation'
+    assert result['data']['test']['classes'] == 4
 
 
 def test_images_without_a_mask_end_the_run_before_it_starts(tmp_path, capsys):
@@ -138,3 +144,11 @@ def test_images_without_a_mask_end_the_run_before_it_starts(tmp_path, capsys):
     options = small(data, *VIT, 'param_scheduler.0.warmup=0')
     told = refused(call(capsys, config, '--work-dir', tmp_path / 'work', *options))
     assert '1 of 3 images have no mask' in told and 'n02_0.JPEG' in told
+
+
+def test_classes_that_do_not_fit_end_it_too(tmp_path, capsys):
+    data = write(tmp_path / 'data', count=2)
+    config = REPO / 'configs/sere/benchmarks/vit-small-p16_8xb32-coslr-100e_imagenet-s50.py'
+    options = small(data, *VIT, 'param_scheduler.0.warmup=0')
+    told = refused(call(capsys, config, '--work-dir', tmp_path / 'work', *options))
+    assert '4 classes (other, n01, n02, ...) for a classifier of 51' in told

@@ -1,4 +1,4 @@
-"""Fine-tuning a ViT-S/16 pretrained with SERE, with MAE's numbers for ViT-B: others are not known."""
+"""Fine-tuning a ViT-S/16 pretrained with SERE with MAE's numbers for ViT-B, for want of others."""
 
 _base_ = '../../_base_/finetune_mae.py'
 
