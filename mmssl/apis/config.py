@@ -28,6 +28,7 @@ OWN_KEYS = {
     'custom_imports',
     'protocol',  # what a result is to be called
     'pretrain',  # the encoder that an evaluation measures
+    'features_cache',  # folder of features for the next measurement
 }
 RUNNER_KEYS = set(inspect.signature(BaseRunner.__init__).parameters) - {'self', 'cfg'}
 TOP_KEYS = OWN_KEYS | RUNNER_KEYS

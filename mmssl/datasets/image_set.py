@@ -49,11 +49,12 @@ class ImageSet(Dataset):
         if source is None:
             source = dict(type='ListSource' if is_listed(data_root, split) else 'FolderSource')
         self.source: Source = DATASETS.build({**common, **source})
-        self.root, self.seed = data_root, seed
+        self.root, self.split, self.seed = data_root, split, seed
         self.classes = self.source.classes
         self.kept = self._keep(tuple(share), per_class)  # (N,) places in the source
         labels = self.source.labels
         self.labels = [labels[i] for i in self.kept.tolist()] if len(labels) else []
+        self.pipeline = pipeline  # as settings, for records
         self.transforms = [TRANSFORMS.build(t) for t in pipeline]
         # process and image of each worker, so that one that dies can be named
         self.reading = torch.zeros(WORKERS, 2, dtype=torch.int64).share_memory_()

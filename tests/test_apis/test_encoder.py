@@ -78,9 +78,7 @@ def test_a_name_becomes_its_file_and_its_side(tmp_path, config, tiny_config):
 
 def test_a_name_that_is_nearly_one_is_answered_with_it(config):
     cfg = load_config(config, {'pretrain': 'moby_swin-tiny_3rdparty_8xb64-amp-coslr-300e_in1'})
-    with pytest.raises(
-        UserError, match=r'did you mean moby_swin-tiny_3rdparty_8xb64-amp'
-    ):
+    with pytest.raises(UserError, match=r'did you mean moby_swin-tiny_3rdparty_8xb64-amp'):
         encoder.require(cfg)
 
 
