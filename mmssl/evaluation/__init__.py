@@ -4,5 +4,15 @@ from . import knn
 from .loops import KNNLoop
 from .metrics import Accuracy
 from .predictions import PredictionHook
+from .probe_loop import ProbeLoop
+from .sweep import SweepAccuracy, SweepHook
 
-__all__ = ['Accuracy', 'KNNLoop', 'PredictionHook', 'knn']
+__all__ = [
+    'Accuracy',
+    'KNNLoop',
+    'PredictionHook',
+    'ProbeLoop',
+    'SweepAccuracy',
+    'SweepHook',
+    'knn',
+]

@@ -132,7 +132,7 @@ def split(labels: Tensor, share: float, seed: int = 0) -> tuple[Tensor, Tensor]:
     order = order[labels[order].argsort(stable=True)]  # by class, shuffled within
     sizes = labels.bincount()
     place = torch.cat([torch.arange(int(size), device=labels.device) for size in sizes])
-    held = place < (share * sizes[labels[order]]).round()
+    held = place < (share * sizes[labels[order]].double()).round()
     if held.all() or not held.any():
         raise UserError(
             f'held_out={share:g} of {len(labels)} training images leaves nothing to '
