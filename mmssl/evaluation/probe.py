@@ -149,16 +149,6 @@ def interval(percent: float, count: int, confidence: float = 0.95) -> tuple[floa
     return 100 * (middle - half), 100 * (middle + half)
 
 
-def check_features(x: Tensor, indices: Tensor, name: str) -> None:
-    """Raise UserError that counts features (N, C) which are not finite and names the first."""
-    bad = ~torch.isfinite(x).all(1)
-    if bad.any():
-        raise UserError(
-            f'{int(bad.sum())} of {len(x)} {name} images have features that are not finite, the '
-            f'first is image {int(indices[bad][0])}: the checkpoint or the images are damaged'
-        )
-
-
 def check_labels(labels: Tensor, classes: int, name: str) -> None:
     """Raise UserError when labels (N,) are missing or do not fit the number of classes."""
     low, high = int(labels.min()), int(labels.max())

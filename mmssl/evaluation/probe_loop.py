@@ -120,11 +120,11 @@ class ProbeLoop(BaseLoop):
 
     def _features(self) -> tuple[Bank, Bank]:
         folder = self.runner.cfg.get('features_cache')
-        banks = {}
-        for name, loader in (('training', self.bank), ('test', self.dataloader)):
-            banks[name] = features(self.runner, loader, name, self.layer, folder, self.fp16)
-            probe.check_features(banks[name].features, banks[name].indices, name)
-        return banks['training'], banks['test']
+        training, test = (
+            features(self.runner, loader, name, self.layer, folder, self.fp16)
+            for loader, name in ((self.bank, 'training'), (self.dataloader, 'test'))
+        )
+        return training, test
 
     @property
     def facts(self) -> dict[str, Any]:

@@ -26,7 +26,7 @@ def test_each_layer_learns_as_if_alone_at_its_own_rate():
     head = SweepHead(6, 4, rates).double()
     alone = [nn.Linear(6, 4).double() for _ in rates]
     for g, layer in enumerate(alone):
-        layer.weight.data.copy_(head.weight[g])
+        layer.weight.data.copy_(head.fc['weight'][g])
         layer.bias.data.zero_()
     optimizer = torch.optim.SGD(head.parameters(), lr=0.4, momentum=0.9)
     others = [
@@ -44,8 +44,8 @@ def test_each_layer_learns_as_if_alone_at_its_own_rate():
             F.cross_entropy(layer(x), target).backward()
             o.step()
     for g, layer in enumerate(alone):
-        assert_close(head.weight[g], layer.weight, rtol=1e-10, atol=1e-12)
-        assert_close(head.bias[g], layer.bias, rtol=1e-10, atol=1e-12)
+        assert_close(head.fc['weight'][g], layer.weight, rtol=1e-10, atol=1e-12)
+        assert_close(head.fc['bias'][g], layer.bias, rtol=1e-10, atol=1e-12)
 
 
 def test_the_best_layer_answers():
@@ -55,7 +55,7 @@ def test_the_best_layer_answers():
     x = torch.randn(2, 3, 16, 16)
     with torch.no_grad():
         feature = model.backbone.descriptor(x, 3)
-        logits = F.linear(feature, model.head.weight[1], model.head.bias[1])
+        logits = F.linear(feature, model.head.fc['weight'][1], model.head.fc['bias'][1])
         assert_close(model(x), logits)
         answers = model(x, mode='predict')
     assert_close(answers[1]['pred_scores'], logits[1].softmax(0))

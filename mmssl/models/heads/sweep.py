@@ -36,16 +36,18 @@ class SweepHead(nn.Module):
         if not rates or min(rates) <= 0:
             raise UserError('SweepHead needs rates, all of them above 0')
         self.num_classes = num_classes
-        self.weight = nn.Parameter(torch.empty(len(rates), num_classes, in_features))
-        self.bias = nn.Parameter(torch.zeros(len(rates), num_classes))
-        nn.init.normal_(self.weight, std=init_std)
+        weight = torch.empty(len(rates), num_classes, in_features)
+        bias = torch.zeros(len(rates), num_classes)
+        # named as one layer's tensors, by which files of classifiers are known
+        self.fc = nn.ParameterDict(dict(weight=nn.init.normal_(weight, std=init_std), bias=bias))
         self.register_buffer('rates', torch.tensor(rates, dtype=torch.float64))
         self.register_buffer('best', torch.tensor(0))
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C) -> logits (B, G, classes)."""
-        flat = x @ self.weight.flatten(0, 1).T  # (B, G * classes)
-        return flat.unflatten(1, self.bias.shape) + self.bias
+        weight, bias = self.fc['weight'], self.fc['bias']
+        flat = x @ weight.flatten(0, 1).T  # (B, G * classes)
+        return flat.unflatten(1, bias.shape) + bias
 
     def answer(self, logits: Tensor) -> Tensor:
         """(B, G, classes) -> (B, classes) of the best layer."""
