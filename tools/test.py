@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from mmengine.config import Config
 
-from mmssl.apis import cli, encoder, load_config
+from mmssl.apis import cli, encoder, load_config, results
 from mmssl.core import UserError, dist
 from mmssl.engine import Runner
 from mmssl.evaluation import predictions
@@ -57,6 +57,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
         cfg.test_cfg.fp16 = True
     cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), dict(type='PredictionHook')]
     runner = Runner.from_cfg(cfg)
+    results.record(runner)
     metrics = runner.test()
     report(args, metrics, predictions.collect(runner.predictions), runner.test_dataloader.dataset)
     return metrics

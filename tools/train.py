@@ -3,7 +3,7 @@
 import argparse
 from collections.abc import Sequence
 
-from mmssl.apis import cli, encoder, load_config
+from mmssl.apis import cli, encoder, load_config, results
 from mmssl.core import UserError
 from mmssl.engine import Runner
 
@@ -48,7 +48,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     if args.no_persistent_workers:
         for loader in cli.loaders(cfg):
             loader['persistent_workers'] = False
-    Runner.from_cfg(cfg).train()
+    runner = Runner.from_cfg(cfg)
+    results.record(runner)
+    runner.train()
 
 
 if __name__ == '__main__':

@@ -1,6 +1,7 @@
 """What was measured, as plain data: whether two results compare, and whether features are known."""
 
 import hashlib
+import math
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,8 @@ def plain(value: Any) -> Any:
         return {str(k): plain(v) for k, v in value.items()}
     if isinstance(value, (list, tuple)):
         return [plain(v) for v in value]
-    if value is None or isinstance(value, (bool, int, float, str)):
+    if value is None or isinstance(value, (bool, int, str)):
+        return value
+    if isinstance(value, float) and math.isfinite(value):
         return value
     return str(value)

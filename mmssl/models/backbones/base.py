@@ -34,6 +34,7 @@ class Backbone(nn.Module):
     widths: tuple[int, ...]  # channels of each stage
     strides: tuple[int, ...]  # pixels per token of each stage
     weights_from: str | None = None  # the file that filled it
+    loaded: Any = None  # the report on it
 
     def __init__(
         self,
