@@ -15,12 +15,6 @@ def bare(model: nn.Module) -> Any:
     return model.module if is_model_wrapper(model) else model
 
 
-def check_labels(model: Any, loader: Any, name: str) -> None:
-    """Let a model that needs labels refuse those of a loader, before hours are spent."""
-    if hasattr(model, 'check_labels'):
-        model.check_labels(loader.dataset.labels, name)
-
-
 @HOOKS.register_module()
 class ClockHook(Hook):
     """Set the clock of model and optimizer wrapper and move the teacher at its moment.
@@ -32,20 +26,13 @@ class ClockHook(Hook):
     priority = 'VERY_HIGH'
 
     def before_train(self, runner: Any) -> None:
-        """Refuse curves, batches and labels that cannot work."""
+        """Refuse curves and batches that cannot work."""
         model = bare(runner.model)
         loader = runner.train_dataloader
         if hasattr(model, 'check_batch'):
             model.check_batch(loader.batch_size * dist.world_size())
         for name, curve in getattr(model, 'curves', dict)().items():
             curve.check(runner.max_iters, len(loader), f'model.{name}')
-        check_labels(model, loader, 'training')
-        if runner.val_loop is not None:
-            check_labels(model, runner.val_dataloader, 'validation')
-
-    def before_test(self, runner: Any) -> None:
-        """Refuse labels that do not fit."""
-        check_labels(bare(runner.model), runner.test_dataloader, 'test')
 
     def before_val(self, runner: Any) -> None:
         """Give all ranks the first one's buffers: measured is the network that is saved.

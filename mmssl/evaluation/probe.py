@@ -147,13 +147,3 @@ def interval(percent: float, count: int, confidence: float = 0.95) -> tuple[floa
     middle = (p + z * z / (2 * count)) / (1 + z * z / count)
     half = z * math.sqrt(p * (1 - p) / count + z * z / (4 * count**2)) / (1 + z * z / count)
     return 100 * (middle - half), 100 * (middle + half)
-
-
-def check_labels(labels: Tensor, classes: int, name: str) -> None:
-    """Raise UserError when labels (N,) are missing or do not fit the number of classes."""
-    low, high = int(labels.min()), int(labels.max())
-    if low < 0 or high >= classes:
-        raise UserError(
-            f'{name} labels go from {low} to {high}, but there are {classes} classes (0 to '
-            f'{classes - 1}): correct the list of labels or the number of classes'
-        )

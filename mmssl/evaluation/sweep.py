@@ -48,7 +48,9 @@ class SweepAccuracy(BaseMetric):
         self.results.clear()
         percent = 100 * total[1:] / total[0]  # (topk, G)
         best, first = int(percent[0].argmax()), self.topk[0]
-        found = {f'sweep/top{k}_best': float(p[best]) for k, p in zip(self.topk, percent, strict=True)}
+        found = {
+            f'sweep/top{k}_best': float(p[best]) for k, p in zip(self.topk, percent, strict=True)
+        }
         pairs = zip(self.rates, percent[0].tolist(), strict=True)
         each = {f'sweep/top{first}_rate{rate:g}': value for rate, value in pairs}
         return {**found, 'sweep/best_rate': self.rates[best], **each}
@@ -72,6 +74,6 @@ class SweepHook(Hook):
         best = head.rates.tolist().index((metrics or {})['sweep/best_rate'])
         head.best.fill_(best)
         runner.logger.info(
-            f'sweep: rate {head.rates[best]:g} (times the optimizer\'s) is the best of '
+            f"sweep: rate {head.rates[best]:g} (times the optimizer's) is the best of "
             f'{len(head.rates)} on the images that it is reported on'
         )

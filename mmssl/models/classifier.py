@@ -1,6 +1,5 @@
 """A backbone and a classifier layer: linear probing and fine-tuning."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -17,9 +16,10 @@ class Classifier(BaseModel):
     """Class scores from a backbone's descriptor.
 
     ``frozen``: the backbone stays in eval mode without gradients (linear probing); ``noisy``: it
-    follows the mode all the same, so that its drop path acts in training (MoBY). ``blocks`` and ``pool`` choose the descriptor, see `Backbone.descriptor`. ``mixup`` takes
-    the arguments of timm's Mixup (fine-tuning). ``head`` is a LinearHead; its ``in_features``
-    may be left out. A SweepHead trains many layers at once.
+    follows the mode all the same, so that its drop path acts in training (MoBY). ``blocks`` and
+    ``pool`` choose the descriptor, see `Backbone.descriptor`. ``mixup`` takes the arguments of
+    timm's Mixup (fine-tuning). ``head`` is a LinearHead, or a SweepHead, which trains many layers
+    at once; its ``in_features`` may be left out.
     """
 
     def __init__(
@@ -52,17 +52,6 @@ class Classifier(BaseModel):
         count = self.backbone.stage_ends[-1] + 1
         if not 1 <= self.blocks <= count:
             raise UserError(f'model.blocks={self.blocks}, but the network has {count} blocks')
-
-    def check_labels(self, labels: Sequence[int], name: str) -> None:
-        """Raise UserError when the labels of a set do not fit the layer."""
-        classes, highest = self.head.num_classes, max(labels, default=-1)
-        if not labels or min(labels) < 0:
-            raise UserError(f'a classifier needs labels, but the {name} images have none')
-        if highest >= classes:
-            raise UserError(
-                f'the labels of the {name} images go up to {highest}, but the classifier has '
-                f'{classes} classes: set model.head.num_classes={highest + 1} or correct the labels'
-            )
 
     def _descriptor_width(self) -> int:
         if self.pool == 'cls+mean':

@@ -134,8 +134,8 @@ def test_swavs_head_over_its_hub_file(tmp_path: Path) -> None:
     """The network is a flat file with a projection and prototypes, the classifier another."""
     source = classifier(RESNET, 5)
     width = source.head.fc.in_features
-    hub = {f'module.{k}': v for k, v in DIALECTS['torchvision'].restore(
-        {k: v for k, v in source.state_dict().items() if k.startswith('backbone.')}).items()}  # fmt: skip
+    net = {k: v for k, v in source.state_dict().items() if k.startswith('backbone.')}
+    hub = {f'module.{k}': v for k, v in DIALECTS['torchvision'].restore(net).items()}
     hub |= {'module.projection_head.0.weight': torch.ones(8, width)}
     hub |= {'module.prototypes.weight': torch.ones(5, 8)}
     torch.save(hub, tmp_path / 'net.pth.tar')

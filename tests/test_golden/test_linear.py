@@ -118,4 +118,3 @@ def test_esvit(golden, blocks):
     for kind in ('weight', 'bias'):
         wanted = case.expect[f'after.n{blocks}.module.linear.{kind}']
         assert far(getattr(model.head.fc, kind), wanted) < 1e-9
-

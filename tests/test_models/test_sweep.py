@@ -1,5 +1,7 @@
 """Many layers trained at once, and the choice among them."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from torch import nn
@@ -93,20 +95,12 @@ def test_figures_of_every_layer_and_of_the_best():
 
 
 def test_the_hook_writes_the_best_into_the_head():
-    class Logger:
-        lines = []
-
-        def info(self, line):
-            self.lines.append(line)
-
-    class Runner:
-        model = nn.Module()
-        logger = Logger()
-
-    Runner.model.head = SweepHead(4, 3, (0.1, 0.5, 2.0))
-    SweepHook().after_val_epoch(Runner, {'sweep/best_rate': 0.5})
-    assert int(Runner.model.head.best) == 1
-    assert 'rate 0.5' in Logger.lines[0] and 'best of 3 on the images that it is' in Logger.lines[0]
+    model, lines = nn.Module(), []
+    model.head = SweepHead(4, 3, (0.1, 0.5, 2.0))
+    runner = SimpleNamespace(model=model, logger=SimpleNamespace(info=lines.append))
+    SweepHook().after_val_epoch(runner, {'sweep/best_rate': 0.5})
+    assert int(model.head.best) == 1
+    assert 'rate 0.5' in lines[0] and 'best of 3 on the images that it is reported on' in lines[0]
 
 
 def test_rates_that_cannot_work_are_refused():

@@ -85,7 +85,7 @@ def online(args: argparse.Namespace, work_dir: str) -> Row:
     }
     runner = Runner.from_cfg(load_config(BASES / 'linear_imagenet.py', options))
     _, wall, cpu = timed(runner.train)
-    found, more = timed(runner.val)[:2]
+    found = runner.val()
     scale = LENGTH / args.epochs
     name = f'online, {args.epochs} epochs' + (f' (cost of {LENGTH})' if scale != 1 else '')
     return Row(name, found['sweep/top1_best'], wall * scale, cpu * scale)

@@ -5,6 +5,7 @@ The best rate is chosen on the validation images that are reported, as the autho
 
 _base_ = '../../_base_/linear_imagenet.py'
 
+protocol = 'linear sweep: best of 45 rates on the test images'
 view = dict(type='CenterView', size=224, resize=256, interpolation='bicubic')
 val_dataloader = dict(dataset=dict(pipeline=[dict(type='LoadImage'), view]))
 val_evaluator = dict(type='SweepAccuracy', topk=(1, 5))
