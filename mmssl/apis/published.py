@@ -7,7 +7,7 @@ from ..checkpoint.fetch import HASH, cached
 from .hub import ModelHub, published
 from .index import ModelInfo
 
-# first word of a protocol -> how metafiles begin the names of its figures
+# first word of a protocol -> first word of its figures in metafiles
 KINDS = {'knn': 'kNN', 'linear': 'Linear', 'fine-tuning': 'Fine-tune'}
 # the sets that figures were measured on
 IMAGENET = {
@@ -41,11 +41,13 @@ def identify(asked: str | None) -> ModelInfo | None:
     return None
 
 
-def figure(info: ModelInfo | None, protocol: str, config: Path) -> Figure | None:
+def figure(
+    info: ModelInfo | None, protocol: str, config: Path, k: int | None = None
+) -> Figure | None:
     """Return the figure of a protocol that a config runs, or None where none was published.
 
     A classifier has its own; a pretraining model that of the classifier trained on it by this
-    config, or one among its metadata.
+    config, or one among its metadata, for kNN that of this ``k`` where it is told.
     """
     if info is None:
         return None
@@ -56,9 +58,10 @@ def figure(info: ModelInfo | None, protocol: str, config: Path) -> Figure | None
             key, value = next(iter(other.results[0].metrics.items()))
             return _of(other, key, value)
     kind = KINDS.get(protocol.split()[0].lower(), '')
-    for key, value in info.metadata.get('Published', {}).items():
-        if kind and key.startswith(kind):
-            return _of(info, key, value)
+    said = info.metadata.get('Published', {})
+    for key in (f'{kind} k={k}', f'{kind} Top 1'):
+        if key in said:
+            return _of(info, key, said[key])
     return None
 
 

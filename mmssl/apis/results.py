@@ -108,18 +108,20 @@ class ResultHook(Hook):
         metric = summary(metrics, self.history)
         cfg, content = runner.cfg, self.content
         info = identify(cfg.get('load_from')) or identify(cfg.get('pretrain'))
-        found = figure(info, content['protocol'], Path(cfg.filename or ''))
+        facts = plain(settings(runner, loop))
+        (k, *_) = facts.get('k') or [None]
+        found = figure(info, content['protocol'], Path(cfg.filename or ''), k)
         content |= plain(
             dict(
                 metric=metric,
                 metrics=metrics,
                 history=self.history,
-                settings=settings(runner, loop),
+                settings=facts,
                 warnings=list(self.warnings.texts),
                 published=found and found._asdict(),
             )
         )
-        sets = {**content['data'], 'bank': content['settings'].get('bank')}
+        sets = {**content['data'], 'bank': facts.get('bank')}
         self.told = [f'result in {Path(runner.work_dir) / FILE}', *line(found, metric, sets)]
         for folder in (runner.log_dir, runner.work_dir):
             write(content, Path(folder) / FILE)

@@ -193,7 +193,7 @@ def test_the_figure_of_a_protocol(tmp_path, tiny_config):
     encoder = tmp_path / 'tiny_resnet.py'
     encoder.write_text(tiny_config('resnet').read_text())
     probe = write_classifier(tmp_path, tmp_path)
-    published = {'kNN Top 1': 70.1, 'Linear Top 1': 75.5}
+    published = {'kNN k=10': 69.5, 'kNN Top 1': 70.1, 'Linear Top 1': 75.5}
     pre = entry(encoder, 'https://a.org/x.pth', None, Source='official', Published=published)
     trained = entry(probe, 'https://a.org/y-0123abcd.pth', 'Image Classification', Source='mmssl')
     pre['Downstream'] = [trained['Name']]
@@ -205,6 +205,7 @@ def test_the_figure_of_a_protocol(tmp_path, tiny_config):
             assert figure(info, 'kNN', Path('other.py')) == said
             assert figure(info, 'linear (MoCo v3)', Path('other.py')).value == 75.5
             assert figure(info, 'fine-tuning', Path('other.py')) is None
+            assert figure(info, 'kNN', Path('other.py'), 10).value == 69.5
             of_this_config = figure(info, 'linear (MoCo v3)', probe)
             assert of_this_config == Figure('Top 1 Accuracy', 50.0, 'TINY_LINEAR3, mmssl')
         kept = identify(str(tmp_path / 'y-0123abcd.pth'))

@@ -77,6 +77,8 @@ def read(path: Path) -> dict[str, Any]:
 
 def differences(a: dict[str, Any], b: dict[str, Any]) -> list[str]:
     """Return what makes two results incomparable, in words."""
+    if a['protocol'] != b['protocol']:  # all else would follow from it
+        return [f'protocol {a["protocol"]} and {b["protocol"]}']
     found = []
     for name, place in SAME.items():
         ours, theirs = find(a, place), find(b, place)
