@@ -8,7 +8,7 @@ from mmengine.evaluator import BaseMetric
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 
-from ..core import dist
+from ..core import UserError, dist
 from ..core.faults import of_batch
 from ..registry import HOOKS, METRICS
 
@@ -65,7 +65,21 @@ class SweepAccuracy(BaseMetric):
 
 @HOOKS.register_module()
 class SweepHook(Hook):
-    """Let the layer that the monitor found best answer, in files as well."""
+    """Let the layer that the monitor found best answer, in files as well.
+
+    Raises UserError before training with an optimizer under which a layer's share of the loss is
+    not its learning rate.
+    """
+
+    def before_train(self, runner: Any) -> None:
+        """Refuse whatever is not plain SGD."""
+        wrapper = runner.optim_wrapper
+        decays = any(group['weight_decay'] for group in wrapper.optimizer.param_groups)
+        if not isinstance(wrapper.optimizer, torch.optim.SGD) or decays or wrapper.clip_kwargs:
+            raise UserError(
+                'SweepHead trains with SGD without weight decay and without clip_grad: anything '
+                'else mixes the learning rates of its layers'
+            )
 
     def after_val_epoch(self, runner: Any, metrics: dict[str, float] | None = None) -> None:
         """Write the best layer into the head."""

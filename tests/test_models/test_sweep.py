@@ -103,6 +103,22 @@ def test_the_hook_writes_the_best_into_the_head():
     assert 'rate 0.5' in lines[0] and 'best of 3 on the images that it is reported on' in lines[0]
 
 
+def test_only_plain_sgd_trains_a_sweep():
+    head = SweepHead(4, 3, (0.1, 0.5))
+
+    def start(optimizer, clip=None):
+        wrapper = SimpleNamespace(optimizer=optimizer, clip_kwargs=clip)
+        SweepHook().before_train(SimpleNamespace(optim_wrapper=wrapper))
+
+    plain = torch.optim.SGD(head.parameters(), lr=1, momentum=0.9)
+    start(plain)
+    decayed = torch.optim.SGD(head.parameters(), lr=1, weight_decay=1e-4)
+    adam = torch.optim.Adam(head.parameters())
+    for optimizer, clip in ((decayed, None), (adam, None), (plain, dict(max_norm=1.0))):
+        with pytest.raises(UserError, match='SGD without weight decay'):
+            start(optimizer, clip)
+
+
 def test_rates_that_cannot_work_are_refused():
     for rates in ((), (0.1, 0.0)):
         with pytest.raises(UserError, match='SweepHead needs rates'):

@@ -6,10 +6,17 @@ import torch
 from torch import Tensor, nn
 
 from ...core import UserError
+from ...core.precision import full_precision
 from ...registry import MODELS
 from .linear import cross_entropy
 
 RATES = tuple(n * 10.0**k for k in range(-4, 1) for n in range(1, 10))
+
+
+@full_precision
+def stacked(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """x (B, C), weight (G, K, C), bias (G, K) -> (B, G, K); high rates leave half precision."""
+    return (x @ weight.flatten(0, 1).T).unflatten(1, bias.shape) + bias
 
 
 @MODELS.register_module()
@@ -45,9 +52,7 @@ class SweepHead(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C) -> logits (B, G, classes)."""
-        weight, bias = self.fc['weight'], self.fc['bias']
-        flat = x @ weight.flatten(0, 1).T  # (B, G * classes)
-        return flat.unflatten(1, bias.shape) + bias
+        return stacked(x, self.fc['weight'], self.fc['bias'])
 
     def answer(self, logits: Tensor) -> Tensor:
         """(B, G, classes) -> (B, classes) of the best layer."""
