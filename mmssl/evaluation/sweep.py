@@ -75,7 +75,7 @@ class SweepHook(Hook):
         """Refuse whatever is not plain SGD."""
         wrapper = runner.optim_wrapper
         decays = any(group['weight_decay'] for group in wrapper.optimizer.param_groups)
-        if not isinstance(wrapper.optimizer, torch.optim.SGD) or decays or wrapper.clip_kwargs:
+        if not isinstance(wrapper.optimizer, torch.optim.SGD) or decays or wrapper.clip_grad_kwargs:
             raise UserError(
                 'SweepHead trains with SGD without weight decay and without clip_grad: anything '
                 'else mixes the learning rates of its layers'

@@ -107,7 +107,7 @@ def test_only_plain_sgd_trains_a_sweep():
     head = SweepHead(4, 3, (0.1, 0.5))
 
     def start(optimizer, clip=None):
-        wrapper = SimpleNamespace(optimizer=optimizer, clip_kwargs=clip)
+        wrapper = SimpleNamespace(optimizer=optimizer, clip_grad_kwargs=clip)
         SweepHook().before_train(SimpleNamespace(optim_wrapper=wrapper))
 
     plain = torch.optim.SGD(head.parameters(), lr=1, momentum=0.9)
