@@ -132,7 +132,7 @@ def _stated_classes(path: Path) -> tuple[str, ...]:
 def _imagenet(model: Classifier, cfg: Config, info: ModelInfo | None) -> tuple[str, ...]:
     """Return ImageNet's class names for a classifier of its 1000 classes."""
     data = info.metadata.get('Training Data', '') if info else cfg.get('data_root') or ''
-    if model.head.fc.out_features != 1000 or not re.search('imagenet', str(data), re.IGNORECASE):
+    if model.head.num_classes != 1000 or not re.search('imagenet', str(data), re.IGNORECASE):
         return ()
     from timm.data import ImageNetInfo
 

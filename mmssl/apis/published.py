@@ -71,7 +71,7 @@ def figure(
             return _of(other, key, value)
     kind = KINDS.get(protocol.split()[0].lower(), '')
     said = info.metadata.get('Published', {})
-    for key in (f'{kind} k={k}', f'{kind} Top 1'):
+    for key in (f'{kind} k={k}', f'{kind} Top 1', f'{kind} mIoU'):
         if key in said:
             return _of(info, key, said[key])
     return None

@@ -44,9 +44,18 @@ class LinearHead(nn.Module):
         nn.init.zeros_(self.fc.bias)
         self.label_smoothing = label_smoothing
 
+    @property
+    def num_classes(self) -> int:
+        """Number of classes."""
+        return self.fc.out_features
+
     def forward(self, x: Tensor) -> Tensor:
         """(B, C) -> logits (B, classes)."""
         return self.fc(self.norm(x))
+
+    def answer(self, logits: Tensor) -> Tensor:
+        """(B, classes), as they are: there is one layer."""
+        return logits
 
     def loss(self, logits: Tensor, target: Tensor) -> Tensor:
         """Mean cross-entropy; target (B,) of classes or (B, classes) of shares."""
