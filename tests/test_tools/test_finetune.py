@@ -1,6 +1,7 @@
 """Fine-tuning from the command line: whole labels, few labels, masks."""
 
 import json
+import re
 
 import pytest
 import torch
@@ -108,6 +109,7 @@ def test_masks_of_imagenet_s(tmp_path, capsys):
     )
     done = call(capsys, config, '--work-dir', work, *options)
     assert done.code == 0, done.err
+    assert re.search(r'epoch 3  mIoU \d+\.\d %$', log(work), re.MULTILINE)
     shown = [x['segmentation/miou'] for x in scalars(work) if 'segmentation/miou' in x]
     assert len(shown) == 3
     words = (config, work / 'epoch_3.pth', '--work-dir', tmp_path / 'test', *options)

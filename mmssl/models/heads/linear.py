@@ -18,7 +18,6 @@ class LinearHead(nn.Module):
     """One Linear layer, optionally after a norm.
 
     ``norm``: True is a batch norm without scale and shift, 'layer' a LayerNorm (MAE's fc_norm).
-
     Weight N(0, ``init_std``), bias 0 (MoCo v3 ``main_lincls.py``: 0.01).
     """
 
