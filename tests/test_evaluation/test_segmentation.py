@@ -6,6 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mmssl.core import dist
 from mmssl.evaluation import MeanIoU
 from mmssl.evaluation.segmentation import mean_iou, overlaps
 
@@ -42,6 +43,21 @@ def test_it_is_the_confusion_matrix(seed, classes):
     result = metric.evaluate(len(pairs))
     assert result == {'segmentation/miou': pytest.approx(by_hand(pairs, classes), abs=1e-9)}
     assert metric.results == []
+
+
+def _share():
+    metric, pairs = MeanIoU(), list(masks(5, 4))
+    metric.dataset_meta = dict(classes=('other', 'a', 'b', 'c'))
+    for found, truth in pairs[: 1 if dist.rank() else None]:  # uneven shares
+        metric.process(dict(data_samples=dict(label=truth[None])), [dict(pred_mask=found)])
+    return metric.evaluate(0)
+
+
+def test_ranks_join_their_counts(two_ranks):
+    pairs = list(masks(5, 4))
+    assert len(pairs) > 1
+    expected = pytest.approx(by_hand([*pairs, pairs[0]], 4), abs=1e-9)
+    assert two_ranks(_share) == [{'segmentation/miou': expected}] * 2
 
 
 def test_other_counts_and_a_class_that_is_nowhere_counts_zero():
