@@ -73,7 +73,8 @@ class Backbone(nn.Module):
         Layers are stages here; ViT and Swin count blocks.
         """
         stem, stages = self.stem_and_stages()
-        return [stem, *([*stage] for stage in stages)]
+        layers: list[list[nn.Module | nn.Parameter]] = [[*stage] for stage in stages]
+        return [stem, *layers]
 
     def dense_stream(self, x: Tensor) -> Iterator[Tokens]:
         """Yield the tokens that feature maps for detectors are made of; x (B, 3, H, W)."""
