@@ -32,6 +32,10 @@ NAME = re.compile(
     r'_(?P<data>[a-z0-9-]+)'
 )
 
+# {network}_knn_{data} where nothing is trained
+KNN = re.compile(r'[a-z0-9-]+_knn_[a-z0-9-]+')
+TRAINED = [p for p in CONFIGS if not KNN.fullmatch(p.stem)]
+
 
 def name(path: Path) -> str:
     """Return the path below configs/, without its ending."""
@@ -39,6 +43,8 @@ def name(path: Path) -> str:
 
 
 each_config = pytest.mark.parametrize('path', CONFIGS, ids=name)
+each_trained = pytest.mark.parametrize('path', TRAINED, ids=name)
+each_knn = pytest.mark.parametrize('path', sorted({*CONFIGS} - {*TRAINED}), ids=name)
 
 
 @functools.cache
@@ -82,7 +88,7 @@ def test_one_base_at_most(path):
     assert len(bases) <= 1, 'one base: the reader follows one line, not a tree'
 
 
-@each_config
+@each_trained
 def test_the_name_says_batch_epochs_and_precision(path):
     parts, cfg = NAME.fullmatch(path.stem), load(path)
     assert parts, 'name it {algorithm}_{network}_{gpus}xb{batch}[-how]-{epochs}e_{data}.py'
@@ -102,8 +108,25 @@ def test_the_name_says_batch_epochs_and_precision(path):
         assert not cfg.auto_scale_lr.get('enable'), 'scaling happens on request only'
 
 
+@each_knn
+def test_knn_is_the_published_protocol(path):
+    cfg, model = load(path), network(path)
+    assert path.parent.name == 'benchmarks' and cfg.protocol == 'kNN'
+    loop = cfg.test_cfg
+    assert (sorted(loop.k), loop.temperature) == ([10, 20, 100, 200], 0.07)
+    assert loop.bank == dict(split='train')
+    assert loop.k[0] == 20, 'knn/top1 is that of the first k'
+    assert loop.feature == dict(blocks=1, pool='auto')
+    assert cfg.test_dataloader.dataset.pipeline[1:] == [
+        dict(type='CenterView', size=224, resize=256, interpolation='bicubic')
+    ]
+    assert not any(p.requires_grad for p in model.parameters())
+    assert cfg.pretrain is None and cfg.model.backbone.init_cfg.checkpoint == ''
+    assert cfg.get('train_cfg') is None
+
+
 # contents -------------------------------------------------------------------------------------
-@each_config
+@each_trained
 def test_the_model_builds_and_every_rule_finds_something(path):
     wrapper = load(path).optim_wrapper
     table = treatments(network(path), (wrapper.get('paramwise_cfg') or {}).get('rules', []))
@@ -120,7 +143,7 @@ def test_the_model_builds_and_every_rule_finds_something(path):
     OPTIM_WRAPPERS.build(dict(own, optimizer=torch.optim.SGD([nn.Parameter(torch.zeros(1))], 0.1)))
 
 
-@each_config
+@each_trained
 def test_curves_fit_in_training(path):
     cfg, per_epoch = load(path), 8
     epochs = cfg.train_cfg.max_epochs
@@ -140,6 +163,8 @@ def test_curves_fit_in_training(path):
 @each_config
 def test_pipelines_make_views(path):
     cfg, image = load(path), picture((70, 60))
+    dense = cfg.model.type == 'Segmenter'
+    label = torch.ones(60, 70, dtype=torch.int64) if dense else 1
     for part in ('train', 'val', 'test'):
         loader = cfg.get(f'{part}_dataloader')
         if not loader:
@@ -147,12 +172,14 @@ def test_pipelines_make_views(path):
         assert loader.dataset.data_root, 'ImageFolder gets the data_root of the top level'
         first, *others = (TRANSFORMS.build(t) for t in loader.dataset.pipeline)
         assert type(first).__name__ == 'LoadImage'
-        item = dict(image=image, index=3, label=1, rng=random.Random(0), path='')
+        item = dict(image=image, index=3, label=label, rng=random.Random(0), path='')
         for transform in others:
             item = transform(item)
         views = item['inputs'] if isinstance(item['inputs'], list) else [item['inputs']]
-        assert all(v.shape[0] == 3 and v.shape[1] == v.shape[2] for v in views)
-        assert item['data_samples']['label'] == 1
+        whole = dense and part != 'train'
+        assert all(v.shape[0] == 3 and (v.shape[1] == v.shape[2]) != whole for v in views)
+        found = item['data_samples']['label']
+        assert (found == 1).all() if dense else found == 1
         method = network(path)
         if part == 'train':
             assert len(views) >= getattr(method, 'needs_views', 1)

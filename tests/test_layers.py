@@ -20,7 +20,10 @@ LAYERS = {
     'datasets': {'core', 'registry'},
     'models': {'core', 'functional', 'checkpoint', 'registry'},
     'engine': {'core', 'functional', 'checkpoint', 'registry', 'version'},
-    'evaluation': {'core', 'functional', 'models', 'datasets', 'registry'},
+    'evaluation': {
+        *('core', 'functional', 'checkpoint', 'models', 'datasets'),
+        *('registry', 'version'),
+    },
 }
 BELOW = set(LAYERS)
 LAYERS |= {

@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from mmengine.config import Config
 
 from mmssl import transfer
-from mmssl.apis import cli, load_config
+from mmssl.apis import cli, encoder, load_config, results
 from mmssl.core import UserError, dist
 from mmssl.engine import Runner
 from mmssl.evaluation import predictions
@@ -19,7 +20,10 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('config', help='config file')
     parser.add_argument(
-        'checkpoint', help="file, address or model name; 'random' is the untrained network"
+        'checkpoint',
+        nargs='?',
+        help="file, address or model name; 'random' is the untrained network. Configs of kNN take "
+        'it by --cfg-options pretrain= as well',
     )
     parser.add_argument('--out', help='write results to this .json file')
     parser.add_argument(
@@ -44,7 +48,9 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
     if args.tta:
         raise UserError('--tta is for configs of mmseg and mmdet that have a tta_pipeline')
     cfg = load_config(args.config, args.cfg_options)
+    start(cfg, args.checkpoint)
     cli.apply_run_options(cfg, args)
+    encoder.require(cfg)
     if cfg.get('test_cfg') is None:
         if cfg.get('val_cfg') is None:
             raise UserError(f'{args.config}: has neither test_cfg nor val_cfg to evaluate with')
@@ -57,14 +63,22 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
         if not torch.cuda.is_available():
             raise UserError('--amp needs a GPU and none is visible; leave it out')
         cfg.test_cfg.fp16 = True
-    if args.checkpoint != 'random':
-        cli.start_from(cfg, args.checkpoint)
-        cfg.load_part = 'all'
     cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), dict(type='PredictionHook')]
     runner = Runner.from_cfg(cfg)
+    results.record(runner)
     metrics = runner.test()
     report(args, metrics, predictions.collect(runner.predictions), runner.test_dataloader.dataset)
     return metrics
+
+
+def start(cfg: Config, checkpoint: str | None) -> None:
+    """Write into the config what is measured: an encoder, or a model with all it was trained."""
+    if encoder.alone(cfg) or checkpoint == encoder.RANDOM:
+        encoder.give(cfg, checkpoint)
+    elif checkpoint is None:
+        raise UserError(f'{cfg.filename}: give the file to test after the config')
+    else:
+        cfg.load_from, cfg.load_part = checkpoint, 'all'
 
 
 def report(

@@ -4,7 +4,8 @@ import argparse
 from collections.abc import Sequence
 
 from mmssl import transfer
-from mmssl.apis import cli, load_config
+from mmssl.apis import cli, encoder, load_config, results
+from mmssl.core import UserError
 from mmssl.engine import Runner
 
 
@@ -37,6 +38,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     if args.resume:
         cfg.resume = True
         cfg.load_from = None if args.resume == 'auto' else args.resume
+    encoder.require(cfg)
+    if cfg.get('train_cfg') is None:
+        raise UserError(f'{args.config}: has nothing to train; tools/test.py runs it')
     if args.no_validate:
         cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
     if args.amp:
@@ -47,7 +51,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     if args.no_persistent_workers:
         for loader in cli.loaders(cfg):
             loader['persistent_workers'] = False
-    Runner.from_cfg(cfg).train()
+    runner = Runner.from_cfg(cfg)
+    results.record(runner)
+    runner.train()
 
 
 if __name__ == '__main__':

@@ -2,6 +2,8 @@
 
 _base_ = './runtime.py'
 
+protocol = 'fine-tuning'
+pretrain = None   # --cfg-options pretrain=PATH|URL|NAME
 data_root = 'data/imagenet/'
 train_dataloader = dict(
     batch_size=64,
@@ -34,7 +36,6 @@ test_evaluator = val_evaluator
 
 model = dict(
     type='Classifier',
-    backbone=dict(init_cfg=dict(type='Pretrained', checkpoint='')),   # --cfg-options fills it
     head=dict(type='LinearHead', num_classes=1000, init_std=0.02),
     mixup=dict(mixup_alpha=0.8, cutmix_alpha=1.0, label_smoothing=0.1))
 

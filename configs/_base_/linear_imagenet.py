@@ -2,6 +2,7 @@
 
 _base_ = './runtime.py'
 
+pretrain = None   # --cfg-options pretrain=PATH|URL|NAME
 data_root = 'data/imagenet/'
 train_dataloader = dict(
     batch_size=128,
@@ -33,7 +34,6 @@ test_evaluator = val_evaluator
 model = dict(
     type='Classifier',
     frozen=True,
-    backbone=dict(init_cfg=dict(type='Pretrained', checkpoint='')),   # --cfg-options fills it
     head=dict(type='LinearHead', num_classes=1000))
 
 optim_wrapper = dict(

@@ -139,8 +139,10 @@ def _check_call(node: dict, room: Registry, where: str) -> None:
 
 def _extra(where: str, key: str) -> bool:
     """Arguments that a container takes out before the object is built."""
-    return (key == 'repeat' and '.views[' in where) or (
-        key in ('constructor', 'paramwise_cfg') and where.endswith('optim_wrapper')
+    return (
+        (key == 'repeat' and '.views[' in where)
+        or (key == 'side' and where.endswith('init_cfg'))
+        or (key in ('constructor', 'paramwise_cfg') and where.endswith('optim_wrapper'))
     )
 
 

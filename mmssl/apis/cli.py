@@ -12,7 +12,8 @@ from mmengine.config import Config, DictAction
 
 from ..core import UserError
 from ..core.launch import LAUNCHERS, leave
-from .model import published
+from . import encoder
+from .hub import published
 
 
 class OptionAction(DictAction):
@@ -73,9 +74,7 @@ def apply_run_options(cfg: Config, args: argparse.Namespace) -> None:
             loader['pin_memory'] = False
     if cfg.get('load_from'):
         start_from(cfg, cfg.load_from)
-    init = ((cfg.get('model') or {}).get('backbone') or {}).get('init_cfg') or {}
-    if info := published(init.get('checkpoint') or ''):
-        init['checkpoint'] = str(info.fetch())
+    encoder.fetch(cfg)
 
 
 def start_from(cfg: Config, weights: str) -> None:

@@ -12,6 +12,7 @@ from mmengine.runner import Runner as BaseRunner
 from .. import registry
 from ..core import UserError
 from ..core.errors import closest
+from . import encoder
 from .check import check
 from .imports import import_custom
 
@@ -25,6 +26,9 @@ OWN_KEYS = {
     'find_unused_parameters',
     'model_wrapper_cfg',
     'custom_imports',
+    'protocol',  # what a result is to be called
+    'pretrain',  # the encoder that an evaluation measures
+    'features_cache',  # folder of features for the next measurement
 }
 RUNNER_KEYS = set(inspect.signature(BaseRunner.__init__).parameters) - {'self', 'cfg'}
 TOP_KEYS = OWN_KEYS | RUNNER_KEYS
@@ -47,6 +51,7 @@ def load_config(
     except Exception as error:  # a config is a program: anything can go wrong in it
         raise UserError(f'{path}: {type(error).__name__}: {error}') from None
     helpers = _check_names(path, cfg)
+    encoder.check_key(options or {}, cfg, path)
     _merge(cfg, options or {}, helpers)
     for name in helpers:
         cfg._cfg_dict.pop(name, None)
@@ -109,6 +114,7 @@ def _finish(cfg: Config) -> None:
     for mode in ('val', 'test'):
         if cfg.get(f'{mode}_cfg') is not None and cfg.get(f'{mode}_evaluator') is None:
             cfg[f'{mode}_evaluator'] = []
+    encoder.spread(cfg)
     cfg.setdefault('work_dir', None)
 
 

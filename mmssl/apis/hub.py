@@ -60,6 +60,12 @@ class ModelHub:
         cls._added.update(added)
 
 
+def published(text: str) -> ModelInfo | None:
+    """Return the model that a name stands for, where a path or an address may stand too."""
+    plain = '://' not in text and not Path(text).exists()
+    return ModelHub.get(text) if plain and ModelHub.has(text) else None
+
+
 def list_models(
     pattern: str | None = None,
     exclude_patterns: Iterable[str] | None = None,

@@ -73,7 +73,7 @@ class ImageClassificationInferencer:
         self.reader = Reader(self.model)
         known = getattr(self.model, '_dataset_meta', {}).get('classes', ())
         self.classes = tuple(known if classes is None else classes)
-        outputs = self.model.head.fc.out_features
+        outputs = self.model.head.num_classes
         if self.classes and len(self.classes) != outputs:
             raise UserError(f'classes: {len(self.classes)} names for {outputs} outputs')
 

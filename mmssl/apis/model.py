@@ -16,7 +16,7 @@ from ..models.classifier import Classifier
 from ..registry import MODELS
 from .check import check
 from .config import load_config
-from .hub import ModelHub
+from .hub import ModelHub, published
 from .index import ModelInfo
 
 Mapping = tuple[str, str]
@@ -103,12 +103,6 @@ def _source(
     return None
 
 
-def published(text: str) -> ModelInfo | None:
-    """Return the model that a name stands for, where a path or an address may stand too."""
-    plain = '://' not in text and not Path(text).exists()
-    return ModelHub.get(text) if plain and ModelHub.has(text) else None
-
-
 def _fill(
     model: BaseModel, source: str | ModelInfo, url_mapping: Mapping | None
 ) -> tuple[str, ...]:
@@ -138,7 +132,7 @@ def _stated_classes(path: Path) -> tuple[str, ...]:
 def _imagenet(model: Classifier, cfg: Config, info: ModelInfo | None) -> tuple[str, ...]:
     """Return ImageNet's class names for a classifier of its 1000 classes."""
     data = info.metadata.get('Training Data', '') if info else cfg.get('data_root') or ''
-    if model.head.fc.out_features != 1000 or not re.search('imagenet', str(data), re.IGNORECASE):
+    if model.head.num_classes != 1000 or not re.search('imagenet', str(data), re.IGNORECASE):
         return ()
     from timm.data import ImageNetInfo
 

@@ -30,6 +30,7 @@ class Report:
     dropped: list[str] = field(default_factory=list)
     mismatched: list[str] = field(default_factory=list)
     epoch: int | None = None  # epochs done, where the file says so
+    model: str = ''  # the class that trained it, where the file says so
 
     def __str__(self) -> str:
         total = len(self.matched) + len(self.missing) + len(self.mismatched)
@@ -80,10 +81,11 @@ def load(
     left = set(ours) - set(names.values())
     dropped += [key for key in foreign if spoken.name_of(key, known) in left]
     report = Report(str(path), spoken.name, taken, dropped=dropped, epoch=epochs_done(content))
+    report.model = trained_as(content)
     fill(target, {k: ours[v] for k, v in names.items()}, part, report)
     backbones: list[Any] = [m for m in model.modules() if hasattr(m, 'weights_from')]
     for backbone in backbones if any('backbone.' in v for v in names.values()) else ():
-        backbone.weights_from = report.path
+        backbone.weights_from, backbone.loaded = report.path, report
     if verbose:
         from mmengine.logging import print_log
 
@@ -99,6 +101,13 @@ def epochs_done(content: dict[str, Any]) -> int | None:
         return done // length if type(done) is type(length) is int and length > 0 else None
     epoch = content.get('epoch')
     return epoch if isinstance(epoch, int) else None
+
+
+def trained_as(content: dict[str, Any]) -> str:
+    """Return the class of the model that one of our own training files holds, or nothing."""
+    meta = content.get('meta')
+    said = meta.get('model') if isinstance(meta, dict) else None
+    return said if isinstance(said, str) else ''
 
 
 def exported(spoken: Dialect, content: dict[str, Any], ours: Iterable[str]) -> str:

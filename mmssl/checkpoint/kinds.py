@@ -42,21 +42,29 @@ def is_probe(content: dict[str, Any], ours: Iterable[str]) -> bool:
     return sum(len(_list(params)) for params in lists) == 2
 
 
+def is_finetuned(content: dict[str, Any]) -> bool:
+    """Whether a training file of ours holds a network that was trained on labels."""
+    meta = content.get('meta')
+    return isinstance(meta, dict) and meta.get('model') in ('Classifier', 'Segmenter')
+
+
 def _list(value: Any) -> list:
     return value if isinstance(value, list) else []
 
 
 def check(content: dict[str, Any], spoken: Dialect, foreign: State, ours: State, path: str) -> None:
-    """Refuse a linear file where a network is asked for."""
+    """Refuse the file of a linear or a fine-tuned classifier where a network is asked for."""
     if not any('backbone.' in name for name in ours):
         raise UserError(
             f'{path}: is a linear classifier without its network ({", ".join(list(foreign)[:2])}); '
             'give the pretraining file, and the classifier to a Classifier over it'
         )
-    if is_probe(content, ours):
+    probe = is_probe(content, ours)
+    if probe or is_finetuned(content):
+        what = 'linear classifier on a frozen' if probe else 'classifier with a fine-tuned'
         raise UserError(
-            f'{path}: is a linear classifier on a frozen network ({spoken.name}), not the '
-            'pretraining file: give that one, or take the network out of this with '
+            f'{path}: is a {what} network ({spoken.name}), not the pretraining file: give that '
+            'one, or take the network out of this with '
             'tools/model_converters/extract_backbone.py'
         )
 

@@ -49,11 +49,12 @@ class ImageSet(Dataset):
         if source is None:
             source = dict(type='ListSource' if is_listed(data_root, split) else 'FolderSource')
         self.source: Source = DATASETS.build({**common, **source})
-        self.root, self.seed = data_root, seed
+        self.root, self.split, self.seed = data_root, split, seed
         self.classes = self.source.classes
         self.kept = self._keep(tuple(share), per_class)  # (N,) places in the source
         labels = self.source.labels
         self.labels = [labels[i] for i in self.kept.tolist()] if len(labels) else []
+        self.pipeline = pipeline  # as settings, for records
         self.transforms = [TRANSFORMS.build(t) for t in pipeline]
         # process and image of each worker, so that one that dies can be named
         self.reading = torch.zeros(WORKERS, 2, dtype=torch.int64).share_memory_()
@@ -167,8 +168,8 @@ class ImageSet(Dataset):
 class ImageFolder(ImageSet):
     """An ImageSet of files: class folders, one flat folder, or the files that ``ann_file`` lists.
 
-    OpenMMLab's layout, ``meta/<split>.txt``, is found without being named. The other arguments
-    are ImageSet's.
+    OpenMMLab's layout, ``meta/<split>.txt``, is found without being named. ``subset`` lists the
+    images of class folders to keep, see FolderSource. The other arguments are ImageSet's.
     """
 
     def __init__(
@@ -177,7 +178,11 @@ class ImageFolder(ImageSet):
         split: str = '',
         pipeline: Sequence[dict] = (),
         ann_file: str = '',
+        subset: str = '',
         **others: Any,
     ) -> None:
+        if ann_file and subset:
+            raise UserError('dataset.ann_file and dataset.subset are two lists: give one')
         source = dict(type='ListSource', ann_file=ann_file) if ann_file else None
+        source = dict(type='FolderSource', subset=subset) if subset else source
         super().__init__(data_root, split, source, pipeline, **others)

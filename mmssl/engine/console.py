@@ -45,6 +45,8 @@ def speak(levels: dict[logging.Handler, int]) -> None:
 
 
 def _show(name: str, value: Any) -> str:
+    if name == 'segmentation/miou':
+        return f'mIoU {value:.1f} %'
     number = f'{value:.4g}' if isinstance(value, float) else str(value)
     found = ACCURACY.fullmatch(name)
     if not found:

@@ -14,20 +14,39 @@ EFFECTS = dict(lr_mult=1.0, decay_mult=1.0, adapt=True, frozen_epochs=0, frozen_
 SELECTORS = ('match', 'ndim')
 
 
+def layers_above(model: nn.Module) -> dict[str, int]:
+    """Return name -> number of layers above each parameter, 0 for all outside the network.
+
+    The network among the model's modules that knows its ``by_depth()``, [stem, layer 1, ...],
+    decides. Raises UserError when there is not exactly one.
+    """
+    networks: list[Any] = [m for m in model.modules() if hasattr(m, 'by_depth')]
+    if len(networks) != 1:
+        raise UserError(
+            f'layer_decay needs a model with one network, this one has {len(networks)}; it is for '
+            'fine-tuning a classifier'
+        )
+    layers, above = networks[0].by_depth(), {}
+    for depth, parts in enumerate(layers):
+        for part in parts:
+            for parameter in [part] if isinstance(part, nn.Parameter) else part.parameters():
+                above[parameter] = len(layers) - depth
+    return {name: above.get(parameter, 0) for name, parameter in model.named_parameters()}
+
+
 def treatments(model: nn.Module, rules: list[dict]) -> dict[str, dict[str, Any]]:
     """Return name -> effects of every trainable parameter; later rules refine earlier ones.
 
     A rule selects by ``match`` (regular expression searched in the name) and/or ``ndim`` and
-    sets some of `EFFECTS`. Raises UserError for an unknown key and for a rule that selects
-    nothing.
+    sets some of `EFFECTS`. ``layer_decay`` makes ``lr_mult`` that number to the power of the
+    layers above the parameter: 1 for head and last norm, d for the last block, d^2 for the one
+    before it (BEiT; MAE ``lr_decay.py``). Raises UserError for an unknown key and for a rule
+    that selects nothing.
     """
     table = {n: dict(EFFECTS) for n, p in model.named_parameters() if p.requires_grad}
     shapes = {n: p.ndim for n, p in model.named_parameters()}
     for rule in rules:
-        known = (*EFFECTS, *SELECTORS)
-        for key in rule:
-            if key not in known:
-                raise UserError(f"parameter rule {rule}: unknown key '{key}'{closest(key, known)}")
+        _check(rule)
         chosen = [
             name
             for name in table
@@ -38,7 +57,23 @@ def treatments(model: nn.Module, rules: list[dict]) -> dict[str, dict[str, Any]]
             raise UserError(f'parameter rule {rule} matches no trainable parameter; correct it')
         for name in chosen:
             table[name].update({k: v for k, v in rule.items() if k in EFFECTS})
+        if 'layer_decay' in rule:
+            above = layers_above(model)
+            for name in chosen:
+                table[name]['lr_mult'] = rule['layer_decay'] ** above[name]
     return table
+
+
+def _check(rule: dict) -> None:
+    known = (*EFFECTS, *SELECTORS, 'layer_decay')
+    for key in rule:
+        if key not in known:
+            raise UserError(f"parameter rule {rule}: unknown key '{key}'{closest(key, known)}")
+    decay = rule.get('layer_decay', 1.0)
+    if not isinstance(decay, (int, float)) or not 0 < decay <= 1:
+        raise UserError(f'parameter rule {rule}: give layer_decay a number above 0, at most 1')
+    if {'layer_decay', 'lr_mult'} <= set(rule):
+        raise UserError(f'parameter rule {rule}: layer_decay makes lr_mult; take two rules')
 
 
 @OPTIM_WRAPPER_CONSTRUCTORS.register_module()
@@ -62,11 +97,13 @@ class RuleConstructor:
             group = groups.setdefault(tuple(effects.values()), dict(effects, params=[], names=[]))
             group['params'].append(parameters[name])
             group['names'].append(name)
-        for group in groups.values():
+        # the log shows the rate of the first group: let it be the one that the config states
+        ordered = sorted(groups.values(), key=lambda group: group['lr_mult'] != 1)
+        for group in ordered:
             group['lr'] = optimizer['lr'] * group['lr_mult']
             group['weight_decay'] = optimizer.get('weight_decay', 0.0) * group['decay_mult']
-        self._print(list(groups.values()))
-        built = OPTIMIZERS.build(dict(optimizer, params=list(groups.values())))
+        self._print(ordered)
+        built = OPTIMIZERS.build(dict(optimizer, params=ordered))
         return OPTIM_WRAPPERS.build(dict(self.cfg, optimizer=built))
 
     @staticmethod

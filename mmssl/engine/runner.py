@@ -34,10 +34,9 @@ from .workers import workers_named
 class Runner(Base):
     """The runner of all our tools.
 
-    Own are: starting processes without GPUs, wrapping for them, loaders that seed samples by
-    (seed, epoch, index), learning-rate scaling that prints both values, and checkpoints that
-    hold tensors and plain data only. Settings, environment and hook table go to the log file;
-    the screen shows progress.
+    Own are: starting processes without GPUs and wrapping for them, loaders that seed samples by
+    (seed, epoch, index), rate scaling that prints both values, checkpoints of tensors and plain
+    data. The screen shows progress, the log file all else.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -147,13 +146,12 @@ class Runner(Base):
         return super()._build_param_scheduler(ready, optim_wrapper)
 
     _has_loaded: bool
+    _started = False
 
     # files ----------------------------------------------------------------------------------
     def _init_model_weights(self) -> None:
-        """Start from ``init_cfg`` and the like, unless a resumed file brings all weights.
-
-        An ``init_cfg`` that waits for a path is content with ``load_from``.
-        """
+        """Start from ``init_cfg``; a resumed file, or ``load_from`` for an empty path, has more."""
+        self._started = True
         if self._resumed is not None or self._sharded:
             return
         for module in bare(self.model).modules() if self._load_from else ():
@@ -182,6 +180,8 @@ class Runner(Base):
         if self._has_loaded:
             return
         self._has_loaded = True
+        if not self._started:  # mmengine forgets it where nothing is trained
+            self._init_model_weights()
         if self._resume:
             if self._resumed is None:
                 self.logger.info(f'nothing to resume in {self.work_dir}: starting anew')
@@ -190,10 +190,7 @@ class Runner(Base):
         elif self._load_from and not self._sharded:
             self.load_checkpoint(self._load_from)
         if self._continues and self.iter == 0:
-            raise UserError(
-                'continue_epoch goes on from a file of earlier epochs, and none was given: add '
-                'load_from=PATH'
-            )
+            raise UserError('continue_epoch: add load_from=PATH, a file of earlier epochs')
 
     def resume(self, filename: str, **_: Any) -> None:
         """Continue exactly where one of our own training files stands."""

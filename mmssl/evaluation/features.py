@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.progress import Progress
 from torch import Tensor
 
-from ..core import dist
+from ..core import UserError, dist
 from ..core.faults import SHARE, Faults, of_batch
 
 
@@ -31,8 +31,8 @@ def extract(
     """Run ``model`` in eval mode over a loader without shuffling; all ranks get all features.
 
     The last partial batch counts once. Unreadable images are named and left out; more than
-    ``share`` of them are an error. ``feature`` maps images (B, 3, H, W) to (B, C); by default the
-    model's pooled feature.
+    ``share`` of them are an error, and so are features that are not finite. ``feature`` maps
+    images (B, 3, H, W) to (B, C); by default the model's pooled feature.
     """
     feature = feature or (lambda images: model.encode(images).pooled)
     was_training = model.training
@@ -59,7 +59,22 @@ def extract(
     _report(faults, name)
     joined = [dist.gather_uneven(torch.cat(parts)) for parts in (features, labels, indices)]
     order = joined[2].argsort()
-    return Bank(joined[0][order], joined[1][order], joined[2][order])
+    bank = Bank(joined[0][order], joined[1][order], joined[2][order])
+    _check(bank, model, loader.dataset)
+    return bank
+
+
+def _check(bank: Bank, model: Any, dataset: Any) -> None:
+    """Refuse features that are not finite, naming the file of the weights and an image."""
+    bad = ~torch.isfinite(bank.features).all(1)
+    if not bad.any():
+        return
+    file = getattr(getattr(model, 'backbone', None), 'weights_from', None) or 'the network'
+    image = dataset.name(int(bank.indices[bad][0]))
+    raise UserError(
+        f'{file}: the features of {int(bad.sum())} of {len(bad)} images are not finite (first '
+        f'{image}): the weights are damaged, or too large for half precision'
+    )
 
 
 def _report(faults: Faults, name: str) -> None:

@@ -1,23 +1,35 @@
 """kNN as a loop of the runner: while training, and alone."""
 
 import copy
-import math
 from collections.abc import Sequence
 from typing import Any
 
-import torch
 from mmengine.runner import BaseLoop
+from torch.nn import functional as F
 
 from ..core import UserError
 from ..core.errors import NoData
-from ..core.faults import SHARE
 from ..registry import LOOPS
-from .features import extract
+from .cache import features
+from .features import Bank
+from .identity import of_data
 from .knn import accuracy, knn
 from .predictions import of_votes
 
 TEMPERATURE = 0.07
-FEATURES = {'pooled': None, 'pixels': lambda images: images.flatten(1)}  # None: the model's own
+ALIKE = 1e-4  # spread of unit features that is no more than rounding
+
+
+def layer(feature: str | dict[str, Any]) -> dict[str, Any]:
+    """Return arguments of `Backbone.descriptor`, or none for pixels; UserError for others."""
+    if feature == 'pixels':
+        return {}
+    asked = {} if feature == 'pooled' else feature
+    if not isinstance(asked, dict) or set(asked) - {'blocks', 'pool'}:
+        raise UserError(
+            f"KNNLoop feature '{feature}' is unknown; use pooled, pixels or dict(blocks=, pool=)"
+        )
+    return {'blocks': 1, 'pool': 'auto', **asked}
 
 
 def check_classes(bank: Any, queries: Any) -> None:
@@ -37,8 +49,10 @@ class KNNLoop(BaseLoop):
 
     ``bank`` overrides the loader's data set to give the bank's: dict(split='train',
     per_class=100). Reports top-1 and top-5 (in percent) for every k; 'knn/top1' is that of the
-    first k. ``feature`` 'pixels' compares normalised pixels instead: what the network must beat.
-    ``fp16`` extracts under autocast on a GPU. Raises NoData without labels.
+    first k. ``feature`` is 'pooled', what pretraining works on; dict(blocks=4, pool='mean'), as
+    `Backbone.descriptor` takes them; or 'pixels', normalised ones: what the network must beat.
+    ``fp16`` extracts under autocast on a GPU. A k above the bank is lowered, and a bank of one
+    class is scored, both with a warning. Raises NoData without labels.
     """
 
     def __init__(
@@ -48,12 +62,11 @@ class KNNLoop(BaseLoop):
         bank: dict | None = None,
         k: Sequence[int] = (20, 10, 100, 200),
         temperature: float = TEMPERATURE,
-        feature: str = 'pooled',
+        feature: str | dict[str, Any] = 'pooled',
         fp16: bool = False,
         evaluator: Any = None,
     ) -> None:
-        if feature not in FEATURES:
-            raise UserError(f"KNNLoop feature '{feature}' is unknown; use {' or '.join(FEATURES)}")
+        self.layer = layer(feature)
         query = copy.deepcopy(dataloader)
         stored = copy.deepcopy(dataloader)
         stored['dataset'].update(bank or dict(split='train'))
@@ -63,8 +76,18 @@ class KNNLoop(BaseLoop):
             if not loader.dataset.labels:
                 raise NoData('the images have no labels, so there is no accuracy to measure')
         check_classes(self.bank.dataset, self.dataloader.dataset)
-        self.k, self.temperature, self.feature = tuple(k), temperature, FEATURES[feature]
+        self.k, self.temperature = self._sizes(k), temperature
         self.fp16, self.mode = fp16, 'val'
+
+    def _sizes(self, asked: Sequence[int]) -> list[int]:
+        """Return every k, those above the bank lowered to it; warn of what decides nothing."""
+        warn, labels = self.runner.logger.warning, self.bank.dataset.labels
+        for k in asked:
+            if k > len(labels):
+                warn(f'kNN: k={k} lowered to the {len(labels)} images of the bank')
+        if len(set(labels)) == 1:
+            warn('kNN: all images of the bank are of one class, so that every answer is this class')
+        return list(dict.fromkeys(min(k, len(labels)) for k in asked))
 
     def run(self) -> dict[str, float]:
         """Extract both sets, vote, and report through the runner's hooks."""
@@ -78,11 +101,7 @@ class KNNLoop(BaseLoop):
 
     def measure(self) -> dict[str, float]:
         """Return the accuracies in percent."""
-        model = getattr(self.runner.model, 'module', self.runner.model)
-        share = getattr(self.runner, 'bad_share', SHARE)
-        with torch.autocast('cuda', enabled=self.fp16):
-            bank = extract(model, self.bank, 'bank', self.feature, share)
-            query = extract(model, self.dataloader, 'query', self.feature, share)
+        bank, query = self._features()
         classes = max(len(self.bank.dataset.classes), int(bank.labels.max()) + 1)
         metrics = {}
         self.runner.predictions = []
@@ -92,9 +111,31 @@ class KNNLoop(BaseLoop):
             metrics[f'knn/top5_k{k}'] = accuracy(votes, query.labels, 5)
             if not self.runner.predictions:
                 self.runner.predictions = of_votes(self.dataloader.dataset, votes, query.indices)
-        first = next(iter(metrics.values()))
-        assert math.isfinite(first)
-        return {'knn/top1': first, **metrics}
+        return {'knn/top1': next(iter(metrics.values())), **metrics}
+
+    def _features(self) -> tuple[Bank, Bank]:
+        """Return those of the bank and of the queries; a network in training is not kept."""
+        folder = self.runner.cfg.get('features_cache') if self.mode == 'test' else None
+        bank, query = (
+            features(self.runner, loader, name, self.layer, folder, self.fp16)
+            for loader, name in ((self.bank, 'bank'), (self.dataloader, 'query'))
+        )
+        spread = F.normalize(bank.features, dim=1).std(0, correction=0).norm()
+        if spread < ALIKE and len(bank.labels) > 1:
+            text = f'kNN: the features of all images are alike (spread {spread:.1e}): collapsed'
+            self.runner.logger.warning(text)
+        return bank, query
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What decides the figures, beside network and data."""
+        return dict(
+            k=self.k,
+            temperature=self.temperature,
+            features=self.layer or 'pixels',
+            half=self.fp16,
+            bank=of_data(self.bank.dataset),
+        )
 
 
 @LOOPS.register_module()

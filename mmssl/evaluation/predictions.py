@@ -46,8 +46,8 @@ class PredictionHook(Hook):
         indices = samples['index'].tolist()
         faults = of_batch(samples) or [''] * len(indices)
         for index, output, fault in zip(indices, outputs or [], faults, strict=False):
-            if fault:
-                continue  # another image was shown in its place
+            if fault or 'pred_label' not in output:
+                continue  # another image was shown in its place, or pixels have the classes
             record = describe(dataset, index, output['pred_label'], output['pred_score'])
             runner.predictions.append(record)
 

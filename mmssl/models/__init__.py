@@ -1,5 +1,14 @@
 """Networks and methods."""
 
-from . import algorithms, backbones, classifier, heads, necks, preprocessor
+from . import algorithms, backbones, classifier, encoder, heads, necks, preprocessor, segmenter
 
-__all__ = ['algorithms', 'backbones', 'classifier', 'heads', 'necks', 'preprocessor']
+__all__ = [
+    'algorithms',
+    'backbones',
+    'classifier',
+    'encoder',
+    'heads',
+    'necks',
+    'preprocessor',
+    'segmenter',
+]

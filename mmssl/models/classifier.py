@@ -9,16 +9,18 @@ from torch import Tensor
 from ..core import UserError
 from ..registry import MODELS
 from .backbones import Backbone, Features
+from .mixing import Mixing
 
 
 @MODELS.register_module()
 class Classifier(BaseModel):
     """Class scores from a backbone's descriptor.
 
-    ``frozen``: the backbone stays in eval mode without gradients (linear probing).
-    ``blocks`` and ``pool`` choose the descriptor, see `Backbone.descriptor`. ``mixup`` takes
-    the arguments of timm's Mixup (fine-tuning). ``head`` is a LinearHead; its ``in_features``
-    may be left out.
+    ``frozen``: the backbone stays in eval mode without gradients (linear probing); ``noisy``: it
+    follows the mode all the same, so that its drop path acts in training (MoBY). ``blocks`` and
+    ``pool`` choose the descriptor, see `Backbone.descriptor`. ``mixup`` takes the arguments of
+    timm's Mixup (fine-tuning). ``head`` is a LinearHead, or a SweepHead, which trains many layers
+    at once; its ``in_features`` may be left out.
     """
 
     def __init__(
@@ -26,6 +28,7 @@ class Classifier(BaseModel):
         backbone: dict,
         head: dict,
         frozen: bool = False,
+        noisy: bool = False,
         blocks: int = 1,
         pool: str = 'auto',
         mixup: dict | None = None,
@@ -33,17 +36,21 @@ class Classifier(BaseModel):
     ) -> None:
         super().__init__(MODELS.build(data_preprocessor or dict(type='ViewPreprocessor')))
         self.backbone: Backbone = MODELS.build(backbone)
-        self.blocks, self.pool, self.frozen = blocks, pool, frozen
+        self.blocks, self.pool, self.frozen, self.noisy = blocks, pool, frozen, noisy
+        self._check_blocks()
         if 'in_features' not in head:
             head = dict(head, in_features=self._descriptor_width())
         self.head = MODELS.build(head)
         self.mixup = None
         if mixup:
-            from timm.data import Mixup
-
-            self.mixup = Mixup(**mixup, num_classes=self.head.fc.out_features)
+            self.mixup = Mixing(mixup, self.head.num_classes)
         if frozen:
             self.backbone.requires_grad_(False)
+
+    def _check_blocks(self) -> None:
+        count = self.backbone.stage_ends[-1] + 1
+        if not 1 <= self.blocks <= count:
+            raise UserError(f'model.blocks={self.blocks}, but the network has {count} blocks')
 
     def _descriptor_width(self) -> int:
         if self.pool == 'cls+mean':
@@ -59,9 +66,9 @@ class Classifier(BaseModel):
         self.backbone.init_weights()
 
     def train(self, mode: bool = True) -> 'Classifier':
-        """Set the mode; a frozen backbone stays in eval."""
+        """Set the mode; a frozen backbone stays in eval, unless it is noisy."""
         super().train(mode)
-        if self.frozen:
+        if self.frozen and not self.noisy:
             self.backbone.eval()
         return self
 
@@ -69,11 +76,15 @@ class Classifier(BaseModel):
         """(B, 3, H, W) -> Features of the backbone."""
         return self.backbone.encode(inputs)
 
-    def logits(self, inputs: Tensor) -> Tensor:
-        """(B, 3, H, W) -> (B, classes)."""
+    def scores(self, inputs: Tensor) -> Tensor:
+        """(B, 3, H, W) -> what the head gives: (B, classes), or (B, G, classes) of G layers."""
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
             x = self.backbone.descriptor(inputs, self.blocks, self.pool)  # (B, C)
         return self.head(x)
+
+    def logits(self, inputs: Tensor) -> Tensor:
+        """(B, 3, H, W) -> (B, classes)."""
+        return self.head.answer(self.scores(inputs))
 
     def extract_feat(self, inputs: Tensor, stage: str = 'neck') -> Any:
         """Features of (B, 3, H, W): tuples for 'backbone' and 'neck', a tensor 'pre_logits'."""
@@ -100,13 +111,22 @@ class Classifier(BaseModel):
             raise UserError('a classifier needs labels, but the data set has none')
         if self.mixup is not None:
             inputs, target = self.mixup(inputs, target)
-        return {'loss': self.head.loss(self.logits(inputs), target)}
+        return {'loss': self.head.loss(self.scores(inputs), target)}
 
     def predict(self, inputs: Tensor) -> list[dict[str, Any]]:
-        """(B, 3, H, W) -> per image pred_scores (classes), pred_label, pred_score."""
-        scores = self.logits(inputs).float().softmax(1)
+        """(B, 3, H, W) -> per image pred_scores (classes), pred_label, pred_score.
+
+        And, of G layers trained at once, all_scores (G, classes) and their rates.
+        """
+        every = self.scores(inputs).float()
+        scores = self.head.answer(every).softmax(1)
         best, label = scores.max(1)
-        return [
+        answers: list[dict[str, Any]] = [
             dict(pred_scores=s, pred_label=int(i), pred_score=float(b))
             for s, i, b in zip(scores, label, best, strict=True)
         ]
+        if every.ndim == 3:
+            rates = self.head.rates.tolist()
+            for answer, each in zip(answers, every, strict=True):
+                answer |= dict(all_scores=each, rates=rates)  # (G, classes) and (G,)
+        return answers

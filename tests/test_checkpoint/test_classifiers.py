@@ -54,6 +54,7 @@ WHOLE: dict[str, tuple[dict, str, str, str, str]] = {
     # name: network, layout, wrapper, name of the head, entry of the file
     'MoCo v2, linear': (RESNET, 'torchvision', 'module.', 'fc', 'state_dict'),
     'MoCo v2, linear, one GPU': (RESNET, 'torchvision', '', 'fc', 'state_dict'),
+    'MoCo v3 ResNet, linear': (RESNET, 'torchvision', 'module.', 'fc', 'state_dict'),
     'MoCo v3 ViT, linear': (VIT, 'timm', 'module.', 'head', 'state_dict'),
     'MoBY DeiT, linear': (VIT, 'timm', '', 'head', 'model'),
     'MoBY Swin, linear': (SWIN, 'swin', '', 'head', 'model'),
@@ -127,6 +128,26 @@ def test_a_head_over_a_network_given_apart(way: str, golden: Callable[[str], Any
     with torch.no_grad():
         found = model.logits(case.batch['image_0'].double())
     assert float((found - wanted).abs().max() / wanted.abs().max()) < 1e-9
+
+
+def test_swavs_head_over_its_hub_file(tmp_path: Path) -> None:
+    """The network is a flat file with a projection and prototypes, the classifier another."""
+    source = classifier(RESNET, 5)
+    width = source.head.fc.in_features
+    net = {k: v for k, v in source.state_dict().items() if k.startswith('backbone.')}
+    hub = {f'module.{k}': v for k, v in DIALECTS['torchvision'].restore(net).items()}
+    hub |= {'module.projection_head.0.weight': torch.ones(8, width)}
+    hub |= {'module.prototypes.weight': torch.ones(5, 8)}
+    torch.save(hub, tmp_path / 'net.pth.tar')
+    head = {f'module.linear.{k}': v for k, v in source.head.fc.state_dict().items()}
+    extra = dict(epoch=100, optimizer=optimizer(2), scheduler={}, best_acc=75.3)
+    torch.save(dict(state_dict=head, **extra), tmp_path / 'head.pth.tar')
+    cfg = dict(type='Pretrained', checkpoint=str(tmp_path / 'net.pth.tar'))
+    model = classifier(dict(RESNET, init_cfg=cfg), 6)
+    report = load(model, tmp_path / 'head.pth.tar')
+    assert (report.dialect, report.matched) == ('linear', ['head.fc.weight', 'head.fc.bias'])
+    image = torch.rand(2, 3, 64, 64).double()
+    assert torch.equal(model.logits(image), source.logits(image))
 
 
 def test_a_head_alone_is_no_classifier() -> None:

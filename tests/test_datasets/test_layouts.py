@@ -10,10 +10,10 @@ import pytest
 from mmssl.apis import load_config
 from mmssl.core import UserError, dist
 from mmssl.core.errors import NoData
-from mmssl.datasets import ImageSet
+from mmssl.datasets import ImageFolder, ImageSet
 from mmssl.registry import DATASETS
 
-from ..conftest import REPO
+from ..conftest import REPO, picture
 from .packed import pack
 
 VIEW = dict(type='RandomView', size=8)
@@ -121,17 +121,52 @@ def test_webvision_joins_two_lists_below_a_thousand(rows, tmp_path):
     assert data.name(1) == str(tmp_path / 'b/2.png')
 
 
-def test_simclrs_lists_keep_names_and_all_classes(pictures, tmp_path):
-    (tmp_path / '1percent.txt').write_text('3.png\nred/0.png\n')
-    source = dict(type='FolderSource', subset=str(tmp_path / '1percent.txt'))
-    data = ImageSet(str(pictures), 'train', source)
+@pytest.fixture
+def listed(tmp_path):
+    """Return a folder of two classes whose images have names of their own, as ImageNet's."""
+    for key in ('n01/n01_1', 'n01/n01_2', 'n02/n02_1', 'n02/n02_7', 'n02/x/n02_8'):
+        (tmp_path / 'train' / key).parent.mkdir(parents=True, exist_ok=True)
+        picture().save(tmp_path / f'train/{key}.png')
+    return tmp_path
+
+
+def write(folder, *lines):
+    (folder / '1percent.txt').write_text(''.join(f'{line}\n' for line in lines))
+
+
+@pytest.mark.parametrize('place', ['1percent.txt', '{}/1percent.txt'])
+def test_simclrs_lists_keep_names_and_all_classes(listed, place):
+    write(listed, 'n02_8.png', '', 'n02/n02_1.png')
+    data = ImageFolder(str(listed), 'train', subset=place.format(listed))
     keys = [data.source.key(i) for i in range(len(data))]
-    assert keys == ['blue/3.png', 'green/3.png', 'red/0.png', 'red/3.png']
-    assert (data.labels, data.classes) == ([0, 1, 2, 2], ('blue', 'green', 'red'))
-    (tmp_path / '1percent.txt').write_text('3.png\n')
-    (tmp_path / 'list.txt').write_text('x.png\ny.png\n')
-    with pytest.raises(UserError, match=r'list\.txt: only 0 of 2 names'):
-        ImageSet(str(pictures), 'train', dict(source, subset=str(tmp_path / 'list.txt')))
+    assert keys == ['n02/n02_1.png', 'n02/x/n02_8.png']
+    assert (data.labels, data.classes) == ([1, 1], ('n01', 'n02'))
+
+
+@pytest.mark.parametrize(
+    ('lines', 'message'),
+    [
+        (
+            ('n01_1.png', 'n09_3.png', 'n02/n01_1.png'),
+            r'2 of its 3 names .*: n02/n01_1\.png, n09_3',
+        ),
+        ((), 'lists no images'),
+        (('n01_1.png', 'same.png'), r'same\.png: more than one folder'),
+    ],
+)
+def test_lists_that_do_not_fit_the_folder_are_refused(listed, lines, message):
+    for name in ('n01', 'n02'):
+        picture().save(listed / f'train/{name}/same.png')
+    write(listed, *lines)
+    with pytest.raises(UserError, match=message):
+        ImageFolder(str(listed), 'train', subset='1percent.txt')
+
+
+def test_a_list_has_to_be_there_and_alone(listed):
+    with pytest.raises(UserError, match=r'1percent\.txt: no such list.*docs/finetuning\.md'):
+        ImageFolder(str(listed), 'train', subset='1percent.txt')
+    with pytest.raises(UserError, match='two lists: give one'):
+        ImageFolder(str(listed), 'train', subset='1percent.txt', ann_file='train.txt')
 
 
 @pytest.mark.parametrize('method', [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])

@@ -46,7 +46,10 @@ def test_later_rules_refine_earlier_ones():
 @pytest.mark.parametrize(
     ('rule', 'message'),
     [
-        (dict(match='body', decay=0.0), r"unknown key 'decay' \(did you mean decay_mult\?\)"),
+        (
+            dict(match='body', decay=0.0),
+            r"unknown key 'decay' \(did you mean decay_mult or layer_decay\?\)",
+        ),
         (dict(match='head'), r"\{'match': 'head'\} matches no trainable parameter"),
         (dict(match='frozen', lr_mult=0.1), 'matches no trainable parameter'),
         (dict(match='norm', ndim=2), 'matches no trainable parameter'),

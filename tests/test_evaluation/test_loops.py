@@ -87,6 +87,27 @@ def _two(path):
     return dict(features=bank.features, labels=bank.labels, mine=len(built.sampler))
 
 
+def test_two_processes_measure_what_one_does(two_ranks, tiny_config, tmp_path):
+    """9 queries and 21 bank images: the last partial batch of either rank counts once."""
+    alone, _ = _measure(tiny_config(), tmp_path / 'one')
+    for metrics, answered in two_ranks(_measure, tiny_config(), tmp_path / 'two'):
+        assert metrics == pytest.approx(alone, abs=1e-9)
+        assert answered == 9
+
+
+def _measure(path, folder):
+    loader = load_config(path).val_dataloader
+    loader.batch_size = 4
+    loop = dict(type='KNNTestLoop', k=(5, 1), bank=dict(split='train', share=(0.0, 0.9)))
+    options = dict(test_cfg=loop, test_dataloader=loader, test_evaluator=[])
+    runner = make_runner(path, folder, **options)
+    torch.manual_seed(7)
+    for parameter in runner.model.parameters():
+        torch.nn.init.normal_(parameter, std=0.1)
+    metrics = runner.test()
+    return metrics, len(runner.predictions)
+
+
 @pytest.fixture(scope='module')
 def trained(pictures, tmp_path_factory):
     """A trained tiny run: config, work dir, and what the monitor said last."""
@@ -159,9 +180,29 @@ def test_raw_pixels_are_compared_as_they_are(tiny_config, tmp_path):
     assert said['knn/top1'] == pytest.approx(right, abs=1e-4)
 
 
+@pytest.mark.parametrize('asked', [dict(blocks=2, pool='cls+mean'), dict(pool='mean_raw')])
+def test_features_of_a_layer_are_its_descriptors(tiny_config, tmp_path, asked):
+    loader = load_config(tiny_config()).val_dataloader
+    test = dict(test_cfg=dict(type='KNNTestLoop', feature=asked), test_dataloader=loader)
+    runner = make_runner(tiny_config(), tmp_path, **test, test_evaluator=[])
+    metrics = runner.test()
+    loop, model = runner.test_loop, runner.model
+    sets = []
+    for loader in (loop.bank, loop.dataloader):
+        images = torch.stack([loader.dataset[i]['inputs'] for i in range(len(loader.dataset))])
+        x = model.data_preprocessor.normalize(images)
+        with torch.no_grad():
+            sets.append(model.backbone.descriptor(x, **asked).double().numpy())
+    labels = np.array(loop.bank.dataset.labels)
+    votes = brute_force(sets[0], labels, sets[1], 20, 0.07, 3)
+    right = 100 * np.mean(votes.argmax(1) == np.array(loop.dataloader.dataset.labels))
+    assert metrics['knn/top1_k20'] == pytest.approx(right, abs=1e-9)
+    assert sets[0].shape[1] == {2: 48, 1: 16}[asked.get('blocks', 1)]
+
+
 def test_an_unknown_feature_is_named(tiny_config, tmp_path):
     runner = make_runner(tiny_config(), tmp_path, val_cfg__feature='pixel')
-    with pytest.raises(UserError, match="feature 'pixel' is unknown; use pooled or pixels"):
+    with pytest.raises(UserError, match="feature 'pixel' is unknown; use pooled, pixels or"):
         runner.train()
 
 

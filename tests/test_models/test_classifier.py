@@ -75,6 +75,28 @@ def test_a_frozen_backbone_neither_learns_nor_moves():
     assert all(p.grad is not None for p in tuned.parameters())
 
 
+def test_a_noisy_backbone_drops_paths_and_learns_nothing():
+    net = dict(VIT, drop_path_rate=0.5)
+    model = classifier(net, frozen=True, noisy=True).train()
+    assert model.backbone.training
+    x = X.repeat(8, 1, 1, 1)  # equal images, unequal paths
+    with torch.no_grad():
+        found = model(x)
+        assert not torch.allclose(found[:4], found[4:8])
+    model(X, dict(label=torch.tensor([0, 1, 2, 3])), mode='loss')['loss'].backward()
+    learned = {n for n, p in model.named_parameters() if p.grad is not None}
+    assert learned == {'head.fc.weight', 'head.fc.bias'}
+    still = model.eval()(x)
+    assert_close(still[:4], still[4:8])
+    assert not classifier(net, frozen=True).train().backbone.training
+
+
+@pytest.mark.parametrize('blocks', [0, 4])
+def test_blocks_that_do_not_exist_are_refused(blocks):
+    with pytest.raises(UserError, match=f'model.blocks={blocks}, but the network has 3 blocks'):
+        classifier(blocks=blocks)
+
+
 def test_predictions_are_softmax_scores():
     model = classifier().eval()
     with torch.no_grad():

@@ -187,6 +187,7 @@ def test_windows_that_do_not_fill_the_map(config, tmp_path, capsys):
         (lambda: ResNet(width=128), 'this one has 128 channels and stride 2'),
         (lambda: ResNet(small_stem=True), 'this one has 64 channels and stride 1'),
         (lambda: VisionTransformer('small', stem='conv'), 'no convolutional stem'),
+        (lambda: VisionTransformer('small', last_norm=False), 'last_norm=False cannot be exported'),
         (lambda: SwinTransformer(norm_before_mlp='batch'), 'neither batch norm nor'),
     ],
 )

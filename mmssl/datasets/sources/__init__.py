@@ -3,6 +3,7 @@
 from .base import Names, Source, UnreadableImage
 from .cifar import CifarSource
 from .files import FolderSource, ListSource, is_listed
+from .imagenet_s import ImageNetSSource
 from .openimages import OpenImagesSource
 from .shards import ShardSource
 from .tsv import TsvSource
@@ -11,6 +12,7 @@ from .zips import ZipSource
 __all__ = [
     'CifarSource',
     'FolderSource',
+    'ImageNetSSource',
     'ListSource',
     'Names',
     'OpenImagesSource',

@@ -12,6 +12,7 @@ from ...core import UserError
 from ...core.errors import NoData
 from ...registry import DATASETS
 from .base import EXTENSIONS, Names, PerProcess, Source, class_labels, numbered
+from .subset import chosen
 
 NO_FOLDER = (
     'no such folder; pass your data by --cfg-options data_root=DIR (docs/datasets.md shows the '
@@ -32,7 +33,8 @@ class FolderSource(Source):
     """Images below ``data_root/split``: class folders, or without labels one flat folder.
 
     ``subset`` is a list of file names or relative paths to keep, one a line, such as SimCLR's
-    ``1percent.txt``; labels stay those of the whole folder.
+    ``1percent.txt``, itself below ``data_root`` or anywhere; labels stay those of the whole
+    folder. Raises UserError naming what the folder does not have.
     """
 
     def __init__(
@@ -47,11 +49,7 @@ class FolderSource(Source):
             raise NoData(f'{self.folder}: no images in it (looked for {looked})')
         classes, labels = class_labels(keys)
         if subset:
-            wanted = {line for _, line in _lines(LocalFiles(data_root), subset)}
-            kept = [i for i, k in enumerate(keys) if {k, k.rpartition('/')[2]} & wanted]
-            if len(kept) < len(wanted):
-                counts = f'{len(kept)} of {len(wanted)} names'
-                raise UserError(f'{subset}: only {counts} are in {self.folder}')
+            kept = chosen(Path(data_root) / subset, keys, self.folder)
             keys, labels = [keys[i] for i in kept], [labels[i] for i in kept] if labels else []
         self.keys = Names(keys)
         if with_label:

@@ -6,6 +6,7 @@ from .load import LoadImage
 from .mask import PatchMask
 from .multi_view import MultiView
 from .random_view import RandomView
+from .segment import SegmentTestView, SegmentTrainView
 
 __all__ = [
     'CenterView',
@@ -14,5 +15,7 @@ __all__ = [
     'MultiView',
     'PatchMask',
     'RandomView',
+    'SegmentTestView',
+    'SegmentTrainView',
     'TrainView',
 ]

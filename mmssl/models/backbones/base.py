@@ -25,7 +25,8 @@ class Backbone(nn.Module):
     norm when it is 'last' (iBOT); ``frozen_stages`` freezes as OpenMMLab counts: -1 nothing, 0
     the stem, n the first n stages (blocks for ViT) too; ``norm_eval`` keeps batch norm in eval
     mode; ``with_cp`` recomputes activations in the backward instead of keeping them;
-    ``init_cfg`` is ``dict(type='Pretrained', checkpoint=PATH)``, read once by `init_weights`.
+    ``init_cfg`` is ``dict(type='Pretrained', checkpoint=PATH)``, read once by `init_weights`,
+    ``side`` of it where the file has two.
     """
 
     net: Any
@@ -34,6 +35,7 @@ class Backbone(nn.Module):
     widths: tuple[int, ...]  # channels of each stage
     strides: tuple[int, ...]  # pixels per token of each stage
     weights_from: str | None = None  # the file that filled it
+    loaded: Any = None  # the report on it
 
     def __init__(
         self,
@@ -65,6 +67,15 @@ class Backbone(nn.Module):
     def stem_and_stages(self) -> tuple[list[nn.Module | nn.Parameter], list[list[nn.Module]]]:
         """Return (parts of the stem, parts of each stage), for freezing."""
         raise NotImplementedError
+
+    def by_depth(self) -> list[list[nn.Module | nn.Parameter]]:
+        """Return [stem, layer 1, ...] for layer decay; the last norm is in none.
+
+        Layers are stages here; ViT and Swin count blocks.
+        """
+        stem, stages = self.stem_and_stages()
+        layers: list[list[nn.Module | nn.Parameter]] = [[*stage] for stage in stages]
+        return [stem, *layers]
 
     def dense_stream(self, x: Tensor) -> Iterator[Tokens]:
         """Yield the tokens that feature maps for detectors are made of; x (B, 3, H, W)."""
@@ -189,15 +200,15 @@ class Backbone(nn.Module):
         path = self.init_cfg.get('checkpoint')
         if not path:
             raise UserError(
-                'the backbone has no weights: pass the pretrained file, for example '
-                '--cfg-options model.backbone.init_cfg.checkpoint=PATH'
+                'the backbone has no weights: pass the pretrained file, --cfg-options '
+                'pretrain=PATH or model.backbone.init_cfg.checkpoint=PATH'
             )
         from ...checkpoint import load
 
         # a file of weights does not know the new norms of the maps
         norms = {n: self._modules.pop(n) for n in list(self._modules) if n.startswith('norm')}
         try:
-            load(self, path, part='backbone')
+            load(self, path, part='backbone', side=self.init_cfg.get('side', 'export'))
         finally:
             self._modules.update(norms)
 

@@ -198,3 +198,11 @@ class SwinTransformer(Backbone):
         if self.absolute_pos_embed is not None:
             stem.append(self.absolute_pos_embed)
         return stem, [[stage] for stage in self.net.layers]
+
+    def by_depth(self) -> list[list[nn.Module | nn.Parameter]]:
+        """Return [stem, block 1, ...]; a merging belongs to the block before it (SimMIM)."""
+        layers: list[list[nn.Module | nn.Parameter]] = [[*self.stem_and_stages()[0]]]
+        for stage in self.net.layers:
+            layers[-1].append(stage.downsample)
+            layers += [[block] for block in stage.blocks]
+        return layers

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import timm
 from timm.layers import PatchEmbed
+from torch import nn
 from torchvision.models.resnet import Bottleneck
 
 from ...core import UserError
@@ -61,6 +62,10 @@ def _(backbone: VisionTransformer) -> Twin:
     net = backbone.net
     if not isinstance(net.patch_embed, PatchEmbed):
         raise UserError("timm's ViT has no convolutional stem of MoCo v3")
+    if isinstance(net.norm, nn.Identity):
+        raise UserError(
+            'a ViT with last_norm=False cannot be exported: export its pretraining file'
+        )
     dim, patch = backbone.num_features, backbone.patch_size
     size = {192: 'tiny', 384: 'small', 768: 'base', 1024: 'large', 1280: 'huge'}.get(dim, 'small')
     name = f'vit_{size}_patch{patch}_224'

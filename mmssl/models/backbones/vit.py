@@ -102,7 +102,8 @@ class VisionTransformer(Backbone):
     ``arch`` names a size of `ARCHS` or gives (width, depth, heads). ``positions``: 'learned' or
     'sincos' (fixed). ``stem``: 'patch' or 'conv' (one block fewer, as MoCo v3 counts, when
     ``arch`` is a name). ``init``: 'moco' or 'trunc_normal' (DeiT, iBOT). ``mask_token`` adds
-    the token that masked patches become.
+    the token that masked patches become. Without ``last_norm`` tokens stay as the last block left
+    them, for heads that norm the mean of them (MAE's fine-tuning).
     """
 
     def __init__(
@@ -119,6 +120,7 @@ class VisionTransformer(Backbone):
         init: str = 'trunc_normal',
         freeze_patch_embed: bool = False,
         mask_token: bool = False,
+        last_norm: bool = True,
         **dense: Any,
     ) -> None:
         super().__init__(**dense)
@@ -140,6 +142,8 @@ class VisionTransformer(Backbone):
         )
         self.num_features, self.widths, self.strides = dim, (dim,), (patch_size,)
         self.stage_ends = (depth - 1,)
+        if not last_norm:
+            self.net.norm = nn.Identity()
         self.mask_token = nn.Parameter(torch.zeros(1, dim)) if mask_token else None
         self._init(init, positions, stem)
         self.settle()
@@ -228,3 +232,8 @@ class VisionTransformer(Backbone):
         stages: list[list[nn.Module]] = [[block] for block in net.blocks]
         stages[-1].append(net.norm)
         return [net.patch_embed, net.cls_token, net.pos_embed], stages
+
+    def by_depth(self) -> list[list[nn.Module | nn.Parameter]]:
+        """Return [stem, block 1, ...] (MAE ``lr_decay.py``)."""
+        stem: list[nn.Module | nn.Parameter] = [self.net.patch_embed, self.net.cls_token]
+        return [[*stem, self.net.pos_embed], *([block] for block in self.net.blocks)]

@@ -4,5 +4,6 @@ from .contrastive import ContrastiveHead
 from .distillation import DistillationHead
 from .linear import LinearHead
 from .swav import SwAVHead
+from .sweep import SweepHead
 
-__all__ = ['ContrastiveHead', 'DistillationHead', 'LinearHead', 'SwAVHead']
+__all__ = ['ContrastiveHead', 'DistillationHead', 'LinearHead', 'SwAVHead', 'SweepHead']

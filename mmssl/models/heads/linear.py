@@ -1,8 +1,12 @@
 """Classifier layer of the linear and fine-tuning protocols."""
 
+from functools import partial
+from typing import Any
+
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ...core import UserError
 from ...core.precision import full_precision
 from ...registry import MODELS
 
@@ -11,8 +15,9 @@ cross_entropy = full_precision(F.cross_entropy)
 
 @MODELS.register_module()
 class LinearHead(nn.Module):
-    """One Linear layer, optionally after a batch norm without scale and shift.
+    """One Linear layer, optionally after a norm.
 
+    ``norm``: True is a batch norm without scale and shift, 'layer' a LayerNorm (MAE's fc_norm).
     Weight N(0, ``init_std``), bias 0 (MoCo v3 ``main_lincls.py``: 0.01).
     """
 
@@ -21,19 +26,35 @@ class LinearHead(nn.Module):
         in_features: int,
         num_classes: int = 1000,
         init_std: float = 0.01,
-        norm: bool = False,
+        norm: bool | str = False,
         label_smoothing: float = 0.0,
     ) -> None:
         super().__init__()
-        self.norm = nn.BatchNorm1d(in_features, affine=False) if norm else nn.Identity()
+        kinds: dict[bool | str, Any] = {
+            False: nn.Identity,
+            True: partial(nn.BatchNorm1d, affine=False),
+            'layer': partial(nn.LayerNorm, eps=1e-6),
+        }
+        if norm not in kinds:
+            raise UserError(f"LinearHead.norm={norm!r}: use True, False or 'layer'")
+        self.norm = kinds[norm](in_features)
         self.fc = nn.Linear(in_features, num_classes)
         nn.init.normal_(self.fc.weight, std=init_std)
         nn.init.zeros_(self.fc.bias)
         self.label_smoothing = label_smoothing
 
+    @property
+    def num_classes(self) -> int:
+        """Number of classes."""
+        return self.fc.out_features
+
     def forward(self, x: Tensor) -> Tensor:
         """(B, C) -> logits (B, classes)."""
         return self.fc(self.norm(x))
+
+    def answer(self, logits: Tensor) -> Tensor:
+        """(B, classes), as they are: there is one layer."""
+        return logits
 
     def loss(self, logits: Tensor, target: Tensor) -> Tensor:
         """Mean cross-entropy; target (B,) of classes or (B, classes) of shares."""

@@ -1,0 +1,101 @@
+"""What a result is a result of: network, data, settings, machine."""
+
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+
+from ..checkpoint.reader import file_hash
+from ..core import dist
+from ..engine.clock import bare
+from ..engine.record import machine, versions
+from ..evaluation.identity import of_data, of_network, of_weights, plain
+from ..models.classifier import Classifier
+from .hub import PACKAGE
+
+FORMAT = 'mmssl-result-1'
+
+
+def describe(runner: Any, loaders: dict[str, Any]) -> dict[str, Any]:
+    """Return, as plain data, what is known before an evaluation begins."""
+    cfg, model = runner.cfg, bare(runner.model)
+    counted = dict(parameters=sum(p.numel() for p in model.backbone.parameters()))
+    return plain(
+        dict(
+            format=FORMAT,
+            protocol=protocol(cfg),
+            config=cfg.filename,
+            encoder=_encoder(cfg, model.backbone),
+            classifier=_file(cfg.get('load_from')) if isinstance(model, Classifier) else {},
+            backbone={**of_network(cfg.model.backbone), **counted},
+            data={name: of_data(loader.dataset) for name, loader in loaders.items()},
+            transform={name: loader.dataset.pipeline for name, loader in loaders.items()},
+            seed=runner.seed,
+            command=shlex.join(['python', *sys.argv]),
+            commit=commit(),
+            versions=versions(),
+            machine=machine(),
+        )
+    )
+
+
+def protocol(cfg: Config) -> str:
+    """Return the name that a config gives its protocol, or that of what it does."""
+    if cfg.get('protocol'):
+        return cfg.protocol
+    if cfg.model.type != 'Classifier':
+        return 'kNN monitor'
+    return 'linear' if cfg.model.get('frozen') else 'fine-tuning'
+
+
+def _encoder(cfg: Config, backbone: Any) -> dict[str, Any]:
+    """Return which file filled a backbone, what kind of file it is, and a hash of the weights."""
+    report = backbone.loaded
+    asked = cfg.get('pretrain') or cfg.get('load_from') or 'random'
+    known: dict[str, Any] = dict(asked=asked, weights=of_weights(backbone))
+    if report is None:
+        return known
+    names = ('dialect', 'side', 'model', 'epoch')
+    return {**known, **_file(report.path), **{name: getattr(report, name) for name in names}}
+
+
+def _file(path: str | None) -> dict[str, Any]:
+    if not path or not Path(path).is_file():
+        return {}
+    return dict(file=str(path), sha256=file_hash(path, 64))
+
+
+def settings(runner: Any, loop: Any) -> dict[str, Any]:
+    """Return what decides the figure beside network and data; ``loop.facts`` adds its own."""
+    cfg, model = runner.cfg, bare(runner.model)
+    found: dict[str, Any] = {}
+    if isinstance(model, Classifier):
+        found.update({k: v for k, v in cfg.model.items() if k not in ('type', 'backbone')})
+        found.update(blocks=model.blocks, pool=model.pool)
+    if cfg.get('train_cfg') is not None:
+        found.update(
+            epochs=runner.max_epochs,
+            batch=runner.train_dataloader.batch_size * dist.world_size(),
+            accumulated=getattr(runner.optim_wrapper, '_accumulative_counts', 1),
+            optimizer=cfg.optim_wrapper.get('optimizer'),
+            rules=(cfg.optim_wrapper.get('paramwise_cfg') or {}).get('rules'),
+            half=cfg.optim_wrapper.get('amp'),
+            rate_scaled_by=runner.lr_ratio,
+            schedule=cfg.get('param_scheduler'),
+        )
+    return {**found, **getattr(loop, 'facts', {})}
+
+
+def commit() -> str:
+    """Return the commit that mmssl runs from, '-dirty' with changes, or nothing outside git."""
+    words = ('git', 'describe', '--always', '--dirty', '--abbrev=40', '--exclude=*')
+    try:
+        done = subprocess.run(
+            words, cwd=PACKAGE, capture_output=True, text=True, check=False, timeout=20
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ''
+    return done.stdout.strip()

@@ -1,0 +1,78 @@
+"""ImageNet-S: images with a class for every pixel."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from ...core import UserError
+from ...core.errors import NoData
+from ...registry import DATASETS
+from .base import UnreadableImage
+from .files import FolderSource
+
+OTHER, IGNORE = 0, 1000  # what is no class, and what nobody labelled
+SUFFIX = '-segmentation'
+
+
+@DATASETS.register_module()
+class ImageNetSSource(FolderSource):
+    """Images ``split/WNID/NAME.JPEG`` and masks ``split-segmentation/WNID/NAME.png``.
+
+    The target of an image is its mask, int64 (H, W): 0 is what belongs to no class, the sorted
+    folders count from 1, 1000 is not judged (Gao et al. 2022, LUSSeg/ImageNet-S). A mask is an
+    RGB PNG, class = R + 256 G. ``labels`` are the classes of the folders. Raises NoData without
+    masks, UserError for images that have none and for classes above the folders.
+    """
+
+    def __init__(self, data_root: str = '', split: str = '', with_label: bool = True) -> None:
+        super().__init__(data_root, split)
+        if not self.labels:
+            raise NoData(f'{self.folder}: images of ImageNet-S lie in one folder for each class')
+        self.masks = self.folder.with_name(self.folder.name + SUFFIX)
+        if with_label:
+            self._check_masks()
+            self.labels = [1 + label for label in self.labels]
+            self.classes = ('other', *self.classes)
+        else:
+            self.labels, self.classes = (), ()
+
+    def _mask(self, i: int) -> Path:
+        return (self.masks / self.keys[i]).with_suffix('.png')
+
+    def _check_masks(self) -> None:
+        if not self.masks.is_dir():
+            raise NoData(
+                f'{self.masks}: no such folder, so {self.folder} has no masks; splits with masks '
+                'are train-semi and validation'
+            )
+        there = {str(path) for path in self.masks.rglob('*.png')}
+        bare = [self.name(i) for i in range(len(self)) if str(self._mask(i)) not in there]
+        if bare:
+            raise UserError(
+                f'{self.masks}: {len(bare)} of {len(self)} images have no mask: '
+                f'{", ".join(bare[:3])}{", ..." if len(bare) > 3 else ""}'
+            )
+
+    def target(self, i: int) -> Tensor | None:
+        """Return the mask of image i, int64 (H, W)."""
+        if not self.classes:
+            return None
+        path, highest = self._mask(i), len(self.classes) - 1
+        try:
+            with Image.open(io.BytesIO(path.read_bytes())) as image:
+                mode, colours = image.mode, np.asarray(image)
+        except (OSError, SyntaxError, ValueError) as error:
+            raise UnreadableImage(f'{path}: {error}') from None
+        if mode != 'RGB' or colours[..., 2].any():
+            raise UserError(f'{path}: no mask of ImageNet-S, which is RGB with class = R + 256 G')
+        classes = colours[..., 0] + 256 * colours[..., 1].astype(np.int64)  # (H, W)
+        if (wrong := (classes > highest) & (classes != IGNORE)).any():
+            raise UserError(
+                f'{path}: has class {classes[wrong].max()}, but {self.folder} has {highest} '
+                f'class folders (and {IGNORE} is what is not judged)'
+            )
+        return torch.from_numpy(classes)

@@ -1,0 +1,43 @@
+"""Lists of images to keep of a folder, as SimCLR and SwAV publish theirs for few labels."""
+
+from collections import Counter
+from pathlib import Path
+
+from ...core import UserError
+from ...core.errors import NoData
+
+ADVICE = 'correct dataset.subset (docs/finetuning.md says where the published lists are)'
+
+
+def chosen(path: Path, keys: list[str], folder: Path) -> list[int]:
+    """Return the places of the images that a list of file names or relative paths keeps.
+
+    ``keys`` are the images of ``folder``. Raises UserError naming lines without an image and
+    names that several folders have, NoData where there is no list.
+    """
+    try:
+        lines = path.read_text().splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise NoData(f'{path}: no such list of images ({error}); {ADVICE}') from None
+    wanted = {line.strip() for line in lines if line.strip()}
+    if not wanted:
+        raise NoData(f'{path}: lists no images; {ADVICE}')
+    places = {key: i for i, key in enumerate(keys)}
+    bare = [key.rpartition('/')[2] for key in keys]
+    counts = Counter(bare)
+    places |= {name: i for i, name in enumerate(bare) if name not in places}
+    if missing := sorted(wanted - set(places)):
+        raise UserError(
+            f'{path}: {len(missing)} of its {len(wanted)} names are not in {folder}: '
+            f'{_some(missing)}; {ADVICE}'
+        )
+    if several := sorted(name for name in wanted if counts[name] > 1 and name not in keys):
+        raise UserError(
+            f'{path}: {_some(several)}: more than one folder of {folder} has this name; list '
+            'paths below it instead'
+        )
+    return sorted(places[name] for name in wanted)
+
+
+def _some(names: list[str], count: int = 5) -> str:
+    return ', '.join(names[:count]) + (', ...' if len(names) > count else '')

@@ -1,0 +1,117 @@
+"""Features kept on disk: a second measurement of the same network reads them."""
+
+import hashlib
+import json
+import logging
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.logging import print_log
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from ..core import UserError, dist
+from ..core.faults import SHARE
+from ..version import __version__
+from .features import Bank, extract
+from .identity import of_data, of_network, of_weights, plain
+
+
+def features(
+    runner: Any,
+    loader: Any,
+    name: str,
+    layer: dict[str, Any],
+    folder: str | Path | None = None,
+    fp16: bool = False,
+) -> Bank:
+    """Return features of a loader's images, read from ``folder`` where they are there.
+
+    ``layer``: arguments of `Backbone.descriptor`, or none for normalised pixels. ``folder``: the
+    config's ``features_cache``. ``fp16``: under autocast on a GPU. All on the model's device.
+    """
+    model = getattr(runner.model, 'module', runner.model)
+    share = getattr(runner, 'bad_share', SHARE)
+
+    def feature(images: Tensor) -> Tensor:
+        return model.backbone.descriptor(images, **layer) if layer else images.flatten(1)
+
+    def make() -> Bank:
+        with torch.autocast('cuda', enabled=fp16):
+            return extract(model, loader, name, feature, share)
+
+    if folder is None:
+        return make()
+    preprocessor = model.data_preprocessor
+    key = dict(
+        weights=of_weights(model.backbone),
+        network=of_network(runner.cfg.model.backbone),
+        mean=preprocessor.mean.flatten().tolist(),
+        std=preprocessor.std.flatten().tolist(),
+        layer=plain(layer),
+        transform=plain(loader.dataset.pipeline),
+        data=of_data(loader.dataset),
+        half=fp16 and torch.cuda.is_available(),
+        share=share,
+        version=__version__,
+    )
+    device = preprocessor.mean.device
+    return Bank(*(tensor.to(device) for tensor in cached(key, folder, make)))
+
+
+def cached(key: dict[str, Any], folder: str | Path | None, make: Callable[[], Bank]) -> Bank:
+    """Return what ``make`` returned for an equal ``key`` before, else call it and keep the result.
+
+    ``key`` holds plain data and is kept in the file: all that decides the features belongs into
+    it. Without a folder nothing is kept. All ranks call it, and make the features together unless
+    each finds them. Raises UserError for a folder that cannot be, before anything is made.
+    """
+    if folder is None:
+        return make()
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f'features_cache={folder}: {error.strerror}; name another folder') from None
+    text = json.dumps(key, sort_keys=True)
+    path = Path(folder) / f'features-{hashlib.sha256(text.encode()).hexdigest()[:16]}.safetensors'
+    found = _read(path, text)
+    if all(dist.gather_objects(found is not None)):
+        assert found is not None
+        print_log(f'features of {len(found.labels)} images read from {path}', logger='current')
+        return found
+    bank = make()
+    if dist.rank() == 0:
+        _write(bank, path, text)
+    dist.wait()  # who asks next finds it
+    return bank
+
+
+def _read(path: Path, text: str) -> Bank | None:
+    """Return the features of a whole file of this key, or None."""
+    try:
+        with safe_open(path, 'pt') as file:
+            if (file.metadata() or {}).get('key') != text:
+                return None
+            return Bank(*(file.get_tensor(name) for name in Bank._fields))
+    except Exception:  # missing, cut off, or of another make: to be made anew
+        return None
+
+
+def _write(bank: Bank, path: Path, text: str) -> None:
+    """Write beside the final name and rename: others see all or nothing. A full disk is warned of.
+
+    The features are in memory, and what they cost is not thrown away.
+    """
+    beside = path.with_name(f'.{path.name}.{os.getpid()}')
+    tensors = {name: tensor.cpu().contiguous() for name, tensor in bank._asdict().items()}
+    try:
+        save_file(tensors, beside, metadata={'key': text})
+        os.replace(beside, path)
+    except Exception as error:  # safetensors has a class of its own for it
+        message = f'features are not kept: {path} could not be written ({error})'
+        print_log(message, logger='current', level=logging.WARNING)
+        beside.unlink(missing_ok=True)

@@ -1,0 +1,149 @@
+"""Linear classifiers over stored features, a grid of them trained side by side."""
+
+import math
+from collections.abc import Sequence
+from statistics import NormalDist
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from ..core import Curve, UserError
+
+RATES = (0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
+DECAYS = (0.0, 1e-5, 1e-4, 1e-3, 1e-2)
+ROWS = 4096  # images scored at once
+
+
+class Recipe(NamedTuple):
+    """The grid, how long it trains, and the share of the training images that chooses."""
+
+    rates: Sequence[float] = RATES
+    decays: Sequence[float] = DECAYS
+    epochs: int = 60
+    batch: int = 512
+    held_out: float = 0.1
+
+    def grid(self) -> list[tuple[float, float]]:
+        """Return every pair of learning rate and weight decay."""
+        return [(rate, decay) for rate in self.rates for decay in self.decays]
+
+    def check(self) -> 'Recipe':
+        """Return itself; UserError for numbers that cannot work."""
+        if not self.rates or not self.decays or min(self.rates) <= 0 or min(self.decays) < 0:
+            raise UserError('a probe needs rates above 0 and decays of at least 0')
+        if self.epochs < 1 or self.batch < 1 or not 0 < self.held_out < 1:
+            raise UserError('a probe needs epochs and batch of at least 1 and held_out in (0, 1)')
+        return self
+
+
+class Layers(NamedTuple):
+    """Weights (G, classes, C) and biases (G, classes) of G classifiers."""
+
+    weights: Tensor
+    biases: Tensor
+
+    def logits(self, x: Tensor) -> Tensor:
+        """(B, C) -> (B, G, classes)."""
+        flat = x @ self.weights.flatten(0, 1).T  # (B, G * classes)
+        return flat.unflatten(1, self.biases.shape) + self.biases
+
+
+class Scale(NamedTuple):
+    """Mean (C,) and spread (C,) of training features; a constant feature becomes 0."""
+
+    mean: Tensor
+    std: Tensor
+
+    @classmethod
+    def of(cls, x: Tensor) -> 'Scale':
+        """Measure (N, C): one grid of rates then suits every network."""
+        std = x.std(0, correction=0)
+        return cls(x.mean(0), torch.where(std <= 1e-6 * std.max(), 1.0, std))
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """(N, C) -> (N, C)."""
+        return (x - self.mean) / self.std
+
+
+@torch.no_grad()
+def train(
+    x: Tensor,
+    labels: Tensor,
+    classes: int,
+    grid: Sequence[tuple[float, float]],
+    recipe: Recipe,
+    seed: int = 0,
+) -> Layers:
+    """Train one classifier for each (rate, decay) of ``grid`` on x (N, C), labels (N,).
+
+    Each minimises mean cross-entropy + decay / 2 |weight|^2, as sklearn's LogisticRegression with
+    C = 1 / (decay * N): SGD with momentum 0.9 and a cosine to 0, from 0, bias without decay. All
+    see the same batches; they are slices of one tensor, so that a step is two products.
+    """
+    n, width = x.shape
+    rates, decays = torch.tensor(grid, dtype=x.dtype, device=x.device).T  # (G,) each
+    weights, biases = x.new_zeros(len(grid), classes, width), x.new_zeros(len(grid), classes)
+    layers, moments = Layers(weights, biases), Layers(weights.clone(), biases.clone())
+    batches, curve = math.ceil(n / recipe.batch), Curve(1.0, 0.0)
+    order = torch.Generator().manual_seed(seed)
+    for epoch in range(recipe.epochs):
+        for i, rows in enumerate(torch.randperm(n, generator=order).split(recipe.batch)):
+            rows = rows.to(x.device)
+            pull, error = _gradient(layers, x[rows], labels[rows])
+            pull += decays[:, None, None] * weights
+            step = curve(epoch * batches + i, recipe.epochs * batches, batches) * rates
+            moments.weights.mul_(0.9).add_(pull)
+            moments.biases.mul_(0.9).add_(error)
+            weights.addcmul_(moments.weights, step[:, None, None], value=-1)
+            biases.addcmul_(moments.biases, step[:, None], value=-1)
+    return layers
+
+
+def _gradient(layers: Layers, x: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Return d mean cross-entropy / d weights (G, classes, C) and biases (G, classes)."""
+    error = layers.logits(x).softmax(2)  # (B, G, classes)
+    at = labels[:, None, None].expand(-1, error.shape[1], 1)
+    error.scatter_add_(2, at, error.new_full(at.shape, -1.0)).div_(len(x))
+    return (error.flatten(1).T @ x).view_as(layers.weights), error.sum(0)
+
+
+@torch.no_grad()
+def score(layers: Layers, x: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Accuracy in percent (G,) and mean cross-entropy (G,) on x (N, C), labels (N,)."""
+    hits = x.new_zeros(len(layers.biases), dtype=torch.double)
+    loss = torch.zeros_like(hits)
+    for part, target in zip(x.split(ROWS), labels.split(ROWS), strict=True):
+        logits = layers.logits(part)  # (B, G, classes)
+        hits += (logits.argmax(2) == target[:, None]).sum(0)
+        targets = target[:, None].expand(logits.shape[:2])
+        loss += F.cross_entropy(logits.transpose(1, 2), targets, reduction='none').sum(0)
+    return 100 * hits / len(x), loss / len(x)
+
+
+def split(labels: Tensor, share: float, seed: int = 0) -> tuple[Tensor, Tensor]:
+    """Return rows that train and rows held out, ``share`` of each class, drawn by the seed.
+
+    Raises UserError when nothing would be left to train on or to choose by.
+    """
+    order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed))
+    order = order.to(labels.device)
+    order = order[labels[order].argsort(stable=True)]  # by class, shuffled within
+    sizes = labels.bincount()
+    place = torch.cat([torch.arange(int(size), device=labels.device) for size in sizes])
+    held = place < (share * sizes[labels[order]].double()).round()
+    if held.all() or not held.any():
+        raise UserError(
+            f'held_out={share:g} of {len(labels)} training images leaves nothing to '
+            f'{"train on" if held.all() else "choose by"}: change it or take more images'
+        )
+    return order[~held].sort().values, order[held].sort().values
+
+
+def interval(percent: float, count: int, confidence: float = 0.95) -> tuple[float, float]:
+    """Wilson's interval in percent of an accuracy over ``count`` images (Wilson 1927)."""
+    z, p = NormalDist().inv_cdf((1 + confidence) / 2), percent / 100
+    middle = (p + z * z / (2 * count)) / (1 + z * z / count)
+    half = z * math.sqrt(p * (1 - p) / count + z * z / (4 * count**2)) / (1 + z * z / count)
+    return 100 * (middle - half), 100 * (middle + half)

@@ -1,0 +1,136 @@
+"""The cached probe as a loop of the runner: features once, then a grid of linear classifiers."""
+
+import copy
+from typing import Any
+
+import torch
+from mmengine.runner import BaseLoop
+
+from ..core import UserError
+from ..core.errors import NoData, closest
+from ..registry import LOOPS
+from . import probe
+from .cache import features
+from .features import Bank
+from .identity import of_data
+from .knn import accuracy
+from .loops import check_classes, layer
+from .predictions import of_votes
+from .probe import Layers, Recipe, Scale
+
+
+def recipe(settings: dict[str, Any] | None) -> Recipe:
+    """Read the ``probe`` of a config; UserError naming an unknown key."""
+    for key in settings or {}:
+        if key not in Recipe._fields:
+            raise UserError(f"probe has no setting '{key}'{closest(key, Recipe._fields)}")
+    return Recipe(**(settings or {})).check()
+
+
+@LOOPS.register_module()
+class ProbeLoop(BaseLoop):
+    """Linear classification of the loader's images by layers trained on features of a bank.
+
+    ``bank`` overrides the loader's data set to give the training images. ``feature`` is
+    dict(blocks=, pool=) as `Backbone.descriptor` takes them. ``probe`` are the settings of
+    `Recipe`. The pair of learning rate and weight decay is chosen on images held out of the
+    training set, the layer trained once more on all of them, and the loader's images are looked
+    at once, at the end. ``fp16`` extracts under autocast on a GPU.
+    """
+
+    def __init__(
+        self,
+        runner: Any,
+        dataloader: Any,
+        bank: dict | None = None,
+        feature: dict[str, Any] | None = None,
+        probe: dict[str, Any] | None = None,
+        fp16: bool = False,
+        evaluator: Any = None,
+    ) -> None:
+        self.layer, self.recipe, self.fp16 = layer(feature or {}), recipe(probe), fp16
+        query, stored = copy.deepcopy(dataloader), copy.deepcopy(dataloader)
+        stored['dataset'].update(bank or dict(split='train'))
+        super().__init__(runner, query)
+        self.bank = runner.build_dataloader(stored, seed=runner.seed)
+        sets = {'training': self.bank.dataset, 'test': self.dataloader.dataset}
+        for name, data in sets.items():
+            if not data.labels:
+                raise NoData(f'the {name} images have no labels, so nothing can be learnt of them')
+        check_classes(*sets.values())
+        self.classes = len(self.bank.dataset.classes)
+
+    def run(self) -> dict[str, float]:
+        """Extract, train, choose, and report through the runner's hooks."""
+        runner = self.runner
+        runner.call_hook('before_test')
+        runner.call_hook('before_test_epoch')
+        metrics = self.measure()
+        runner.call_hook('after_test_epoch', metrics=metrics)
+        runner.call_hook('after_test')
+        return metrics
+
+    def measure(self) -> dict[str, float]:
+        """Return the accuracies in percent, their interval, and what was chosen by which."""
+        bank, query = self._features()
+        scale = Scale.of(bank.features)
+        x, labels = scale(bank.features), bank.labels
+        (rate, decay), held_out = self.choose(x, labels)
+        chosen = self._train(x, labels, [(rate, decay)])
+        logits = chosen.logits(scale(query.features))[:, 0]  # (Q, classes)
+        found = self.dataloader.dataset
+        self.runner.predictions = of_votes(found, logits.double().softmax(1), query.indices)
+        top1 = accuracy(logits, query.labels)
+        low, high = probe.interval(top1, len(logits))
+        return {
+            'probe/top1': top1,
+            'probe/top5': accuracy(logits, query.labels, 5),
+            'probe/top1_low': low,
+            'probe/top1_high': high,
+            'probe/held_out_top1': held_out,
+            'probe/rate': rate,
+            'probe/decay': decay,
+        }
+
+    def choose(self, x: torch.Tensor, labels: torch.Tensor) -> tuple[tuple[float, float], float]:
+        """Return the pair that is best on held-out training images, and its accuracy there.
+
+        Of equal accuracies the lower loss counts. Warns of a rate at an end of the grid.
+        """
+        grid = self.recipe.grid()
+        kept, held = probe.split(labels, self.recipe.held_out, self.runner.seed)
+        layers = self._train(x[kept], labels[kept], grid)
+        percent, loss = (s.tolist() for s in probe.score(layers, x[held], labels[held]))
+        best = max(range(len(grid)), key=lambda i: (percent[i], -loss[i]))
+        info = self.runner.logger.info
+        for (rate, decay), hits in zip(grid, percent, strict=True):
+            info(f'probe: rate {rate:g}, decay {decay:g}: {hits:.2f} % of {len(held)} held out')
+        rates = self.recipe.rates
+        if len(rates) > 2 and grid[best][0] in (min(rates), max(rates)):
+            self.runner.logger.warning(
+                f'probe: the best rate, {grid[best][0]:g}, is at an end of the grid: widen '
+                'test_cfg.probe.rates'
+            )
+        return grid[best], percent[best]
+
+    def _train(self, x: torch.Tensor, labels: torch.Tensor, grid: list) -> Layers:
+        return probe.train(x, labels, self.classes, grid, self.recipe, self.runner.seed)
+
+    def _features(self) -> tuple[Bank, Bank]:
+        folder = self.runner.cfg.get('features_cache')
+        training, test = (
+            features(self.runner, loader, name, self.layer, folder, self.fp16)
+            for loader, name in ((self.bank, 'training'), (self.dataloader, 'test'))
+        )
+        return training, test
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What decides the figures, beside network and data."""
+        return dict(
+            probe=self.recipe._asdict(),
+            standardised=True,
+            features=self.layer or 'pixels',
+            half=self.fp16,
+            bank=of_data(self.bank.dataset),
+        )

@@ -1,0 +1,65 @@
+"""Many classifier layers at once, each at a learning rate of its own."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from ...core import UserError
+from ...core.precision import full_precision
+from ...registry import MODELS
+from .linear import cross_entropy
+
+RATES = tuple(n * 10.0**k for k in range(-4, 1) for n in range(1, 10))
+
+
+@full_precision
+def stacked(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """x (B, C), weight (G, K, C), bias (G, K) -> (B, G, K); high rates leave half precision."""
+    return (x @ weight.flatten(0, 1).T).unflatten(1, bias.shape) + bias
+
+
+@MODELS.register_module()
+class SweepHead(nn.Module):
+    """G linear layers beside each other; layer g learns at ``rates[g]`` times the optimizer's rate.
+
+    The 45 rates of iBOT (``eval_linear_multi.py``) by default: n * 10^k, n 1 to 9, k -4 to 0.
+    SGD without weight decay is linear in the gradient, so a layer's rate is its share of the loss;
+    decay, clipping or an adaptive optimizer would break that. ``best`` is the layer that answers:
+    `SweepHook` sets it. Weights N(0, ``init_std``), biases 0.
+    """
+
+    rates: Tensor
+    best: Tensor
+
+    def __init__(
+        self,
+        in_features: int,
+        num_classes: int = 1000,
+        rates: Sequence[float] = RATES,
+        init_std: float = 0.01,
+    ) -> None:
+        super().__init__()
+        if not rates or min(rates) <= 0:
+            raise UserError('SweepHead needs rates, all of them above 0')
+        self.num_classes = num_classes
+        weight = torch.empty(len(rates), num_classes, in_features)
+        bias = torch.zeros(len(rates), num_classes)
+        # named as one layer's tensors, by which files of classifiers are known
+        self.fc = nn.ParameterDict(dict(weight=nn.init.normal_(weight, std=init_std), bias=bias))
+        self.register_buffer('rates', torch.tensor(rates, dtype=torch.float64))
+        self.register_buffer('best', torch.tensor(0))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C) -> logits (B, G, classes)."""
+        return stacked(x, self.fc['weight'], self.fc['bias'])
+
+    def answer(self, logits: Tensor) -> Tensor:
+        """(B, G, classes) -> (B, classes) of the best layer."""
+        return logits[:, self.best]
+
+    def loss(self, logits: Tensor, target: Tensor) -> Tensor:
+        """Sum over layers of rate * mean cross-entropy; target (B,)."""
+        targets = target[:, None].expand(logits.shape[:2])  # (B, G)
+        each = cross_entropy(logits.transpose(1, 2), targets, reduction='none').mean(0)  # (G,)
+        return (self.rates.to(each.dtype) * each).sum()

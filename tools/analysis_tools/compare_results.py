@@ -1,0 +1,130 @@
+"""Put several result.json side by side and say which of them cannot be compared, and why."""
+
+import argparse
+import json
+from collections.abc import Sequence
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from mmssl.apis import cli
+from mmssl.apis.facts import FORMAT
+from mmssl.apis.results import FILE
+from mmssl.core import UserError
+
+# what two figures must share to be comparable: name -> path in the file
+SAME = {
+    'protocol': 'protocol',
+    'metric': 'metric.name',
+    'test images': 'data.test.hash',
+    'training images': 'data.train.hash',
+    'bank images': 'settings.bank.hash',
+    'test transform': 'transform.test',
+    'training transform': 'transform.train',
+    'k': 'settings.k',
+    'temperature': 'settings.temperature',
+    'layer': 'settings.features',
+    'blocks': 'settings.blocks',
+    'pool': 'settings.pool',
+    'epochs': 'settings.epochs',
+    'batch': 'settings.batch',
+    'half precision': 'settings.half',
+}
+# what is being compared, and may differ
+SHOWN = {
+    'encoder': 'encoder.asked',
+    'trained by': 'encoder.model',
+    'layout, side': 'encoder.dialect encoder.side',
+    'weights': 'encoder.weights',
+    'backbone': 'backbone.type backbone.arch backbone.depth',
+    'parameters': 'backbone.parameters',
+    'data': 'data.test.name',
+    'optimizer': 'settings.optimizer',
+    'seed': 'seed',
+    'commit': 'commit',
+    'warnings': 'warnings',
+}
+
+
+def find(content: dict[str, Any], place: str) -> Any:
+    """Return what stands at 'a.b', or None."""
+    node: Any = content
+    for key in place.split('.'):
+        node = node.get(key) if isinstance(node, dict) else None
+    return node
+
+
+def text(content: dict[str, Any], places: str) -> str:
+    """Return what stands at some places in words."""
+    values = [find(content, place) for place in places.split()]
+    return ' '.join(str(value)[:60] for value in values if value not in (None, '', [], {}))
+
+
+def read(path: Path) -> dict[str, Any]:
+    """Return a result; a work dir stands for its newest. UserError when it is none."""
+    path = path / FILE if path.is_dir() else path
+    try:
+        content = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise UserError(f'{path}: not a readable result ({error})') from None
+    if not isinstance(content, dict) or content.get('format') != FORMAT or 'metric' not in content:
+        raise UserError(f'{path}: is no result of tools/train.py or tools/test.py')
+    return content
+
+
+def differences(a: dict[str, Any], b: dict[str, Any]) -> list[str]:
+    """Return what makes two results incomparable, in words."""
+    if a['protocol'] != b['protocol']:  # all else would follow from it
+        return [f'protocol {a["protocol"]} and {b["protocol"]}']
+    found = []
+    for name, place in SAME.items():
+        ours, theirs = find(a, place), find(b, place)
+        if ours != theirs:
+            small = all(len(str(value)) < 40 for value in (ours, theirs))
+            found.append(f'{name} {ours} and {theirs}' if small else name)
+    return found
+
+
+def table(names: Sequence[str], results: Sequence[dict[str, Any]]) -> Table:
+    """Return one column for each result; rows that differ and must not are marked."""
+    sheet = Table('', *names)
+    metric = [result['metric'] for result in results]
+    sheet.add_row('metric', *(m['name'] for m in metric))
+    sheet.add_row('last', *(f'[bold]{m["last"]:.2f}' for m in metric))
+    sheet.add_row('best', *(f'{m["best"]:.2f} {m["best_at"]}' for m in metric), end_section=True)
+    for rows, style in ((SAME, 'red'), (SHOWN, '')):
+        for name, places in rows.items():
+            cells = [text(result, places) for result in results]
+            values = [[find(r, place) for place in places.split()] for r in results]
+            alike = all(value == values[0] for value in values)
+            if any(cells):
+                sheet.add_row(name, *cells, style='' if alike else style)
+        sheet.add_section()
+    return sheet
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Print the table and, for each pair, why it is not comparable."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('results', nargs='+', type=Path, help='result.json files or work dirs')
+    args = parser.parse_args(argv)
+    if len(args.results) < 2:
+        raise UserError('give at least two results to compare')
+    results = [read(path) for path in args.results]
+    names = [str(path) for path in args.results]
+    screen = Console(highlight=False)
+    screen.print(table(names, results))
+    pairs = {
+        (i, j): differences(results[i], results[j]) for i, j in combinations(range(len(names)), 2)
+    }
+    for (i, j), why in pairs.items():
+        verdict = f'NOT comparable: {"; ".join(why)}' if why else 'comparable'
+        screen.print(f'{names[i]} and {names[j]}: {verdict}', soft_wrap=True)
+    return 0
+
+
+if __name__ == '__main__':
+    cli.run(main)
