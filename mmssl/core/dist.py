@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch import distributed as td
@@ -110,3 +111,9 @@ def wait() -> None:
     if world_size() > 1:
         with meeting('barrier'):
             td.barrier()
+
+
+def seed_streams(seed: int) -> None:
+    """Give this rank generators of its own: torch's for drop path, numpy's for timm's mixup."""
+    torch.manual_seed(seed + rank())
+    np.random.seed((seed + rank()) % 2**32)

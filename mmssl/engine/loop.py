@@ -33,8 +33,7 @@ class EpochLoop(EpochBasedTrainLoop):
     def run(self) -> torch.nn.Module:
         """Train to the last epoch."""
         if self._iter == 0:
-            # every rank draws its own drop path; restored with the rest on resuming
-            torch.manual_seed((self.runner.seed or 0) + dist.rank())
+            dist.seed_streams(self.runner.seed or 0)  # restored with the rest on resuming
         try:
             return super().run()
         finally:

@@ -236,7 +236,7 @@ class Runner(Base):
                 f'train_cfg.max_epochs={self.max_epochs}; take an earlier file'
             )
         self.train_loop.seek(report.epoch * len(self.train_dataloader))
-        torch.manual_seed((self.seed or 0) + dist.rank())  # as the loop does at iteration 0
+        dist.seed_streams(self.seed or 0)  # as the loop does at iteration 0
         for scheduler in self.param_schedulers or []:
             scheduler.seek(self.iter)
         self.logger.info(f'continuing {report.path} at epoch {report.epoch}')

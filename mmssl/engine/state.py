@@ -49,7 +49,7 @@ def _random_states() -> dict[str, Any]:
 def _set_random_states(states: dict[str, Any], seed: int) -> None:
     at = dist.rank()
     if len(states['torch']) != dist.world_size():  # another number of processes: fresh streams
-        torch.manual_seed(seed)
+        dist.seed_streams(seed)
         return
     # cloned: torch reads a row of the stack from the beginning of its storage, or crashes
     torch.set_rng_state(states['torch'][at].cpu().clone())
@@ -143,5 +143,5 @@ def restore(runner: Any, content: dict[str, Any]) -> None:
     runner.train_loop.best = progress['best']
     for scheduler in runner.param_schedulers or []:
         scheduler.seek(progress['iter'])
-    fresh = (runner.seed or 0) + dist.rank() + 1_000_003 * progress['iter']
+    fresh = (runner.seed or 0) + 1_000_003 * progress['iter']
     _set_random_states(content['random'], fresh)

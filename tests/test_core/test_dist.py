@@ -1,5 +1,6 @@
 """Collectives: the identity on one process, rank order on two."""
 
+import numpy as np
 import torch
 from torch.testing import assert_close
 
@@ -58,3 +59,15 @@ def test_two_ranks_agree_on_every_collective(two_ranks):
         assert_close(found['untouched'], a + 10 * rank, rtol=0, atol=0)
         for name, value in expected.items():
             assert_close(found[name], value, rtol=0, atol=0, msg=name)
+
+
+def _draw():
+    dist.seed_streams(7)
+    return np.random.rand(), float(torch.rand(()))
+
+
+def test_each_rank_draws_its_own_numbers(two_ranks):
+    """Mixup draws from numpy, drop path from torch."""
+    for rank, (ours, drop) in enumerate(two_ranks(_draw)):
+        assert ours == np.random.RandomState(7 + rank).rand()
+        assert drop == float(torch.rand((), generator=torch.Generator().manual_seed(7 + rank)))

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from ...core import UserError
 from .attention import inputs_of
 from .recompute import recomputed
-from .tokens import Features, Tokens, flat
+from .tokens import Features, Tokens, flat, joined
 
 
 class Backbone(nn.Module):
@@ -135,14 +135,7 @@ class Backbone(nn.Module):
         ]
         if pool == 'auto':  # block by block: ViL has class tokens in some stages only
             return torch.cat([self.pool(t) for t in kept], 1)
-        if pool in ('mean', 'mean_raw'):
-            return torch.cat([flat(t.grid).mean(1) for t in kept], 1)
-        if pool not in ('cls', 'cls+mean') or any(t.cls is None for t in kept):
-            raise UserError(f"pool '{pool}' is not available for {type(self).__name__}")
-        parts = [t.cls[:, 0] for t in kept if t.cls is not None]
-        if pool == 'cls+mean':
-            parts.append(flat(kept[-1].grid).mean(1))
-        return torch.cat(parts, 1)
+        return joined(kept, pool, type(self).__name__)
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """Return maps (B, C_i, H_i, W_i) at ``out_indices``; x (B, 3, H, W).

@@ -2,7 +2,10 @@
 
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
+
+from ...core import UserError
 
 
 class Tokens(NamedTuple):
@@ -38,3 +41,19 @@ class Features(NamedTuple):
 def flat(grid: Tensor) -> Tensor:
     """(B, h, w, C) -> (B, N, C), row-major."""
     return grid.flatten(1, 2)
+
+
+def joined(blocks: list[Tokens], pool: str, name: str) -> Tensor:
+    """Concatenate class tokens ('cls'), means ('mean', 'mean_raw') or 'cls+mean' -> (B, sum C).
+
+    Of 'cls+mean' the mean is the last block's alone. Raises UserError when a block has no class
+    token, naming the network.
+    """
+    if pool in ('mean', 'mean_raw'):
+        return torch.cat([flat(t.grid).mean(1) for t in blocks], 1)
+    if pool not in ('cls', 'cls+mean') or any(t.cls is None for t in blocks):
+        raise UserError(f"pool '{pool}' is not available for {name}")
+    parts = [t.cls[:, 0] for t in blocks if t.cls is not None]
+    if pool == 'cls+mean':
+        parts.append(flat(blocks[-1].grid).mean(1))
+    return torch.cat(parts, 1)
