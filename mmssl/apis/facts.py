@@ -32,7 +32,9 @@ def describe(runner: Any, loaders: dict[str, Any]) -> dict[str, Any]:
             classifier=_file(cfg.get('load_from')) if isinstance(model, Classifier) else {},
             backbone={**of_network(cfg.model.backbone), **counted},
             data={name: of_data(loader.dataset) for name, loader in loaders.items()},
-            transform={name: loader.dataset.pipeline for name, loader in loaders.items()},
+            transform={
+                n: getattr(loader.dataset, 'pipeline', None) for n, loader in loaders.items()
+            },
             seed=runner.seed,
             command=shlex.join(['python', *sys.argv]),
             commit=commit(),

@@ -41,22 +41,23 @@ class SweepAccuracy(BaseMetric):
 
     def evaluate(self, size: int) -> dict[str, float]:
         """Return the accuracies over all ranks, each image once."""
-        ranks = torch.stack(self.results)  # (B, G)
-        counts = torch.stack([torch.full(ranks.shape[1:], len(ranks)), *self._hits(ranks)])
-        device = 'cuda' if dist.active() and torch.cuda.is_available() else 'cpu'
-        total = dist.sum_over_ranks(counts.to(device)).cpu().double()
+        mine = [(len(self.results), self._hits(), self.rates)] if self.results else []
         self.results.clear()
-        percent = 100 * total[1:] / total[0]  # (topk, G)
+        parts = [part for found in dist.gather_objects(mine) for part in found]
+        count, rates = sum(n for n, _, _ in parts), parts[0][2]
+        hits = torch.tensor([hits for _, hits, _ in parts], dtype=torch.double).sum(0)  # (topk, G)
+        percent = 100 * hits / count
         best, first = int(percent[0].argmax()), self.topk[0]
         found = {
             f'sweep/top{k}_best': float(p[best]) for k, p in zip(self.topk, percent, strict=True)
         }
-        pairs = zip(self.rates, percent[0].tolist(), strict=True)
+        pairs = zip(rates, percent[0].tolist(), strict=True)
         each = {f'sweep/top{first}_rate{rate:g}': value for rate, value in pairs}
-        return {**found, 'sweep/best_rate': self.rates[best], **each}
+        return {**found, 'sweep/best_rate': rates[best], **each}
 
-    def _hits(self, ranks: torch.Tensor) -> list[torch.Tensor]:
-        return [(ranks < k).sum(0) for k in self.topk]
+    def _hits(self) -> list[list[int]]:
+        ranks = torch.stack(self.results)  # (B, G)
+        return [(ranks < k).sum(0).tolist() for k in self.topk]
 
     def compute_metrics(self, results: list) -> dict:
         """Unused: `evaluate` does the whole work."""

@@ -1,11 +1,15 @@
 """kNN against what the official functions of EsViT and iBOT returned."""
 
 import re
+import shutil
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from mmssl.evaluation.knn import accuracy, knn
+
+from .replaying import tool
 
 CASES = ('esvit_knn_a', 'ibot_knn_a')
 NAME = re.compile(r'k(\d+)_T([\d.]+?)(?:_C(\d+))?(?:\.top1_top5)?')
@@ -73,3 +77,16 @@ def test_features_as_we_extract_them_give_the_same(golden, name):
         key = {'esvit_knn_a': f'k{k}_T0.07_C12', 'ibot_knn_a': f'k{k}_T0.07.top1_top5'}[name]
         found = accuracy(votes, case.batch['test_labels'])
         assert found == pytest.approx(float(case.expect[key][0]), abs=1e-9)
+
+
+@pytest.mark.parametrize('name', CASES)
+def test_the_replay_tool_takes_them(golden, name, tmp_path):
+    done = tool().Neighbours(golden(name).folder, 1e-9)
+    assert done.ok
+    # the case lists the same (k, T) as ambiguous
+    assert len(done.skipped) == {'esvit_knn_a': 7, 'ibot_knn_a': 4}[name]
+    shutil.copytree(golden(name).folder, tmp_path / name)
+    expected = load_file(tmp_path / name / 'expect.safetensors')
+    key = sorted(expected)[0]
+    save_file({**expected, key: expected[key] + 1e-6}, tmp_path / name / 'expect.safetensors')
+    assert not tool().Neighbours(tmp_path / name, 1e-9).ok

@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn import functional as F
 from torch.testing import assert_close
 
-from mmssl.core import UserError
+from mmssl.core import UserError, dist
 from mmssl.evaluation import SweepAccuracy, SweepHook
 from mmssl.models.heads.sweep import RATES, SweepHead
 from mmssl.registry import MODELS
@@ -92,6 +92,20 @@ def test_figures_of_every_layer_and_of_the_best():
             'sweep/top1_rate2': 200 / 3,
         }
     )
+
+
+def _two():
+    """Return the figures; rank 0 has seen the images, rank 1 none."""
+    return measured() if dist.rank() == 0 else SweepAccuracy(topk=(1, 2)).evaluate(3)
+
+
+def test_an_image_that_could_not_be_read_does_not_count():
+    assert measured('damaged')['sweep/top1_rate0.1'] == 50
+
+
+def test_a_process_without_images_knows_the_figures(two_ranks):
+    first, second = two_ranks(_two)
+    assert first == second == pytest.approx(measured())
 
 
 def test_the_hook_writes_the_best_into_the_head():

@@ -1,4 +1,4 @@
-"""Replay one recorded step of an official implementation and compare every tensor.
+"""Replay one recorded step, or kNN, of an official implementation and compare every tensor.
 
 Prints one line per group (loss, its parts, features, gradients, state after the step) with the
 largest relative error, then OK or FAILED, and exits 0 or 1.
@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 
 sys.path.insert(0, str(Path(__file__).parent))
 from golden.compare import NOISE, Group, gradient_error, relative
+from golden.neighbours import Neighbours, holds
 from golden.step import Step
 
 from mmssl.core import UserError
@@ -177,7 +178,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument('--verbose', action='store_true', help='print the error of every tensor')
     args = parser.parse_args(argv)
     try:
-        replay = Replay(args.case, args.tol)
+        kind = Neighbours if holds(args.case) else Replay
+        replay = kind(args.case, args.tol)
     except UserError as error:
         print(f'error: {error}\nFAILED')
         return 1
