@@ -33,7 +33,8 @@ class Prototypes(nn.Module):
 
     def weight(self) -> Tensor:
         """Return the effective weight (K, D)."""
-        return self.weight_g * self.weight_v / self.weight_v.norm(dim=1, keepdim=True)
+        # one product of this size instead of two
+        return self.weight_v * (self.weight_g / self.weight_v.norm(dim=1, keepdim=True))
 
     def forward(self, x: Tensor) -> Tensor | Factors:
         """Scores (..., K) of x (..., D), or their factors."""
