@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from ..registry import OPTIMIZERS
+from .shard import whole
 
 
 class _Adaptive(Optimizer):
@@ -38,13 +39,9 @@ class _Adaptive(Optimizer):
         return result
 
 
-def _ratios(params: list[Tensor], norms: list[Tensor], trust: float) -> list[Tensor]:
-    """Trust ratio per tensor, 1 where either norm is zero."""
-    weights = torch._foreach_norm(params)
-    return [
-        torch.where((w > 0) & (n > 0), trust * w / n, torch.ones_like(w))
-        for w, n in zip(weights, norms, strict=True)
-    ]
+def _norms(tensors: list[Tensor]) -> Tensor:
+    """Norm of each of N tensors (N,)."""
+    return torch.stack([whole(norm) for norm in torch._foreach_norm(tensors)])
 
 
 @OPTIMIZERS.register_module()
@@ -73,8 +70,9 @@ class LARS(_Adaptive):
         """Return decayed gradients times their trust ratio."""
         d = list(torch._foreach_add(grads, params, alpha=group['weight_decay']))
         if group['adapt']:
-            ratios = _ratios(params, list(torch._foreach_norm(d)), group['trust'])
-            torch._foreach_mul_(d, ratios)
+            weights, norms = _norms(params), _norms(d)
+            ratios = torch.where((weights > 0) & (norms > 0), group['trust'] * weights / norms, 1.0)
+            torch._foreach_mul_(d, ratios.tolist())
         return d
 
 
@@ -103,11 +101,11 @@ class LARC(_Adaptive):
 
     def rescale(self, grads: list[Tensor], params: list[Tensor], group: dict) -> list[Tensor]:
         """Return adapted gradients, untouched ones where a norm is zero."""
-        decay, out = group['weight_decay'], []
-        weights, norms = torch._foreach_norm(params), torch._foreach_norm(grads)
-        for g, p, w, n in zip(grads, params, weights, norms, strict=True):
-            ratio = group['trust'] * w / (n + decay * w + group['eps'])
-            if group['clip']:
-                ratio = (ratio / group['lr']).clamp(max=1)
-            out.append(torch.where((w > 0) & (n > 0), (g + decay * p) * ratio, g))
-        return out
+        decay, weights, norms = group['weight_decay'], _norms(params), _norms(grads)
+        ratios = group['trust'] * weights / (norms + decay * weights + group['eps'])
+        if group['clip']:
+            ratios = (ratios / group['lr']).clamp(max=1)
+        out = list(torch._foreach_add(grads, params, alpha=decay))
+        torch._foreach_mul_(out, ratios.tolist())
+        moving = ((weights > 0) & (norms > 0)).tolist()
+        return [d if moves else g for d, g, moves in zip(out, grads, moving, strict=True)]

@@ -22,9 +22,11 @@ def clip_each(params: list[nn.Parameter], max_norm: float) -> None:
     """Bound the norm of every tensor's gradient on its own (DINO's ``clip_gradients``)."""
     grads = [p.grad for p in params if p.grad is not None]
     if grads:
-        norms = [whole(norm) for norm in torch._foreach_norm(grads)]
-        shares = [(max_norm / (norm + 1e-6)).clamp(max=1) for norm in norms]
-        torch._foreach_mul_([local(g) for g in grads], shares)
+        norms = torch.stack([whole(norm) for norm in torch._foreach_norm(grads)])
+        shares = (max_norm / (norms + 1e-6)).tolist()
+        long = [(local(g), share) for g, share in zip(grads, shares, strict=True) if share < 1]
+        if long:
+            torch._foreach_mul_([g for g, _ in long], [share for _, share in long])
 
 
 def _like(value: Any, parameter: nn.Parameter) -> bool:

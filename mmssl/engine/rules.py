@@ -12,6 +12,8 @@ from ..registry import OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS, OPTIMIZERS
 
 EFFECTS = dict(lr_mult=1.0, decay_mult=1.0, adapt=True, frozen_epochs=0, frozen_iters=0)
 SELECTORS = ('match', 'ndim')
+# one pass over memory instead of ten. SGD's refuses groups of which a part has had no gradient yet
+FUSED = ('Adam', 'AdamW')
 
 
 def layers_above(model: nn.Module) -> dict[str, int]:
@@ -103,6 +105,8 @@ class RuleConstructor:
             group['lr'] = optimizer['lr'] * group['lr_mult']
             group['weight_decay'] = optimizer.get('weight_decay', 0.0) * group['decay_mult']
         self._print(ordered)
+        if optimizer['type'] in FUSED and 'foreach' not in optimizer:
+            optimizer.setdefault('fused', True)
         built = OPTIMIZERS.build(dict(optimizer, params=ordered))
         return OPTIM_WRAPPERS.build(dict(self.cfg, optimizer=built))
 

@@ -1,5 +1,7 @@
 """Self-distillation objectives."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -23,6 +25,14 @@ def match_regions(student: Tensor, teacher: Tensor) -> Tensor:
     """
     a, b = F.normalize(student, dim=-1), F.normalize(teacher, dim=-1)
     return (a @ b.transpose(1, 2)).argmax(-1)
+
+
+def match_views(student: Sequence[Tensor], teacher: Sequence[Tensor]) -> list[list[Tensor]]:
+    """Matches (B, N) of T teacher views with V student views, empty where a view meets itself."""
+    return [
+        [match_regions(s, t) if v != i else t.new_empty(0) for v, s in enumerate(student)]
+        for i, t in enumerate(teacher)
+    ]
 
 
 def pick_regions(regions: Tensor, index: Tensor) -> Tensor:

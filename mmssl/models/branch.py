@@ -79,8 +79,7 @@ def move_teacher(student: nn.Module, teacher: nn.Module, momentum: float) -> Non
     theirs = dict(teacher.named_parameters())
     pairs = [(theirs[n], p) for n, p in student.named_parameters() if n in theirs]
     targets, sources = [t.detach() for t, _ in pairs], [s.detach() for _, s in pairs]
-    torch._foreach_mul_(targets, momentum)
-    torch._foreach_add_(targets, sources, alpha=1 - momentum)
+    torch._foreach_lerp_(targets, sources, 1 - momentum)
 
 
 @torch.no_grad()

@@ -1,5 +1,7 @@
 """The table of parameter rules."""
 
+import copy
+
 import pytest
 import torch
 from torch import nn
@@ -82,3 +84,28 @@ def test_a_model_without_decay_keeps_none():
     (group,) = RuleConstructor(cfg)(Net()).optimizer.param_groups
     assert (group['weight_decay'], group['lr'], len(group['params'])) == (0.0, 0.4, 6)
     assert torch.optim.SGD is type(RuleConstructor(cfg)(Net()).optimizer)
+
+
+@pytest.mark.parametrize('kind', ['Adam', 'AdamW'])
+def test_adam_makes_one_pass_and_the_same_numbers(kind):
+    """Fused unless the config says otherwise; a tensor without gradient stays."""
+    nets, start = [], copy.deepcopy(Net().double().state_dict())
+    for choice in ({}, dict(fused=False), dict(foreach=True)):
+        net = Net().double()
+        net.load_state_dict(start)
+        optimizer = dict(type=kind, lr=0.1, weight_decay=0.3, **choice)
+        wrapper = RuleConstructor(dict(type='OptimWrapper', optimizer=optimizer))(net)
+        fused = bool(wrapper.optimizer.param_groups[0]['fused'])
+        assert fused is (not choice)
+        for step in range(4):
+            for i, p in enumerate(net.body.parameters()):
+                p.grad = torch.sin(torch.arange(p.numel()) + step + i).view_as(p).double()
+            if step:
+                net.norm.weight.grad = torch.full_like(net.norm.weight, 0.5)
+            wrapper.optimizer.step()
+        nets.append(net.state_dict())
+    rest = {n for n in start if 'last_layer' in n or 'frozen' in n or n == 'norm.bias'}
+    for name, expected in nets[1].items():
+        for other in (nets[0], nets[2]):
+            torch.testing.assert_close(other[name], expected, rtol=1e-13, atol=1e-15)
+        assert torch.equal(expected, start[name]) is (name in rest)

@@ -38,3 +38,19 @@ def test_patch_tokens_are_rows(hidden_norm, patches):
 def test_a_shared_layer_has_one_number_of_prototypes():
     with pytest.raises(UserError, match='shared last layer cannot have 7 and 9 prototypes'):
         DINONeck((6, 5), 7, patch_prototypes=9, shared=True)
+
+
+def test_factors_stand_for_the_scores():
+    """The same features, weights and shapes; nothing else is left to the objective."""
+    neck = DINONeck((6, 8, 5), 7, patch_prototypes=9).double()
+    lazy = DINONeck((6, 8, 5), 7, patch_prototypes=9, block=4).double()
+    lazy.load_state_dict(neck.state_dict())
+    tokens = torch.randn(3, 4, 6, dtype=torch.float64)
+    for expected, found in (
+        (neck.patches(tokens), lazy.patches(tokens)),
+        (neck(tokens[:, 0]), lazy(tokens[:, 0])),
+    ):
+        assert found.block == 4
+        assert_close(F.linear(found.features, found.weight), expected, rtol=1e-12, atol=1e-14)
+    with pytest.raises(UserError, match=r'neck\.block=0: at least one prototype'):
+        DINONeck((6, 5), 7, block=0)

@@ -52,31 +52,22 @@ class EsViT(Pretrainer):
         with torch.no_grad():
             t = self.teacher.project('view', [f.pooled for f in teacher])
         self.watch(student=student[0].pooled, teacher=teacher[1].pooled)
-        view = distill.mean_of_pairs(self.head(s, t, temperature))
+        view = self.head(s, t, temperature)
         if self.region_head is None:
             return {'loss': view}
-        region = distill.mean_of_pairs(self.regions(student, teacher, temperature))
+        region = self.regions(student, teacher, temperature)
         return {'loss': 0.5 * view + 0.5 * region, 'view': view, 'region': region}
 
     def regions(
         self, student: list[Features], teacher: list[Features], temperature: float
     ) -> Tensor:
-        """Table (2, V) of region losses; each student region learns from its match."""
+        """Mean of the region losses; each student region learns from its match."""
         assert self.region_head is not None
         s = self.student.project('region', [f.tokens for f in student])  # (B, N, K) each
         with torch.no_grad():
             t = self.teacher.project('region', [f.tokens for f in teacher])
-        targets = [self.region_head.targets(x, temperature) for x in t]
-        table = [[self.region_head.center.new_zeros(()) for _ in student] for _ in teacher]
-        for i, target in enumerate(targets):
-            for v, scores in enumerate(s):
-                if v != i:
-                    match = distill.match_regions(student[v].tokens, teacher[i].tokens)
-                    picked = distill.pick_regions(target, match)  # (B, N, K)
-                    table[i][v] = self.region_head.loss(picked, scores).mean()
-        for x in t:
-            self.region_head.observe(x)
-        return torch.stack([torch.stack(row) for row in table])
+        matches = distill.match_views([f.tokens for f in student], [f.tokens for f in teacher])
+        return self.region_head(s, t, temperature, matches)
 
     def uniform_loss(self, batch: int) -> float:
         """ln K for either task."""

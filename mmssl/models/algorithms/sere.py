@@ -7,7 +7,6 @@ import torch
 from torch import Tensor
 
 from ...core import Curve, UserError
-from ...functional import distill
 from ...registry import MODELS
 from ..backbones import Features
 from ..heads.relation import RelationLoss
@@ -112,22 +111,8 @@ class SERE(Pretrainer):
         with torch.no_grad():
             t = self.teacher.project('view', [f.pooled for f in teacher])
             targets = [self.teacher.neck['view'].patches(f.tokens) for f in teacher]
-        cls = distill.mean_of_pairs(self.head(s, t, self.now(self.teacher_temp)))
-        temperature = self.now(self.teacher_patch_temp)
-        patch = torch.stack(
-            [
-                self.masked(targets[i], patches[i], mask[:, i].flatten(1), temperature)
-                for i in (0, 1)
-            ]
-        ).mean()
-        self.patch_head.observe(torch.cat(targets))
+        cls = self.head(s, t, self.now(self.teacher_temp))
+        patch = self.patch_head.masked(
+            patches, targets, mask.flatten(2), self.now(self.teacher_patch_temp)
+        )
         return {'cls': self.cls_weight * cls, 'patch': self.patch_weight * patch}
-
-    def masked(self, teacher: Tensor, student: Tensor, mask: Tensor, temperature: float) -> Tensor:
-        """Mean over images of the mean over masked patches; scores (B, N, K), mask (B, N).
-
-        An image without mask counts as 0 and stays in the mean.
-        """
-        loss = self.patch_head.loss(self.patch_head.targets(teacher, temperature), student)
-        mask = mask.to(loss)
-        return ((loss * mask).sum(1) / mask.sum(1).clamp_min(1)).mean()

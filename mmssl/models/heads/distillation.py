@@ -1,13 +1,18 @@
 """Centre and loss of the self-distillation methods."""
 
 import math
+from collections.abc import Sequence
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
 
 from ...core import UserError, dist
-from ...functional import assign, distill
+from ...functional import assign, blocked, distill
 from ...registry import MODELS
+
+Scores: TypeAlias = Any  # a view's (..., K), or their blocked.Factors
+Matches: TypeAlias = list[list[Tensor]]
 
 
 @MODELS.register_module()
@@ -46,11 +51,15 @@ class DistillationHead(nn.Module):
         return assign.centered_softmax(scores, self.center, temperature)
 
     @torch.no_grad()
-    def observe(self, scores: Tensor) -> None:
+    def observe(self, scores: Scores) -> None:
         """Collect teacher scores (..., K) for the centre."""
-        rows = scores.detach().flatten(0, -2)
-        total = rows.sum(0, dtype=self.center.dtype)  # half precision has no room for it
-        self.pending.append((total.view_as(self.center), len(rows)))
+        if isinstance(scores, blocked.Factors):
+            total, rows = blocked.total(scores), scores.features[..., 0].numel()
+        else:
+            flat = scores.detach().flatten(0, -2)
+            # half precision has no room for it
+            total, rows = flat.sum(0, dtype=self.center.dtype), len(flat)
+        self.pending.append((total.view_as(self.center), rows))
 
     @torch.no_grad()
     def end_step(self) -> None:
@@ -67,19 +76,61 @@ class DistillationHead(nn.Module):
         """Cross-entropy (...) of targets (..., K) and student scores (..., K)."""
         return distill.cross_entropy(targets, scores, self.student_temp)
 
-    def forward(self, student: list[Tensor], teacher: list[Tensor], temperature: float) -> Tensor:
-        """Table (T, V) of batch means for T teacher and V student views, (B, K) each.
+    def forward(
+        self,
+        student: Sequence[Scores],
+        teacher: Sequence[Scores],
+        temperature: float,
+        matches: Matches | None = None,
+    ) -> Tensor:
+        """Mean loss of T teacher views with V other student views; observes the teacher.
 
-        Zero where a view would meet itself. Observes the teacher scores.
+        Scores (B, K) each, or (B, N, K) of regions with the ``matches`` (B, N) of every pair.
         """
-        pairs = student[0].new_zeros(len(teacher), len(student))
-        targets = [self.targets(t, temperature) for t in teacher]
-        cells = [
-            [self.loss(q, s).mean() if i != v else pairs[i, v] for v, s in enumerate(student)]
-            for i, q in enumerate(targets)
-        ]
-        self.observe(torch.cat(teacher))
-        return torch.stack([torch.stack(row) for row in cells])
+        for scores in teacher:
+            self.observe(scores)
+        if isinstance(student[0], blocked.Factors):
+            temperatures = (self.student_temp, temperature)
+            return blocked.pairs(student, teacher, matches, self.center, temperatures)
+        return distill.mean_of_pairs(self.table(student, teacher, temperature, matches))
+
+    def table(
+        self,
+        student: Sequence[Tensor],
+        teacher: Sequence[Tensor],
+        temperature: float,
+        matches: Matches | None = None,
+    ) -> Tensor:
+        """Table (T, V) of batch means, zero where a view would meet itself."""
+        table = [[self.center.new_zeros(()) for _ in student] for _ in teacher]
+        for i, scores in enumerate(teacher):
+            targets = self.targets(scores, temperature)
+            for v, own in enumerate(student):
+                if v != i:
+                    picked = distill.pick_regions(targets, matches[i][v]) if matches else targets
+                    table[i][v] = self.loss(picked, own).mean()
+        return torch.stack([torch.stack(row) for row in table])
+
+    def masked(
+        self, student: Sequence[Scores], teacher: Sequence[Scores], mask: Tensor, temperature: float
+    ) -> Tensor:
+        """Mean over views and images of the mean over masked patches; observes the teacher.
+
+        Scores (B, N, K) of V views each, mask (B, V, N). An image without mask counts as 0 and
+        stays in the mean (iBOT's L_MIM).
+        """
+        terms = []
+        for own, scores, chosen in zip(student, teacher, mask.unbind(1), strict=True):
+            self.observe(scores)
+            chosen = chosen.to(self.center)  # (B, N)
+            shares = chosen / chosen.sum(1, keepdim=True).clamp_min(1) / len(chosen)
+            if isinstance(own, blocked.Factors):
+                temperatures = (self.student_temp, temperature)
+                terms.append(blocked.masked(own, scores, shares, self.center, temperatures))
+            else:
+                loss = self.loss(self.targets(scores, temperature), own)
+                terms.append((loss * shares).sum())
+        return torch.stack(terms).mean()
 
     def uniform(self) -> float:
         """Return ln K: the loss of scores that favour no prototype."""

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ...core import UserError
+from ...functional.blocked import Factors
 from ...registry import MODELS
 
 
@@ -16,21 +17,28 @@ class Prototypes(nn.Module):
 
     x (..., D) -> (..., K). The parameters are named as legacy weight norm names them
     (``weight_g`` (K, 1), ``weight_v`` (K, D)), whose modules cannot be copied for a teacher.
-    ``train_scale=False`` freezes g at 1 (``norm_last_layer``).
+    ``train_scale=False`` freezes g at 1 (``norm_last_layer``). With ``block`` the scores are left
+    as their factors, for objectives that make so many prototypes' scores at a time.
     """
 
-    def __init__(self, dim: int, count: int, train_scale: bool = True) -> None:
+    def __init__(
+        self, dim: int, count: int, train_scale: bool = True, block: int | None = None
+    ) -> None:
         super().__init__()
+        if block is not None and block < 1:
+            raise UserError(f'neck.block={block}: at least one prototype at a time')
+        self.block = block
         self.weight_g = nn.Parameter(torch.ones(count, 1), requires_grad=train_scale)
         self.weight_v = nn.Parameter(nn.Linear(dim, count, bias=False).weight.detach())
 
     def weight(self) -> Tensor:
         """Return the effective weight (K, D)."""
-        return self.weight_g * self.weight_v / self.weight_v.norm(dim=1, keepdim=True)
+        # one product of this size instead of two
+        return self.weight_v * (self.weight_g / self.weight_v.norm(dim=1, keepdim=True))
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Scores (..., K) of x (..., D)."""
-        return F.linear(x, self.weight())
+    def forward(self, x: Tensor) -> Tensor | Factors:
+        """Scores (..., K) of x (..., D), or their factors."""
+        return Factors(x, self.weight(), self.block) if self.block else F.linear(x, self.weight())
 
 
 @MODELS.register_module()
@@ -39,7 +47,8 @@ class DINONeck(nn.Module):
 
     ``hidden_norm`` puts batch norm after the hidden layers. ``patch_prototypes`` adds a second
     last layer for patch tokens (iBOT); ``shared`` makes both one layer. Linear weights are
-    truncated normal of std 0.02 (``DINOHead``).
+    truncated normal of std 0.02 (``DINOHead``). ``block``: see `Prototypes`; the loss then needs
+    a fraction of the memory (docs/benchmarks.md).
     """
 
     def __init__(
@@ -50,6 +59,7 @@ class DINONeck(nn.Module):
         hidden_norm: bool = False,
         patch_prototypes: int | None = None,
         shared: bool = False,
+        block: int | None = None,
     ) -> None:
         super().__init__()
         if shared and patch_prototypes not in (None, prototypes):
@@ -67,10 +77,10 @@ class DINONeck(nn.Module):
                 layers.append(nn.GELU())
         self.mlp = nn.Sequential(*layers)
         self.takes, self.gives = dims[0], prototypes
-        self.last_layer = Prototypes(dims[-1], prototypes, train_scale)
+        self.last_layer = Prototypes(dims[-1], prototypes, train_scale, block)
         self.last_layer2 = None
         if patch_prototypes is not None and not shared:
-            self.last_layer2 = Prototypes(dims[-1], patch_prototypes, train_scale)
+            self.last_layer2 = Prototypes(dims[-1], patch_prototypes, train_scale, block)
 
     def bottleneck(self, x: Tensor) -> Tensor:
         """(..., C) -> unit rows (..., D); batch norms see all rows alike."""
@@ -78,10 +88,10 @@ class DINONeck(nn.Module):
         # float16 squares overflow in the norm
         return F.normalize(x.float() if x.dtype == torch.float16 else x, dim=-1)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Tensor | Factors:
         """(B, C) -> scores (B, K)."""
         return self.last_layer(self.bottleneck(x))
 
-    def patches(self, x: Tensor) -> Tensor:
+    def patches(self, x: Tensor) -> Tensor | Factors:
         """Patch tokens (..., C) -> scores (..., patch prototypes)."""
         return (self.last_layer2 or self.last_layer)(self.bottleneck(x))

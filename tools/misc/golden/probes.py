@@ -27,8 +27,10 @@ def watch(model: Any, recorder: Recorder) -> None:
     for name in ('predictor', 'prototypes'):
         if hasattr(model.head, name):
             recorder.module(getattr(model.head, name), name)
-    _methods(recorder, model.head, ('codes', 'term', 'normalize_prototypes'))
-    _methods(recorder, model, ('regions', 'ibot'))
+    _methods(recorder, model.head, ('codes', 'term', 'normalize_prototypes', 'table'))
+    _methods(recorder, model, ('ibot',))
+    if getattr(model, 'region_head', None) is not None:
+        _methods(recorder, model.region_head, ('table',), 'region_head.')
     if getattr(model, 'relation', None) is not None:
         _methods(recorder, model.relation, ('forward', 'relations', 'combine'), 'relation.')
     for owner, names in (
@@ -116,17 +118,17 @@ def esvit(model: Any, calls: Calls, inputs: Calls) -> Found:
     found: Found = {
         'logits.student.view': calls['student.view'][0],
         'logits.teacher.view': calls['teacher.view'][0],
-        'loss.pair_view': calls['head'][0],
+        'loss.pair_view': calls['table'][0],
         'loss.view': calls['mean_of_pairs'][0],
         'feat.student.view': torch.cat([f.pooled for f in student]),
         'feat.teacher.view': torch.cat([f.pooled for f in teacher]),
     }
-    if not calls['regions']:
+    if not calls['region_head.table']:
         return found
     found |= {
         'logits.student.region': calls['student.region'][0],
         'logits.teacher.region': calls['teacher.region'][0],
-        'loss.pair_region': calls['regions'][0],
+        'loss.pair_region': calls['region_head.table'][0],
         'loss.region': calls['mean_of_pairs'][1],
         'feat.student.region': torch.cat([f.tokens.flatten(0, 1) for f in student]),
         'feat.teacher.region': torch.cat([f.tokens.flatten(0, 1) for f in teacher]),

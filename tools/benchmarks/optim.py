@@ -1,0 +1,151 @@
+"""What happens to parameters after the backward, against a loop over them, in the same run.
+
+Parameter lists are those of the published networks. Printed: milliseconds of the loop as official
+codes write it and of ours (medians), the median of the rounds' ratios (ours / loop) and their
+range. That the results are equal is what the tests of the engine show.
+"""
+
+import argparse
+import copy
+import itertools
+import statistics
+import time
+from collections.abc import Callable, Sequence
+
+import torch
+from rich.console import Console
+from rich.table import Table
+from torch import nn
+
+from mmssl.apis import cli
+from mmssl.core import UserError
+from mmssl.engine import RuleConstructor
+from mmssl.engine.optim_wrapper import clip_each
+from mmssl.models.branch import move_teacher
+from mmssl.registry import MODELS
+
+NETWORKS = {
+    'ResNet-50': dict(type='ResNet', depth=50),
+    'ViT-S/16': dict(type='VisionTransformer', arch='small'),
+    'Swin-T': dict(type='SwinTransformer', arch='tiny'),
+}
+Step = Callable[[], None]
+Pair = tuple[Step, Step]
+
+
+def ours(net: nn.Module, **optimizer: object) -> Step:
+    """Step of an optimizer as training builds it."""
+    cfg = dict(type='OptimWrapper', optimizer=dict(optimizer, weight_decay=0.05))
+    return RuleConstructor(cfg)(net).optimizer.step  # type: ignore[no-any-return]
+
+
+def teacher(net: nn.Module, other: nn.Module) -> Pair:
+    """EMA of every parameter."""
+
+    @torch.no_grad()
+    def loop() -> None:
+        for p, q in zip(net.parameters(), other.parameters(), strict=True):
+            q.mul_(0.99).add_(p, alpha=0.01)
+
+    return loop, lambda: move_teacher(net, other, 0.99)
+
+
+def clip(net: nn.Module, other: nn.Module, long: bool = True) -> Pair:
+    """Bound every tensor's gradient, when all exceed the limit or none does."""
+    limits = [(2.0**-n if long else 1e9 for n in itertools.count()) for _ in (0, 1)]
+
+    @torch.no_grad()
+    def loop() -> None:
+        limit = next(limits[0])
+        for p in net.parameters():
+            share = limit / (p.grad.norm(2) + 1e-6)
+            if share < 1:
+                p.grad.mul_(share)
+
+    parameters = list(other.parameters())
+    return loop, lambda: clip_each(parameters, next(limits[1]))
+
+
+def lars(net: nn.Module, other: nn.Module, larc: bool = False) -> Pair:
+    """The paper's update with the norm of the decayed gradient, or of the gradient (LARC)."""
+    buffers = {p: torch.zeros_like(p) for p in net.parameters()}
+
+    @torch.no_grad()
+    def loop() -> None:
+        for p, buffer in buffers.items():
+            d, w = p.grad.add(p, alpha=0.05), p.norm(2)
+            g = p.grad.norm(2) if larc else d.norm(2)
+            if w > 0 and g > 0:
+                d.mul_(0.001 * w / (g + 0.05 * w + 1e-8 if larc else g))
+            else:
+                d = p.grad if larc else d
+            buffer.mul_(0.9).add_(d)
+            p.add_(buffer, alpha=-0.1)
+
+    return loop, ours(other, type='LARC' if larc else 'LARS', lr=0.1)
+
+
+def adamw(net: nn.Module, other: nn.Module) -> Pair:
+    """Torch's loop and its fused kernel."""
+    loop = torch.optim.AdamW(net.parameters(), lr=1e-3, weight_decay=0.05, foreach=False)
+    return loop.step, ours(other, type='AdamW', lr=1e-3)
+
+
+TASKS: dict[str, Callable[[nn.Module, nn.Module], Pair]] = {
+    'teacher': teacher,
+    'clip each, all long': clip,
+    'clip each, none': lambda net, other: clip(net, other, long=False),
+    'LARS': lars,
+    'LARC': lambda net, other: lars(net, other, larc=True),
+    'AdamW': adamw,
+}
+
+
+def compare(task: str, network: str, rounds: int) -> list[str]:
+    """Return the cells of one task and network."""
+    torch.manual_seed(0)
+    net = MODELS.build(NETWORKS[network])
+    other = copy.deepcopy(net)
+    for p, q in zip(net.parameters(), other.parameters(), strict=True):
+        p.grad = torch.randn_like(p)
+        q.grad = p.grad.clone()
+    forms = TASKS[task](net, other)
+    seconds: list[list[float]] = [[], []]
+    for _ in range(rounds + 1):  # in turn: what slows the machine slows both
+        for form, taken in zip(forms, seconds, strict=True):
+            start = time.perf_counter()
+            form()
+            taken.append(time.perf_counter() - start)
+    loop, mine = (taken[1:] for taken in seconds)  # the first makes state
+    ratios = [b / a for a, b in zip(loop, mine, strict=True)]
+    return [
+        task,
+        network,
+        *(f'{1000 * statistics.median(taken):.1f}' for taken in (loop, mine)),
+        f'{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})',
+    ]
+
+
+def main(argv: Sequence[str] | None = None) -> list[list[str]]:
+    """Measure, print the table and return its rows."""
+    parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
+    parser.add_argument('--rounds', type=int, default=5)
+    parser.add_argument('--networks', nargs='+', default=list(NETWORKS), help='beginnings of names')
+    args = parser.parse_args(argv)
+    chosen = [name for name in NETWORKS if name.startswith(tuple(args.networks))]
+    if not chosen:
+        raise UserError(f'--networks: none begins so; there are {", ".join(NETWORKS)}')
+    table, rows = Table('task', 'network', 'ms, loop', 'ms, ours', 'ratio'), []
+    for task in TASKS:
+        for network in chosen:
+            rows.append(compare(task, network, args.rounds))
+            table.add_row(*rows[-1])
+    console = Console(width=100)
+    console.print(table)
+    threads = torch.get_num_threads()
+    console.print(f'float32, {args.rounds} rounds, {threads} threads, torch {torch.__version__}')
+    return rows
+
+
+if __name__ == '__main__':
+    cli.run(main)
