@@ -22,6 +22,7 @@ FORMAT = 'mmssl-result-1'
 def describe(runner: Any, loaders: dict[str, Any]) -> dict[str, Any]:
     """Return, as plain data, what is known before an evaluation begins."""
     cfg, model = runner.cfg, bare(runner.model)
+    sets = {name: loader.dataset for name, loader in loaders.items()}
     counted = dict(parameters=sum(p.numel() for p in model.backbone.parameters()))
     return plain(
         dict(
@@ -31,10 +32,8 @@ def describe(runner: Any, loaders: dict[str, Any]) -> dict[str, Any]:
             encoder=_encoder(cfg, model.backbone),
             classifier=_file(cfg.get('load_from')) if isinstance(model, Classifier) else {},
             backbone={**of_network(cfg.model.backbone), **counted},
-            data={name: of_data(loader.dataset) for name, loader in loaders.items()},
-            transform={
-                n: getattr(loader.dataset, 'pipeline', None) for n, loader in loaders.items()
-            },
+            data={name: of_data(dataset) for name, dataset in sets.items()},
+            transform={name: getattr(s, 'pipeline', None) for name, s in sets.items()},
             seed=runner.seed,
             command=shlex.join(['python', *sys.argv]),
             commit=commit(),

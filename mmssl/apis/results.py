@@ -102,7 +102,8 @@ class ResultHook(Hook):
         earlier = Path(runner.work_dir) / FILE
         if resumed and earlier.is_file():
             before = json.loads(earlier.read_text())
-            self.history, self.content['encoder'] = before['history'], before['encoder']
+            if before['protocol'] == self.content['protocol'] and before['history']:
+                self.history, self.content['encoder'] = before['history'], before['encoder']
 
     def _write(self, runner: Runner, metrics: dict[str, float], loop: Any) -> None:
         if dist.rank():
