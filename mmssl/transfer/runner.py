@@ -37,7 +37,7 @@ class Runner(Base):
         content = {'meta': {}, **read(path)}
         self.call_hook('after_load_checkpoint', checkpoint=content)
         whole = self._train_loop is None or self._resume
-        model: nn.Module = self.model
+        model: Any = self.model
         while hasattr(model, 'module'):  # wrappers of processes, and of several views
             model = model.module
         self.logger.info(fill(model, content.get('state_dict', content), path, whole))

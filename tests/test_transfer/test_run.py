@@ -11,7 +11,7 @@ from ..test_tools.command import call, refused
 from .conftest import SMALL, VIT
 
 pytestmark = pytest.mark.transfer
-DETECTOR, SEGMENTOR = 'mask-rcnn_vit-conv_simple-fpn_8e_shapes.py', 'fpn_vit-conv_300i_shapes.py'
+DETECTOR, SEGMENTOR = 'mask-rcnn_vit-conv_simple-fpn_16e_shapes.py', 'fpn_vit-conv_300i_shapes.py'
 NET = dict(_delete_=True, type='mmssl.VisionTransformer', **VIT)
 SMALL_DETECTOR = dict(backbone=NET, neck=dict(in_channels=24, out_channels=64))
 PYRAMID = [

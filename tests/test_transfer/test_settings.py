@@ -45,10 +45,10 @@ def test_a_scope_or_a_base_tells(code, library, tmp_path):
 
 @pytest.mark.parametrize('module', ['mmcv', 'mmcv.ops', 'mmdet'])
 def test_what_is_not_installed_is_named_with_its_remedy(module, monkeypatch):
+    names = ('mmcv', 'mmcv.ops', 'mmdet')
+    for name in names[: names.index(module)]:
+        monkeypatch.setitem(sys.modules, name, sys)  # stands for an installed one
     monkeypatch.setitem(sys.modules, module, None)
-    if module == 'mmdet':
-        for name in ('mmcv', 'mmcv.ops'):
-            monkeypatch.setitem(sys.modules, name, sys)
     with pytest.raises(UserError, match=rf'is for mmdet, but {module} .*make install-all') as said:
         settings.read(str(DETECTOR), {})
     assert '\n' not in str(said.value)

@@ -9,7 +9,7 @@ data = dict(
     type='CocoDataset', data_root=data_root, metainfo=dict(classes=(
         'disc', 'square', 'triangle', 'star', 'cross', 'ring', 'crescent', 'hexagon')))
 train_dataloader = dict(
-    batch_size=8, num_workers=1, persistent_workers=True,
+    batch_size=4, num_workers=1, persistent_workers=True,
     sampler=dict(type='DefaultSampler', shuffle=True),
     batch_sampler=dict(type='AspectRatioBatchSampler'),
     dataset=dict(
