@@ -13,7 +13,7 @@ from mmengine.runner import find_latest_checkpoint
 from torch import Tensor
 
 from ..apis.convert import METHODS, norm_eps, num_heads
-from ..apis.model import published
+from ..apis.hub import published
 from ..checkpoint import files, local_path
 from ..checkpoint.digest import digest
 from ..checkpoint.export import Network, export, network
