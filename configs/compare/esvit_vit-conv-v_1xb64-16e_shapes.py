@@ -5,13 +5,14 @@ _base_ = './_base_/shapes.py'
 model = dict(
     type='EsViT',
     region=False,
-    neck=dict(type='DINONeck', dims=(64, 512, 512, 128), prototypes=512, train_scale=False),
-    head=dict(type='DistillationHead', prototypes=512, student_temp=0.1),
-    teacher_temp=dict(start=0.04, shape='constant'),
+    neck=dict(
+        type='DINONeck', dims=(64, 512, 128), prototypes=64, hidden_norm=True, train_scale=False),
+    head=dict(type='DistillationHead', prototypes=64, student_temp=0.1),
+    teacher_temp=dict(start=0.03, shape='constant'),
     momentum=dict(start=0.99, final=1.0))
 
 rules = [dict(ndim=1, decay_mult=0.0), dict(match='last_layer', frozen_epochs=1)]
 optim_wrapper = dict(
-    optimizer=dict(type='AdamW', lr=1e-3, weight_decay=0.05),
+    optimizer=dict(type='AdamW', lr=2e-3, weight_decay=0.05),
     paramwise_cfg=dict(rules=rules), clip_grad=dict(max_norm=3.0, each=True))
 param_scheduler = [dict(type='CurveScheduler', param_name='lr', final=0.0, warmup=1)]

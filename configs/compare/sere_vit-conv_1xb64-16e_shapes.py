@@ -1,6 +1,6 @@
 """SERE on iBOT beside the other methods: masked patches, four local views more."""
 
-_base_ = './ibot_vit-conv_1xb64-12e_shapes.py'
+_base_ = './ibot_vit-conv_1xb64-16e_shapes.py'
 
 model = dict(
     relation=dict(     # grids of 4 x 4 and 2 x 2 patches
