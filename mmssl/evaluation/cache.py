@@ -20,6 +20,8 @@ from ..version import __version__
 from .features import Bank, extract
 from .identity import of_data, of_network, of_weights, plain
 
+POOLED = dict(blocks=1, pool='auto')
+
 
 def features(
     runner: Any,
@@ -38,6 +40,8 @@ def features(
     share = getattr(runner, 'bad_share', SHARE)
 
     def feature(images: Tensor) -> Tensor:
+        if layer == POOLED:  # `encode` is what a model in shares can run
+            return model.encode(images).pooled
         return model.backbone.descriptor(images, **layer) if layer else images.flatten(1)
 
     def make() -> Bank:

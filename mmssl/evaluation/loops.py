@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from ..core import UserError
 from ..core.errors import NoData
 from ..registry import LOOPS
-from .cache import features
+from .cache import POOLED, features
 from .features import Bank
 from .identity import of_data
 from .knn import accuracy, knn
@@ -29,7 +29,7 @@ def layer(feature: str | dict[str, Any]) -> dict[str, Any]:
         raise UserError(
             f"KNNLoop feature '{feature}' is unknown; use pooled, pixels or dict(blocks=, pool=)"
         )
-    return {'blocks': 1, 'pool': 'auto', **asked}
+    return {**POOLED, **asked}
 
 
 def check_classes(bank: Any, queries: Any) -> None:

@@ -111,6 +111,11 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             folder.mkdir(parents=True)
             for i in range(3):
                 picture((60 + label, 50), 10 * label + i).save(folder / f'{i}.png')
+    # three of a thousand classes: only a list can say which
+    lines = ''.join(f'n0{label}/{i}.png {label}\n' for label in range(3) for i in range(3))
+    (tmp_path / 'data' / 'imagenet' / 'meta').mkdir()
+    for split in ('train', 'val'):
+        (tmp_path / 'data' / 'imagenet' / 'meta' / f'{split}.txt').write_text(lines)
     return tmp_path
 
 

@@ -101,8 +101,9 @@ def _train(path, folder, options, dtype):
     [
         ('vit', torch.float64, 0.05, 1e-9),
         ('resnet', torch.float64, 0.05, 1e-9),
-        ('vit', torch.float32, 0.01, 1e-5),
-        ('resnet', torch.float32, 0.01, 1e-5),
+        # single precision parts by rounding alone, more with each update
+        ('vit', torch.float32, 0.01, 1e-4),
+        ('resnet', torch.float32, 0.01, 1e-4),
     ],
 )
 def test_a_whole_training_ends_in_the_same_weights(

@@ -87,7 +87,9 @@ def test_esvit(golden, blocks):
     """Two epochs of three batches; the backbone is read from the pretraining file."""
     case = golden('esvit_linear_a')
     small = dict(arch=(8, (1, 1, 3, 2), (1, 2, 4, 8)), img_size=64, window_size=4)
-    cfg, model, settings = classifier('esvit/benchmarks/swin-tiny-w7', small, 7, blocks=blocks)
+    cfg, model, settings = classifier(
+        'esvit/benchmarks/swin-tiny-w7_4xb256-linear', small, 7, blocks=blocks
+    )
     assert cfg.model.blocks == 4
     load(model, case.folder / 'official.pth', part='backbone')
     for kind in ('weight', 'bias'):

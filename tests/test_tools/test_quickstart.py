@@ -170,7 +170,7 @@ def test_own_pictures_are_seen_as_often(tool) -> None:
     same = tool.lengths(str(tool.CONFIG), tool.EXAMPLE)
     assert same['train_cfg.max_epochs'] == usual and same['train_dataloader.batch_size'] == batch
     few = tool.lengths(str(tool.CONFIG), 20)
-    assert few['train_cfg.max_epochs'] == usual * tool.EXAMPLE // 20
+    assert few['train_cfg.max_epochs'] == round(usual * tool.EXAMPLE / 20)
     assert few['train_dataloader.batch_size'] == 20
     assert tool.lengths(str(tool.CONFIG), 10**7)['train_cfg.max_epochs'] == 1
 

@@ -25,8 +25,9 @@ val_dataloader = dict(
 test_dataloader = val_dataloader
 model = dict(
     backbone=dict(
-        _delete_=True, type='ResNet', depth=18, layers=(1, 1), width=4, small_stem=True),
+        type='ResNet', depth=18, layers=(1, 1), width=4, small_stem=True),
     head=dict(num_classes=3))
+pretrain = 'random'
 optim_wrapper = dict(optimizer=dict(lr=0.1))
 train_cfg = dict(max_epochs=2)
 """
