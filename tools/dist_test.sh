@@ -7,10 +7,14 @@ if [ $# -lt 3 ]; then
     echo "usage: $0 CONFIG CHECKPOINT NGPU [options of test.py]" >&2
     exit 2
 fi
+if ! [[ $3 =~ ^[1-9][0-9]*$ ]]; then
+    echo "error: NGPU is a number of processes, got '$3'" >&2
+    exit 2
+fi
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 export PYTHONPATH="$here/..${PYTHONPATH:+:$PYTHONPATH}"
 # shellcheck source=tools/nodes.sh
 source "$here/nodes.sh"
 
-exec python -m torch.distributed.run "${nodes[@]}" --nproc_per_node="$3" \
+exec python "$here/misc/torchrun.py" "${nodes[@]}" --nproc_per_node="$3" \
     "$here/test.py" "$1" "$2" --launcher pytorch "${@:4}"

@@ -9,10 +9,14 @@ if [ $# -lt 2 ]; then
     echo "usage: $0 CONFIG NGPU [options of train.py]" >&2
     exit 2
 fi
+if ! [[ $2 =~ ^[1-9][0-9]*$ ]]; then
+    echo "error: NGPU is a number of processes, got '$2'" >&2
+    exit 2
+fi
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 export PYTHONPATH="$here/..${PYTHONPATH:+:$PYTHONPATH}"
 # shellcheck source=tools/nodes.sh
 source "$here/nodes.sh"
 
-exec python -m torch.distributed.run "${nodes[@]}" --nproc_per_node="$2" \
+exec python "$here/misc/torchrun.py" "${nodes[@]}" --nproc_per_node="$2" \
     "$here/train.py" "$1" --launcher pytorch "${@:3}"

@@ -71,3 +71,20 @@ def test_missing_words_are_asked_for(tmp_path, script, words, usage):
     assert len(done.err.splitlines()) == 1
     assert done.err.startswith('usage: ')
     assert usage in done.err
+
+
+def test_a_mistake_is_told_without_a_stack(tiny_config, tmp_path):
+    words = (tiny_config('resnet'), 2, '--work-dir', tmp_path, '--resume', tmp_path / 'x.pth')
+    done = start(*words, cwd=tmp_path, script='tools/dist_train.sh', PORT=free_port())
+    assert done.code == 2
+    said = [line for line in done.err.splitlines() if line.startswith('error: ')]
+    assert said[0] == f'error: {tmp_path}/x.pth: no such file'
+    assert said[-1].endswith('ended with exit status 2; its reason stands above')
+    assert 'Traceback' not in done.err + done.out
+
+
+@pytest.mark.parametrize('script', ['tools/dist_train.sh', 'tools/dist_test.sh'])
+def test_the_number_of_processes_is_a_number(tmp_path, script):
+    words = ('c.py', 'none') if 'train' in script else ('c.py', 'x.pth', 'none')
+    done = start(*words, cwd=tmp_path, script=script)
+    assert (done.code, done.err) == (2, "error: NGPU is a number of processes, got 'none'\n")

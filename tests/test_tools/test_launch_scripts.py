@@ -116,7 +116,7 @@ def nodes(shell, **environment):
     assert status == 0, err
     end = asked.index('--nproc_per_node=4')
     assert asked[end + 1 :][1:] == ['c.py', '--launcher', 'pytorch', '--resume']
-    start = asked.index('torch.distributed.run')
+    start = next(i for i, word in enumerate(asked) if word.endswith('misc/torchrun.py'))
     return asked[start + 1 : end]
 
 
