@@ -19,7 +19,7 @@ REPO = Path(__file__).resolve().parent.parent
 SMALL = REPO / 'configs' / 'transfer' / 'small'
 DATA = Path('data/shapes')
 QUICKSTART = Path('work_dirs/quickstart')
-EPOCHS = 20  # of the quickstart
+EPOCHS = 32  # of the quickstart
 PICTURES = 8
 # name -> (config, the metrics shown: what they are called, their factor to percent)
 RUNS = {
