@@ -59,7 +59,8 @@ class SimpleFPN(nn.Module):
             raise UserError(
                 f'SimpleFPN reads one map and got {len(maps)}: give the backbone one out_indices'
             )
-        levels = [level(maps[0]) for level in self.levels]
+        # the norms leave channels last, and mmcv's RoIAlign reads memory as if they never were
+        levels = [level(maps[0]).contiguous() for level in self.levels]
         while len(levels) < self.num_outs:
             levels.append(F.max_pool2d(levels[-1], 1, 2))
         return tuple(levels)

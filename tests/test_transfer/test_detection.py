@@ -2,8 +2,10 @@
 
 import pytest
 import torch
+from mmcv.ops import RoIAlign
 from torch.nn import functional as F
 from torch.testing import assert_close
+from torchvision.ops import roi_align
 
 from mmssl.core import UserError
 from mmssl.registry import MODELS
@@ -40,6 +42,16 @@ def test_levels_are_those_of_vitdet():
     ]  # fmt: skip
     for ours, theirs in zip(found, wanted, strict=True):
         assert_close(ours, theirs, rtol=0, atol=1e-10)
+
+
+def test_boxes_are_cut_from_where_they_lie():
+    """mmcv's operator reads memory row by row, torchvision's minds strides."""
+    maps = SimpleFPN(8, 6)((torch.randn(2, 8, 6, 6),))
+    boxes = torch.tensor([[0.0, 3.0, 5.0, 17.0, 20.0], [1.0, 0.0, 2.0, 9.0, 22.0]])
+    for scale, level in zip((1.0, 0.5, 0.25, 0.125), maps, strict=False):
+        ours = RoIAlign((3, 3), scale, 2, aligned=True)(level, boxes)
+        theirs = roi_align(level, boxes, (3, 3), scale, 2, aligned=True)
+        assert_close(ours, theirs, rtol=0, atol=1e-5)
 
 
 def test_widths_are_halved_and_quartered():
