@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from mmengine.config import Config
 
 from mmssl import transfer
@@ -60,8 +59,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
         cfg[key] = None
     cfg.val_dataloader = cfg.val_evaluator = None
     if args.amp:
-        if not torch.cuda.is_available():
-            raise UserError('--amp needs a GPU and none is visible; leave it out')
+        cli.need_gpu()
         cfg.test_cfg.fp16 = True
     cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), dict(type='PredictionHook')]
     runner = Runner.from_cfg(cfg)

@@ -35,9 +35,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         return transfer.train(args)
     cfg = load_config(args.config, args.cfg_options)
     cli.apply_run_options(cfg, args)
-    if args.resume:
-        cfg.resume = True
-        cfg.load_from = None if args.resume == 'auto' else args.resume
+    cli.apply_train_options(cfg, args)
     encoder.require(cfg)
     if cfg.get('train_cfg') is None:
         raise UserError(f'{args.config}: has nothing to train; tools/test.py runs it')
@@ -48,9 +46,6 @@ def main(argv: Sequence[str] | None = None) -> None:
         cfg.optim_wrapper.amp_required = True
     if args.auto_scale_lr:
         cfg.auto_scale_lr = dict(cfg.get('auto_scale_lr') or {}, enable=True)
-    if args.no_persistent_workers:
-        for loader in cli.loaders(cfg):
-            loader['persistent_workers'] = False
     runner = Runner.from_cfg(cfg)
     results.record(runner)
     runner.train()

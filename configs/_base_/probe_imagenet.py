@@ -1,22 +1,10 @@
 """Linear probe on stored ImageNet features: minutes instead of the 90 epochs of the online form."""
 
-_base_ = './runtime.py'
+_base_ = './knn_imagenet.py'
 
 protocol = 'cached probe'
-pretrain = None   # --cfg-options pretrain=PATH|URL|NAME
-data_root = 'data/imagenet/'
-test_dataloader = dict(
-    batch_size=128,
-    num_workers=8,
-    pin_memory=True,
-    sampler=dict(type='EpochSampler', shuffle=False),
-    dataset=dict(
-        type='ImageFolder',
-        split='val',
-        pipeline=[
-            dict(type='LoadImage'),
-            dict(type='CenterView', size=224, resize=256, interpolation='bicubic')]))
 test_cfg = dict(
+    _delete_=True,
     type='ProbeLoop',
     feature=dict(blocks=1, pool='auto'),
     probe=dict(
@@ -26,4 +14,3 @@ test_cfg = dict(
         batch=512,
         held_out=0.1),   # share of the training images that chooses rate and decay
     bank=dict(split='train'))
-model = dict(type='Encoder')

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from mmengine.config import Config, DictAction
 
 from ..core import UserError
@@ -75,6 +76,22 @@ def apply_run_options(cfg: Config, args: argparse.Namespace) -> None:
     if cfg.get('load_from'):
         start_from(cfg, cfg.load_from)
     encoder.fetch(cfg)
+
+
+def apply_train_options(cfg: Config, args: argparse.Namespace) -> None:
+    """Write --resume and --no-persistent-workers into the config."""
+    if args.resume:
+        cfg.resume = True
+        cfg.load_from = None if args.resume == 'auto' else args.resume
+    if args.no_persistent_workers:
+        for loader in loaders(cfg):
+            loader['persistent_workers'] = False
+
+
+def need_gpu() -> None:
+    """Refuse --amp where nothing can do it."""
+    if not torch.cuda.is_available():
+        raise UserError('--amp needs a GPU and none is visible; leave it out')
 
 
 def start_from(cfg: Config, weights: str) -> None:

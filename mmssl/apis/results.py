@@ -93,9 +93,8 @@ class ResultHook(Hook):
         if pretrain and pretrain != encoder.RANDOM and not resumed:
             check_filled(model, pretrain)
         if isinstance(model, (Classifier, Segmenter)):
-            classes = cfg.model.head.get('num_classes', 1000)
             for name, loader in loaders.items():
-                check_labels(classes, loader.dataset, f'{name}_dataloader')
+                check_labels(model.head.num_classes, loader.dataset, f'{name}_dataloader')
         if dist.rank():
             return
         self.content = describe(runner, loaders)

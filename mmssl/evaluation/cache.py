@@ -40,13 +40,12 @@ def features(
     share = getattr(runner, 'bad_share', SHARE)
 
     def feature(images: Tensor) -> Tensor:
-        if layer == POOLED:  # `encode` is what a model in shares can run
-            return model.encode(images).pooled
         return model.backbone.descriptor(images, **layer) if layer else images.flatten(1)
 
     def make() -> Bank:
+        own = None if layer == POOLED else feature  # `encode` is what a model in shares can run
         with torch.autocast('cuda', enabled=fp16):
-            return extract(model, loader, name, feature, share)
+            return extract(model, loader, name, own, share)
 
     if folder is None:
         return make()

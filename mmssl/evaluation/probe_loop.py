@@ -1,20 +1,15 @@
 """The cached probe as a loop of the runner: features once, then a grid of linear classifiers."""
 
-import copy
 from typing import Any
 
 import torch
-from mmengine.runner import BaseLoop
 
 from ..core import UserError
 from ..core.errors import NoData, closest
 from ..registry import LOOPS
 from . import probe
-from .cache import features
-from .features import Bank
-from .identity import of_data
+from .bank_loop import BankLoop, check_classes
 from .knn import accuracy
-from .loops import check_classes, layer
 from .predictions import of_votes
 from .probe import Layers, Recipe, Scale
 
@@ -28,7 +23,7 @@ def recipe(settings: dict[str, Any] | None) -> Recipe:
 
 
 @LOOPS.register_module()
-class ProbeLoop(BaseLoop):
+class ProbeLoop(BankLoop):
     """Linear classification of the loader's images by layers trained on features of a bank.
 
     ``bank`` overrides the loader's data set to give the training images. ``feature`` is
@@ -37,6 +32,8 @@ class ProbeLoop(BaseLoop):
     training set, the layer trained once more on all of them, and the loader's images are looked
     at once, at the end. ``fp16`` extracts under autocast on a GPU.
     """
+
+    names = ('training', 'test')
 
     def __init__(
         self,
@@ -48,27 +45,14 @@ class ProbeLoop(BaseLoop):
         fp16: bool = False,
         evaluator: Any = None,
     ) -> None:
-        self.layer, self.recipe, self.fp16 = layer(feature or {}), recipe(probe), fp16
-        query, stored = copy.deepcopy(dataloader), copy.deepcopy(dataloader)
-        stored['dataset'].update(bank or dict(split='train'))
-        super().__init__(runner, query)
-        self.bank = runner.build_dataloader(stored, seed=runner.seed)
+        self.recipe = recipe(probe)
+        super().__init__(runner, dataloader, bank, feature or {}, fp16)
         sets = {'training': self.bank.dataset, 'test': self.dataloader.dataset}
         for name, data in sets.items():
             if not data.labels:
                 raise NoData(f'the {name} images have no labels, so nothing can be learnt of them')
         check_classes(*sets.values())
         self.classes = len(self.bank.dataset.classes)
-
-    def run(self) -> dict[str, float]:
-        """Extract, train, choose, and report through the runner's hooks."""
-        runner = self.runner
-        runner.call_hook('before_test')
-        runner.call_hook('before_test_epoch')
-        metrics = self.measure()
-        runner.call_hook('after_test_epoch', metrics=metrics)
-        runner.call_hook('after_test')
-        return metrics
 
     def measure(self) -> dict[str, float]:
         """Return the accuracies in percent, their interval, and what was chosen by which."""
@@ -116,21 +100,7 @@ class ProbeLoop(BaseLoop):
     def _train(self, x: torch.Tensor, labels: torch.Tensor, grid: list) -> Layers:
         return probe.train(x, labels, self.classes, grid, self.recipe, self.runner.seed)
 
-    def _features(self) -> tuple[Bank, Bank]:
-        folder = self.runner.cfg.get('features_cache')
-        training, test = (
-            features(self.runner, loader, name, self.layer, folder, self.fp16)
-            for loader, name in ((self.bank, 'training'), (self.dataloader, 'test'))
-        )
-        return training, test
-
     @property
     def facts(self) -> dict[str, Any]:
         """What decides the figures, beside network and data."""
-        return dict(
-            probe=self.recipe._asdict(),
-            standardised=True,
-            features=self.layer or 'pixels',
-            half=self.fp16,
-            bank=of_data(self.bank.dataset),
-        )
+        return dict(probe=self.recipe._asdict(), standardised=True, **super().facts)

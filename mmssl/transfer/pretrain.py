@@ -19,7 +19,6 @@ from ..checkpoint.digest import digest
 from ..checkpoint.export import Network, export, network
 from ..checkpoint.sizes import family
 from ..core import UserError, dist
-from ..core.watch import meeting
 from ..models.backbones.vit import ARCHS
 
 State = dict[str, Tensor]
@@ -72,9 +71,7 @@ def start_from(cfg: Config, library: str) -> Start | None:
     file = Path(cfg.work_dir) / 'pretrain' / f'{Path(path).stem}-{library}.pth'
     if dist.rank() == 0:
         files.write({'state_dict': exported.state}, file)
-    if dist.world_size() > 1:
-        with meeting('pretrain'):
-            torch.distributed.barrier()
+    dist.wait()  # the others read it
     backbone.init_cfg = ConfigDict(type='Pretrained', checkpoint=str(file))
     state = {key.removeprefix('backbone.'): value for key, value in exported.state.items()}
     return _tried(backbone, library, state, f'{path} ({found.dialect}, {found.side} side)')

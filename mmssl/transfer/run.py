@@ -4,7 +4,6 @@ import argparse
 import json
 from pathlib import Path
 
-import torch
 from mmengine.config import Config
 
 from ..apis import cli
@@ -33,21 +32,15 @@ def train(args: argparse.Namespace) -> None:
     parts = ('val_cfg', 'val_dataloader', 'val_evaluator') if args.no_validate else ()
     tests = ('test_cfg', 'test_dataloader', 'test_evaluator')
     cfg = prepare(args, (*parts, *tests))
-    if args.resume:
-        cfg.resume = True
-        cfg.load_from = None if args.resume == 'auto' else args.resume
+    cli.apply_train_options(cfg, args)
     if args.amp:
-        if not torch.cuda.is_available():
-            raise UserError('--amp needs a GPU and none is visible; leave it out')
+        cli.need_gpu()
         cfg.optim_wrapper.type = 'AmpOptimWrapper'
         cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
     if args.auto_scale_lr:
         if not (cfg.get('auto_scale_lr') or {}).get('base_batch_size'):
             raise UserError('--auto-scale-lr needs auto_scale_lr.base_batch_size in the config')
         cfg.auto_scale_lr.enable = True
-    if args.no_persistent_workers:
-        for loader in cli.loaders(cfg):
-            loader['persistent_workers'] = False
     start = start_from(cfg, str(library_of(args.config)))
     runner = Runner.from_cfg(cfg)
     if start is not None:
