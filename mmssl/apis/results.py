@@ -111,8 +111,7 @@ class ResultHook(Hook):
         cfg, content = runner.cfg, self.content
         info = identify(cfg.get('load_from')) or identify(cfg.get('pretrain'))
         facts = plain(settings(runner, loop))
-        (k, *_) = facts.get('k') or [None]
-        found = figure(info, content['protocol'], Path(cfg.filename or ''), k)
+        found = figure(info, content['protocol'], Path(cfg.filename or ''), facts)
         content |= plain(
             dict(
                 metric=metric,

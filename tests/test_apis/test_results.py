@@ -189,6 +189,9 @@ def test_a_data_hash_knows_names_labels_and_pixels(tmp_path, pictures):
 
 
 # published figures --------------------------------------------------------------------------------
+KNN = dict(k=[20, 10], temperature=0.07, features=dict(blocks=1, pool='auto'))
+
+
 def test_the_figure_of_a_protocol(tmp_path, tiny_config):
     encoder = tmp_path / 'tiny_resnet.py'
     encoder.write_text(tiny_config('resnet').read_text())
@@ -202,15 +205,40 @@ def test_the_figure_of_a_protocol(tmp_path, tiny_config):
             info = identify(asked)
             assert info.name == 'TINY_RESNET'
             said = Figure('kNN Top 1', 70.1, 'TINY_RESNET, official')
-            assert figure(info, 'kNN', Path('other.py')) == said
-            assert figure(info, 'linear (MoCo v3)', Path('other.py')).value == 75.5
-            assert figure(info, 'fine-tuning', Path('other.py')) is None
-            assert figure(info, 'kNN', Path('other.py'), 10).value == 69.5
-            of_this_config = figure(info, 'linear (MoCo v3)', probe)
+            other = Path('other.py')
+            assert figure(info, 'kNN', other, KNN) == said
+            assert figure(info, 'linear (MoCo v3)', other, {}).value == 75.5
+            assert figure(info, 'fine-tuning', other, {}) is None
+            assert figure(info, 'kNN', other, KNN | dict(k=[10, 20])).value == 69.5
+            for changed in (dict(temperature=0.1), dict(features='pixels')):
+                assert figure(info, 'kNN', other, KNN | changed) is None
+            of_this_config = figure(info, 'linear (MoCo v3)', probe, {})
             assert of_this_config == Figure('Top 1 Accuracy', 50.0, 'TINY_LINEAR3, mmssl')
         kept = identify(str(tmp_path / 'y-0123abcd.pth'))
-        assert figure(kept, 'linear', probe).value == 50.0
+        assert figure(kept, 'linear', probe, {}).value == 50.0
         assert identify(str(tmp_path / 'x.pth')) is identify(None) is None
+
+
+def test_the_last_line_of_a_knn_is_the_published_figure(tmp_path, pictures, capsys, monkeypatch):
+    """Of a file that is known by OpenMMLab's name, here on the data of the figure."""
+    config = write_knn(tmp_path, pictures)
+    file = weights(tmp_path / 'tiny-0123abcd.pth')
+    known = entry(config, f'https://a.org/{file.name}', None, Source='official')
+    known['Metadata']['Published'] = {'kNN Top 1': 70.1}
+    words = (config, file, '--work-dir', tmp_path / 'run')
+    with registered(tmp_path, known):
+        last = call(capsys, *words, script=TEST).out.splitlines()[-1]
+        assert last.endswith(
+            '9 images to test, 3 classes to test, 24 images to bank): not comparable'
+        )
+        sets = {'test': dict(images=9, classes=3), 'bank': dict(images=24)}
+        monkeypatch.setattr('mmssl.apis.published.IMAGENET', sets)
+        last = call(capsys, *words, script=TEST).out.splitlines()[-1]
+    found = result(tmp_path / 'run')
+    top1 = found['metric']['last']
+    assert f'kNN Top 1: measured {top1:.2f} %' in last and 'published 70.1 %' in last
+    assert last.endswith(f'difference {top1 - 70.1:+.2f} (TINY_KNN, official)')
+    assert found['published'] == dict(name='kNN Top 1', value=70.1, source='TINY_KNN, official')
 
 
 IMAGENET = {'test': dict(images=50_000, classes=1000), 'bank': dict(images=1_281_167)}
