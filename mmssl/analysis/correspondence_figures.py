@@ -86,7 +86,7 @@ def lines(
         x, y = arc(a, b)
         axes.plot(x, y, color='#1f2933', lw=3.4, alpha=0.55)
         axes.plot(x, y, color=color, lw=2)
-        ends = dict(marker='o', ls='', ms=5, mec='#1f2933', mew=0.8, zorder=3)
+        ends: dict[str, Any] = dict(marker='o', ls='', ms=5, mec='#1f2933', mew=0.8, zorder=3)
         axes.plot(x[[0, -1]], y[[0, -1]], color=color, **ends)
     for which, at, marker in marks:
         axes.plot(
