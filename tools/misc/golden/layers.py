@@ -76,8 +76,8 @@ class Probe:
 
 def network(said: dict[str, Any]) -> dict[str, Any]:
     """Config of the backbone that a case describes."""
-    block = cases.backbone({'backbone': {WORDS.get(k, k): v for k, v in said.items()}})
-    return dict(block, drop_path_rate=said.get('drop_path', 0.0))
+    block = {'positions': 'learned', **{WORDS.get(k, k): v for k, v in said.items()}}
+    return dict(cases.backbone({'backbone': block}), drop_path_rate=said.get('drop_path', 0.0))
 
 
 def moby(folder: Path, case: dict[str, Any], batch: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -109,7 +109,7 @@ def _of_moby(file: Path, case: dict[str, Any], smoothing: float) -> Probe:
     names = ('momentum', 'dampening', 'nesterov', 'weight_decay')
     wrapper = dict(
         optimizer=dict(type='SGD', lr=c['scaled_base_lr'], **{name: o[name] for name in names}),
-        clip_grad=dict(max_norm=o['clip_grad_global_norm']),
+        clip_grad=dict(max_norm=o['clip_grad_global_norm']) if o['clip_grad_global_norm'] else None,
     )
     curve = dict(
         final=c['scaled_min_lr'],
@@ -133,11 +133,12 @@ def _of_moby(file: Path, case: dict[str, Any], smoothing: float) -> Probe:
 
 
 def esvit(folder: Path, case: dict[str, Any], batch: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Train EsViT's probe for two epochs, for each number of blocks."""
+    """Train EsViT's probe for some epochs, for each number of blocks."""
     count = sum(name.startswith('image_') for name in batch)
     batches = [(batch[f'image_{i}'], batch[f'label_{i}']) for i in range(count)]
-    # the recipe is told in words: lr_arg=0.1, batch=6, ...
+    # the recipe is told in words: lr_arg=0.1, batch=6, 2 epochs are run, ...
     said = {key: float(value) for key, value in re.findall(r'(\w+)=([\d.]+)', case['linear'])}
+    (epochs,) = map(int, re.findall(r'(\d+) epochs are run', case['linear']))
     optimizer = dict(type='SGD', lr=said['lr_arg'] * said['batch'] / 256, momentum=0.9)
     curve = dict(final=0.0, hold_epochs=True, per_epoch=count, end=int(said['epochs']))
     found: dict[str, Tensor] = {}
@@ -150,7 +151,7 @@ def esvit(folder: Path, case: dict[str, Any], batch: dict[str, Tensor]) -> dict[
         found[f'val_before.n{n}'] = probe.judge(batches)
         found[f'logits.n{n}'] = probe.seen.calls['head'][0]
         rates = []
-        for epoch in range(2):
+        for epoch in range(epochs):
             losses = [probe.step(count * epoch + i, one) for i, one in enumerate(batches)]
             found[f'train_loss.n{n}.epoch{epoch}'] = torch.stack(losses).mean()
             rates.append(probe.rate)
