@@ -110,6 +110,8 @@ class ResultHook(Hook):
         metric = summary(metrics, self.history)
         cfg, content = runner.cfg, self.content
         info = identify(cfg.get('load_from')) or identify(cfg.get('pretrain'))
+        if info and (cfg.get('side') or info.side) != info.side:
+            info = None  # the figure is of the file's other branch
         facts = plain(settings(runner, loop))
         found = figure(info, content['protocol'], Path(cfg.filename or ''), facts)
         content |= plain(

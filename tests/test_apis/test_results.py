@@ -69,6 +69,7 @@ def test_a_knn_result_is_whole(tmp_path, pictures, capsys):
     assert (settings['k'], settings['temperature']) == ([24, 3], 0.07)
     assert settings['features'] == dict(blocks=1, pool='auto')
     assert [t['type'] for t in found['transform']['test']] == ['LoadImage', 'CenterView']
+    assert found['transform']['normalised']['std'] == [0.229, 0.224, 0.225]
     assert (found['data']['test']['images'], settings['bank']['images']) == (9, 24)
     assert found['warnings'] == ['kNN: k=30 lowered to the 24 images of the bank']
     metrics = found['metrics']
@@ -234,7 +235,9 @@ def test_the_last_line_of_a_knn_is_the_published_figure(tmp_path, pictures, caps
         sets = {'test': dict(images=9, classes=3), 'bank': dict(images=24)}
         monkeypatch.setattr('mmssl.apis.published.IMAGENET', sets)
         last = call(capsys, *words, script=TEST).out.splitlines()[-1]
-    found = result(tmp_path / 'run')
+        found = result(tmp_path / 'run')
+        call(capsys, *words, '--cfg-options', 'side=student', script=TEST)
+        assert result(tmp_path / 'run')['published'] is None, 'another branch than the published'
     top1 = found['metric']['last']
     assert f'kNN Top 1: measured {top1:.2f} %' in last and 'published 70.1 %' in last
     assert last.endswith(f'difference {top1 - 70.1:+.2f} (TINY_KNN, official)')
