@@ -144,7 +144,7 @@ def test_a_block_that_does_not_exist_is_named(tmp_path, pictures, capsys):
     config, file = write_knn(tmp_path, pictures), weights(tmp_path / 'a.pth')
     words = (config, file, '--work-dir', tmp_path / 'run')
     for option, said in (
-        ('test_cfg.feature.blocks=3', 'descriptor of 3 blocks, but the network has 2'),
+        ('test_cfg.feature.blocks=3', 'feature.blocks=3, but the network has 2 blocks'),
         ('test_cfg.feature.pool=max', "pool 'max' is not available"),
         ('test_cfg.feature.block=3', 'is unknown; use pooled, pixels or dict'),
     ):
