@@ -140,6 +140,16 @@ def test_features_that_are_not_finite_name_the_file(tmp_path, pictures, capsys):
     assert 'a.pth: the features of ' in said and 'of 24 images are not finite (first ' in said
 
 
+def test_a_probe_of_features_that_are_not_finite_names_the_file(probe, capsys):
+    config, file, folder = probe
+    content = torch.load(file, weights_only=True)
+    content['state_dict']['backbone.net.bn1.weight'].fill_(3e38)
+    torch.save(content, file)
+    words = (config, '--work-dir', folder, '--cfg-options', f'pretrain={file}', *SMALL)
+    said = refused(call(capsys, *words))
+    assert 'encoder.pth: the features of ' in said and '0.png are not finite' in said
+
+
 def test_a_block_that_does_not_exist_is_named(tmp_path, pictures, capsys):
     config, file = write_knn(tmp_path, pictures), weights(tmp_path / 'a.pth')
     words = (config, file, '--work-dir', tmp_path / 'run')
