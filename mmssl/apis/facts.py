@@ -17,6 +17,7 @@ from ..models.classifier import Classifier
 from .hub import PACKAGE
 
 FORMAT = 'mmssl-result-1'
+ELSEWHERE = ('type', 'backbone', '_scope_')  # of a model's config
 
 
 def describe(runner: Any, loaders: dict[str, Any]) -> dict[str, Any]:
@@ -83,7 +84,7 @@ def settings(runner: Any, loop: Any) -> dict[str, Any]:
     cfg, model = runner.cfg, bare(runner.model)
     found: dict[str, Any] = {}
     if isinstance(model, Classifier):
-        found.update({k: v for k, v in cfg.model.items() if k not in ('type', 'backbone')})
+        found.update({k: v for k, v in cfg.model.items() if k not in ELSEWHERE})
         found.update(blocks=model.blocks, pool=model.pool)
     if cfg.get('train_cfg') is not None:
         found.update(
