@@ -22,7 +22,11 @@ def _golden_loss():
     found = {'loss.q0_k1': head(q0, mine['k1']), 'loss.q1_k0': head(q1, mine['k0'])}
     found['loss'] = sum(found.values())
     found['loss'].backward()
-    found |= {'grad.q0': q0.grad, 'grad.q1': q1.grad, 'mean': dist.mean_over_ranks(found['loss'])}
+    found |= {
+        'grad.q0': q0.grad,
+        'grad.q1': q1.grad,
+        'mean': dist.sum_over_ranks(found['loss']) / dist.world_size(),
+    }
     return {name: value.detach() for name, value in found.items()} | {'uniform': head.uniform(3)}
 
 
