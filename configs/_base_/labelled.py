@@ -1,4 +1,4 @@
-"""What linear probing, fine-tuning and segmentation share: loaders, loops, the kind of optimizer."""
+"""What linear probing, fine-tuning and segmentation share: loaders, loops, kind of optimizer."""
 
 _base_ = './runtime.py'
 
