@@ -16,6 +16,7 @@ from mmengine.logging import MessageHub
 from mmengine.model import revert_sync_batchnorm
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import DefaultScope
+from torch import nn
 
 from mmssl.core import UserError
 
@@ -47,6 +48,7 @@ class MMPretrain:
             from mmpretrain.utils import register_all_modules
         except ImportError as error:
             raise missing('mmpretrain', error) from None
+        MessageHub.get_current_instance().update_info('max_iters', 100_000)
         kind = (cfg.model.type, cfg.model.backbone.type)
         if kind not in RECIPES:
             raise UserError(f'mmpretrain has no recipe for {" on ".join(kind)}')
@@ -56,13 +58,14 @@ class MMPretrain:
         with DefaultScope.overwrite_default_scope('mmpretrain'):
             model = MODELS.build(recipe.model)
             model.init_weights()
+            if hasattr(model, 'momentum_encoder'):  # it becomes the student's copy at first use
+                model.momentum_encoder.update_parameters(nn.Sequential(model.backbone, model.neck))
             self.model = revert_sync_batchnorm(model).to(device).train()
             recipe.optim_wrapper.type = 'OptimWrapper'
             recipe.optim_wrapper.pop('loss_scale', None)
             self.wrapper = build_optim_wrapper(self.model, recipe.optim_wrapper)
         for group in self.wrapper.optimizer.param_groups:
             group['lr'] = rate
-        MessageHub.get_current_instance().update_info('max_iters', 100_000)
         views = [view.flip(1) for view in data['inputs']]  # theirs arrive as BGR
         self.data = dict(inputs=views, data_samples=[None] * len(views[0]))
 

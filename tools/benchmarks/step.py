@@ -155,7 +155,10 @@ def peak(step: Step) -> float:
 def compare(cfg: Config, batch: int, rounds: int, peer: str | None = None) -> list[list[str]]:
     """Return the table's rows."""
     built = forms(cfg, made_batch(cfg, batch), peer)
-    losses = {name: step() for name, step in built.items()}
+    losses = {}
+    for name, step in built.items():
+        torch.manual_seed(0)  # drop path
+        losses[name] = step()
     with FlopCounterMode(display=False) as counter:
         built['textbook']()
     work = counter.get_total_flops()
