@@ -1,23 +1,19 @@
 """Does a recipe fit, and what does it cost?"""
 
 import re
-import time
 from bisect import bisect_left
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import torch
 from mmengine.registry import DefaultScope
 
 from ..core import UserError
-from ..registry import DATASETS, MODELS
-from .memory import Memory
-from .rehearsal import DryRun, Training, images
+from ..registry import DATASETS
+from .dry_run import DryRun
+from .timing import LEAST, Probe
 
 GIB = 2**30
 RESERVE = GIB  # for CUDA's context or Python itself, and for gaps between tensors
-LEAST = 2  # batch norm knows no fewer images
-LONG = 3.0  # seconds that one step of a probe may take before no larger one follows
 IMAGENET = 1_281_167
 
 
@@ -29,19 +25,6 @@ class Plan(NamedTuple):
     peak: int
     seconds: float | None = None
     hours: float | None = None
-
-
-class Probe(NamedTuple):
-    """Images and seconds of real forward and backward passes; bytes of the last batch's peak."""
-
-    times: list[tuple[int, float]]
-    peak: int
-
-    def seconds(self, batch: int) -> float:
-        """Return the time for ``batch`` images, on the line through the two largest probes."""
-        (a, first), (b, last) = ([(0, 0.0), *self.times])[-2:]
-        slope = max((last - first) / (b - a), 0.0)
-        return last + slope * (batch - b)
 
 
 def read_memory(text: str) -> int:
@@ -110,42 +93,6 @@ def largest(need: Callable[[int], float], limit: float, start: int, most: int) -
     return low
 
 
-def probe(cfg: Any, device: str, target: int) -> Probe:
-    """Take real steps on this machine, each of twice the images, until they are long enough.
-
-    The peak is that of GPU's allocator for the last, or of tracked bytes for the first on a CPU.
-    """
-    times: list[tuple[int, float]] = []
-    batch, cuda = LEAST, device == 'cuda'
-    with DefaultScope.overwrite_default_scope('mmssl'), Memory() as memory:
-        training = Training(cfg, MODELS.build(cfg.model).to(device))
-        memory.peak = memory.now
-        times.append((batch, _timed(training, images(cfg, batch), cuda)))
-    peak = memory.peak
-    while times[-1][1] < LONG and batch < target:
-        batch = min(2 * batch, target)
-        try:
-            times.append((batch, _timed(training, images(cfg, batch), cuda)))
-        except torch.OutOfMemoryError:
-            break
-        if len(times) == 2:  # the first was cold, and watched
-            times[0] = (LEAST, _timed(training, images(cfg, LEAST), cuda))
-        peak = torch.cuda.max_memory_allocated() if cuda else peak
-    return Probe(times, peak)
-
-
-def _timed(training: Training, batch: Any, cuda: bool) -> float:
-    """Return the seconds of one forward and backward, its share of the update included."""
-    if cuda:
-        torch.cuda.synchronize()
-        torch.cuda.reset_peak_memory_stats()
-    begin = time.perf_counter()
-    training.step(batch)
-    if cuda:
-        torch.cuda.synchronize()
-    return (time.perf_counter() - begin) / training.wrapper._accumulative_counts
-
-
 class Planner:
     """What a config needs on ``gpus`` devices of a kind, 'cuda' or 'cpu'.
 
@@ -188,7 +135,8 @@ class Planner:
         if not found:
             raise UserError(
                 f'--memory: {LEAST} images take {self.peak(LEAST) / GIB:.2f} GiB beside '
-                f'{RESERVE / GIB:g} GiB for the process, more than {memory / GIB:.2f}: no batch fits'
+                f'{RESERVE / GIB:g} GiB for the process, more than {memory / GIB:.2f}: '
+                'no batch fits'
             )
         return found
 

@@ -7,9 +7,11 @@ from torch.nn import functional as F
 
 from mmssl.analysis import plan as plans
 from mmssl.analysis.as_cuda import AsCUDA
+from mmssl.analysis.dry_run import DryRun
 from mmssl.analysis.memory import Memory
-from mmssl.analysis.plan import GIB, RESERVE, Planner, Probe, largest, read_memory
-from mmssl.analysis.rehearsal import DryRun, Training, images
+from mmssl.analysis.plan import GIB, RESERVE, Planner, largest, read_memory
+from mmssl.analysis.rehearsal import Training, images
+from mmssl.analysis.timing import Probe
 from mmssl.apis import load_config
 from mmssl.core import UserError
 from mmssl.registry import MODELS

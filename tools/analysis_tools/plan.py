@@ -9,7 +9,8 @@ import torch
 from mmengine.logging import MMLogger
 
 from mmssl.analysis.complexity import count
-from mmssl.analysis.plan import GIB, Plan, Planner, Probe, gathered, probe, read_memory
+from mmssl.analysis.plan import GIB, Plan, Planner, gathered, read_memory
+from mmssl.analysis.timing import Probe, probe
 from mmssl.apis import cli, load_config
 from mmssl.core import UserError
 
