@@ -14,6 +14,7 @@ from mmssl.analysis.rehearsal import Training, images
 from mmssl.analysis.timing import Probe
 from mmssl.apis import load_config
 from mmssl.core import UserError
+from mmssl.models.backbones.swin import _regions
 from mmssl.registry import MODELS
 
 from ..conftest import REPO
@@ -97,6 +98,13 @@ def test_half_precision_is_cudas():
             torch.set_autocast_enabled(device, False)
     assert kinds['cpu'] == kinds['cuda']
     assert set(kinds['cpu'].values()) == {torch.bfloat16, torch.float32}
+
+
+def test_no_table_without_numbers_is_remembered():
+    with FakeTensorMode():
+        _regions(12, 12, (4, 4), (2, 2))
+    table = _regions(12, 12, (4, 4), (2, 2))
+    assert type(table) is torch.Tensor and set(table.unique().tolist()) == {-100.0, 0.0}
 
 
 def test_attention_keeps_no_table_on_a_gpu():
