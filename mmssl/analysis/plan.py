@@ -75,7 +75,7 @@ def largest(need: Callable[[int], float], limit: float, start: int, most: int) -
     answer's neighbour is always asked. Returns 0 where nothing fits.
     """
     low, high, points = LEAST - 1, most + 1, [(LEAST, need(LEAST))]
-    if points[0][1] > limit:
+    if points[0][1] > limit or most < LEAST:
         return 0
     guess, low = min(max(start, LEAST + 1), most), LEAST
     while high - low > 1:

@@ -32,7 +32,7 @@ def images(cfg: Any, count: int) -> Batch:
     drawn = [
         multi(dict(image=picture, rng=random.Random(i), epoch=late)) for i in range(min(count, 32))
     ]
-    return default_collate([drawn[i % len(drawn)] for i in range(count)])  # type: ignore[no-any-return]
+    return default_collate([drawn[i % len(drawn)] for i in range(count)])
 
 
 class Training:

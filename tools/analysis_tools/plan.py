@@ -14,9 +14,15 @@ from mmssl.analysis.timing import Probe, probe
 from mmssl.apis import cli, load_config
 from mmssl.core import UserError
 
+
+def size(count: int) -> str:
+    """Return bytes in words."""
+    return f'{count / GIB:.2f} GiB' if count >= GIB / 10 else f'{count / 2**20:.1f} MiB'
+
+
 ROWS: dict[str, Callable[[Plan], str]] = {
     'learning rate': lambda p: f'{p.rate:.4g}',
-    'peak memory of each, GiB': lambda p: f'{p.peak / GIB:.2f}',
+    'peak memory of each': lambda p: size(p.peak),
     'seconds of an update': lambda p: '-' if p.seconds is None else f'{p.seconds:.3g}',
     'hours of the schedule': lambda p: '-' if p.hours is None else f'{p.hours:,.3g}',
 }
@@ -51,11 +57,11 @@ def describe(planner: Planner) -> str:
     parameters = planner.dry.training.parameters
     forward, both = (x / 1e9 for x in planner.dry.operations())
     trained = sum(p.numel() for p in parameters)
-    size = f'{planner.images:,} images' if planner.images else 'an unknown number of images'
+    data = f'{planner.images:,} images' if planner.images else 'an unknown number of images'
     return (
-        f'{planner.cfg.train_cfg.max_epochs} epochs of {size}\n'
+        f'{planner.cfg.train_cfg.max_epochs} epochs of {data}\n'
         f'parameters  {count(planner.dry.training.model) / 1e6:.2f} M, {trained / 1e6:.2f} M of '
-        f'them trained\noperations  {forward:.2f} G, with the backward {both:.2f} G, for all crops '
+        f'them trained\noperations  {forward:.3g} G, with the backward {both:.3g} G, for all crops '
         'of one image\n            through student, teacher and heads: products, convolutions, '
         'attention;\n            a multiplication with its addition counts once\n'
     )
@@ -63,11 +69,10 @@ def describe(planner: Planner) -> str:
 
 def measured(timing: Probe, device: str, predicted: int) -> str:
     """Say where the times come from, and what the probe took beside the prediction."""
-    where = 'this GPU' if device == 'cuda' else f'this CPU, {torch.get_num_threads()} threads'
+    where = 'this GPU' if device == 'cuda' else f'this CPU on {torch.get_num_threads()} threads'
     batches = ' and '.join(str(batch) for batch, _ in timing.times[-2:])
-    return (
-        f'\ntimes: of {where}, from batches of {batches}, without loader and exchange; its peak '
-        f'{timing.peak / GIB:.2f} GiB, predicted {predicted / GIB:.2f}'
+    return f'times: of {where}, from batches of {batches}, without loader and exchange' + (
+        f'; its peak {size(timing.peak)}, predicted {size(predicted)}' if predicted else ''
     )
 
 
