@@ -25,6 +25,7 @@ OWN_KEYS = {
     'sync_bn',
     'find_unused_parameters',
     'model_wrapper_cfg',
+    'compile',  # the backbones, or options of torch.compile
     'custom_imports',
     'protocol',  # what a result is to be called
     'pretrain',  # the encoder that an evaluation measures

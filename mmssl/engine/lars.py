@@ -24,19 +24,23 @@ class _Adaptive(Optimizer):
         result = closure() if closure else None
         for group in self.param_groups:
             params = [p for p in group['params'] if p.grad is not None]
-            if not params:
-                continue
-            directions = self.rescale([p.grad for p in params], params, group)
-            buffers = []
-            for p in params:
-                state = self.state[p]
-                if 'momentum_buffer' not in state:
-                    state['momentum_buffer'] = torch.zeros_like(p)
-                buffers.append(state['momentum_buffer'])
-            torch._foreach_mul_(buffers, group['momentum'])
-            torch._foreach_add_(buffers, directions)
-            torch._foreach_add_(params, buffers, alpha=-group['lr'])
+            # a CPU finds one tensor in its cache; a GPU wants all in few launches
+            together = [params] if params and params[0].is_cuda else [[p] for p in params]
+            for part in together:
+                self._move(part, group)
         return result
+
+    def _move(self, params: list[Tensor], group: dict) -> None:
+        directions = self.rescale([p.grad for p in params], params, group)  # type: ignore[misc]
+        buffers = []
+        for p in params:
+            state = self.state[p]
+            if 'momentum_buffer' not in state:
+                state['momentum_buffer'] = torch.zeros_like(p)
+            buffers.append(state['momentum_buffer'])
+        torch._foreach_mul_(buffers, group['momentum'])
+        torch._foreach_add_(buffers, directions)
+        torch._foreach_add_(params, buffers, alpha=-group['lr'])
 
 
 def _norms(tensors: list[Tensor]) -> Tensor:

@@ -24,6 +24,7 @@ from ..registry import RUNNERS
 from . import console, files, loaders, state
 from .batch import keep_batch, scale_rate
 from .clock import bare
+from .compile import compile_networks
 from .faults import explained
 from .shard import WholeHook, fully_shard
 from .signals import listening
@@ -145,6 +146,7 @@ class Runner(Base):
         ]
         return super()._build_param_scheduler(ready, optim_wrapper)
 
+    _maybe_compile = compile_networks  # mmengine's compiles the step
     _has_loaded: bool
     _started = False
 

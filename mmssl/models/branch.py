@@ -12,19 +12,22 @@ from ..core import UserError
 from ..core.views import equal_runs
 from ..registry import MODELS
 from .backbones import Features
+from .backbones.recompute import recomputed
 
 
 class Branch(nn.Module):
     """An encoder with its projections; ``neck`` is one config or a dict of named ones.
 
-    A single neck has the name 'project'.
+    A single neck has the name 'project'. With ``size_by_size`` the backward holds the activations
+    of one size of views at a time: those of all but the last are computed again.
     """
 
     backbone: Any  # a Backbone
     neck: Any
 
-    def __init__(self, backbone: dict, neck: dict) -> None:
+    def __init__(self, backbone: dict, neck: dict, size_by_size: bool = False) -> None:
         super().__init__()
+        self.size_by_size = size_by_size
         self.backbone = MODELS.build(backbone)
         necks = {'project': neck} if 'type' in neck else neck
         self.neck = nn.ModuleDict({name: MODELS.build(cfg) for name, cfg in necks.items()})
@@ -40,11 +43,21 @@ class Branch(nn.Module):
         """(B, 3, H, W) -> (B, D): batch norms see this view alone (MoCo, MoBY)."""
         return self.neck['project'](self.backbone.encode(view).pooled)
 
-    def encode(self, views: Sequence[Tensor], mask: Tensor | None = None) -> list[Features]:
-        """Features of each view, one backbone pass per run of equal sizes (SwAV, DINO)."""
+    def encode(
+        self, views: Sequence[Tensor], mask: Tensor | None = None, last: bool = True
+    ) -> list[Features]:
+        """Features of each view, one backbone pass per run of equal sizes (SwAV, DINO).
+
+        ``last`` says that no more views of this step follow.
+        """
         features: list[Features] = []
-        for run in equal_runs(views):
-            joint = self.backbone.encode(torch.cat(run), mask)
+        encode, runs = self.backbone.encode, equal_runs(views)
+        for i, run in enumerate(runs):
+            ends = last and i == len(runs) - 1  # the backward begins here, its activations stay
+            if self.size_by_size and not ends and torch.is_grad_enabled():
+                joint = recomputed(self.backbone, encode, torch.cat(run), mask)
+            else:
+                joint = encode(torch.cat(run), mask)
             features += joint.split(len(run[0]))
         return features
 

@@ -86,3 +86,18 @@ def test_bad_settings_are_named():
         ResNet(20)
     with pytest.raises(UserError, match='no patch tokens to mask'):
         ResNet(18, width=4).encode(torch.zeros(1, 3, 32, 32), torch.zeros(1, 1, 1))
+
+
+def test_the_layout_of_maps_changes_no_number_and_no_weight():
+    """Channels-last maps: gradients to rounding, weights and gradients lie as files have them."""
+    rows, pixels = (ResNet(18, width=8, channels_last=on).double().train() for on in (False, True))
+    pixels.load_state_dict(rows.state_dict())
+    x = torch.randn(2, 3, 64, 64, dtype=torch.float64)
+    for net in (rows, pixels):
+        net.encode(x).pooled.square().sum().backward()
+    for ours, theirs in zip(pixels.parameters(), rows.parameters(), strict=True):
+        assert_close(ours.grad, theirs.grad, rtol=1e-11, atol=1e-12)
+        assert ours.stride() == ours.grad.stride() == theirs.stride()
+    assert_close(pixels.state_dict(), rows.state_dict(), rtol=1e-12, atol=1e-12)
+    (grid,) = (tokens.grid for i, tokens in enumerate(pixels.stream(x)) if i == 7)
+    assert grid.is_contiguous()  # (B, h, w, C)

@@ -17,7 +17,8 @@ class Pretrainer(BaseModel):
 
     ``export`` names the side whose backbone is used downstream; ``teacher_moves`` says whether
     the teacher follows 'before' the forward or 'after' the update (None: no teacher);
-    ``needs_views`` and ``most_views`` are the numbers of views it can use.
+    ``needs_views`` and ``most_views`` are the numbers of views it can use. ``size_by_size``, for
+    methods of many crops: see `Branch`.
     """
 
     export: ClassVar[str] = 'student'
@@ -35,9 +36,15 @@ class Pretrainer(BaseModel):
         head: dict | None = None,
         momentum: dict | None = None,
         data_preprocessor: dict | None = None,
+        size_by_size: bool = False,
     ) -> None:
         super().__init__(MODELS.build(data_preprocessor or dict(type='ViewPreprocessor')))
-        self.student = Branch(backbone, neck)
+        if size_by_size and self.most_views == 2:
+            raise UserError(
+                f'model.size_by_size: the views of {type(self).__name__} have one size; to save '
+                'memory set model.backbone.with_cp'
+            )
+        self.student = Branch(backbone, neck, size_by_size)
         self.head = MODELS.build(head) if head else nn.Identity()
         gives = next(
             (neck.gives for neck in self.student.neck.values() if hasattr(neck, 'gives')), None

@@ -90,7 +90,8 @@ class SERE(Pretrainer):
         mask = info['mask'].bool()  # (B, 2, h, w)
         with torch.no_grad():
             teacher = self.teacher.encode(views[:2])
-        student = self.student.encode(views[:2], mask.transpose(0, 1).flatten(0, 1))
+        masks = mask.transpose(0, 1).flatten(0, 1)  # (2 B, h, w)
+        student = self.student.encode(views[:2], masks, last=len(views) == 2)
         local = self.student.encode(views[2:])
         parts = self.ibot(student, local, teacher, mask)
         self.watch(student=student[0].pooled, teacher=teacher[1].pooled)

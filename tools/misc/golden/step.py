@@ -1,6 +1,7 @@
 """One training step from an official checkpoint, with the engine's own parts."""
 
 import re
+from itertools import chain
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -146,17 +147,9 @@ class Step:
     def _rescaled(self, calls: list[list[Tensor]]) -> dict[str, Tensor]:
         """Directions of LARS or LARC by name."""
         groups = self.wrapper.optimizer.param_groups
-        named = [[n for n in g['names'] if n in self.moved] for g in groups]
-        named = [names for names in named if names]
-        return (
-            {
-                n: d
-                for names, ds in zip(named, calls, strict=True)
-                for n, d in zip(names, ds, strict=True)
-            }
-            if calls
-            else {}
-        )
+        names = [n for g in groups for n in g['names'] if n in self.moved]
+        # one call for each group, or for each tensor
+        return dict(zip(names, chain(*calls), strict=True)) if calls else {}
 
     def _used(self) -> dict[str, float]:
         """Values of the schedules at this step."""

@@ -1,0 +1,44 @@
+"""Networks compile whole: no part of them goes back to Python."""
+
+import copy
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+from mmssl.registry import MODELS
+
+from ..methods import CVT, RESNET, SWIN, VIT
+from ..tiny import losses, make_runner
+
+VIL = dict(type='ViL', arch='l1,h1,d8,n1,s1,g1,p4,f2,a0_l2,h2,d16,n1,s0,g0,p2,f2,a0', mode=0)
+NETWORKS = dict(vit=VIT, swin=SWIN, resnet=RESNET, cvt=CVT, vil=dict(VIL, img_size=16))
+
+
+@pytest.mark.parametrize('name', NETWORKS)
+def test_a_compiled_network_is_one_graph_with_the_same_numbers(name):
+    plain = MODELS.build(NETWORKS[name]).double().train()
+    compiled = copy.deepcopy(plain)
+    encode = torch.compile(compiled.encode, backend='eager', fullgraph=True, dynamic=False)
+    x = torch.randn(2, 3, 16, 16, dtype=torch.float64)
+    for net, call in ((plain, plain.encode), (compiled, encode)):
+        features = call(x)
+        (features.pooled.square().sum() + features.tokens[:, 0].sum()).backward()
+        net.seen = features.pooled.detach()
+    assert_close(compiled.seen, plain.seen, rtol=1e-12, atol=1e-12)
+    for ours, theirs in zip(compiled.parameters(), plain.parameters(), strict=True):
+        assert_close(ours.grad, theirs.grad, rtol=1e-12, atol=1e-12)
+
+
+def test_the_runner_compiles_the_networks_alone(tiny_config, tmp_path):
+    """Same losses; both branches' networks are compiled, their weights keep their names."""
+    short = dict(train_cfg__max_epochs=1, val_cfg=None, val_dataloader=None, val_evaluator=None)
+    plain = losses(make_runner(tiny_config(), tmp_path / 'plain', **short))
+    runner = make_runner(
+        tiny_config(), tmp_path / 'compiled', compile=dict(backend='eager'), **short
+    )
+    names = list(runner.model.state_dict())
+    assert losses(runner) == pytest.approx(plain, rel=1e-6)
+    for side in (runner.model.student, runner.model.teacher):
+        assert hasattr(side.backbone.encode, '_torchdynamo_orig_callable')
+    assert list(runner.model.state_dict()) == names

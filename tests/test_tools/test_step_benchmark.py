@@ -1,0 +1,99 @@
+"""The benchmark of a step compares equal things."""
+
+import importlib.util
+import sys
+from typing import Any
+
+import pytest
+import torch
+
+from mmssl.apis import load_config
+
+from ..conftest import REPO
+
+FOLDER = REPO / 'tools/benchmarks'
+
+
+def module(name: str) -> Any:
+    spec = importlib.util.spec_from_file_location(f'{name}_benchmark', FOLDER / f'{name}.py')
+    assert spec and spec.loader
+    found = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(found)
+    return found
+
+
+@pytest.fixture(autouse=True)
+def beside(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, 'path', [str(FOLDER), *sys.path])
+
+
+OPTIONS = {
+    'esvit/esvit_swin-tiny-w7_16xb32-amp-mcrop-coslr-300e_in1k.py': {
+        'model.backbone.arch': (8, (1, 1), (1, 2)),
+        'model.backbone.with_cp': True,
+        'model.size_by_size': True,
+        'model.neck': dict(type='DINONeck', dims=(16, 16, 8), prototypes=50, block=20),
+        'model.head.prototypes': 50,
+    },
+    'mocov3/mocov3_resnet50_8xb512-amp-coslr-100e_in1k.py': {
+        'model.backbone': dict(_delete_=True, type='ResNet', layers=(1, 1), width=4),
+        'model.neck.dims': (32, 16, 8),
+        'model.head.predictor.dims': (8, 16, 8),
+    },
+}
+
+
+@pytest.mark.parametrize('name', OPTIONS)
+def test_textbook_and_ours_take_the_same_steps(name: str) -> None:
+    """Three steps with a rate that shows: losses and both branches' weights agree."""
+    tool, cfg = module('step'), load_config(REPO / 'configs' / name, OPTIONS[name])
+    cfg.optim_wrapper.pop('amp')
+    built = tool.forms(cfg, tool.made_batch(cfg, 3), None)
+    for form in built.values():
+        form.model.double()
+        form.data = dict(form.data, inputs=[v.double() / 255 for v in form.data['inputs']])
+        for group in form.wrapper.optimizer.param_groups:
+            group['lr'] = 1e-2
+    before = {k: v.clone() for k, v in built['ours'].model.state_dict().items()}
+    losses = {}
+    for kind, form in built.items():
+        torch.manual_seed(0)  # drop path
+        losses[kind] = [form() for _ in range(3)]
+    assert losses['ours'] == pytest.approx(losses['textbook'], rel=1e-10)
+    ours, theirs = (built[k].model.state_dict() for k in ('ours', 'textbook'))
+    for key, value in theirs.items():
+        torch.testing.assert_close(ours[key], value, rtol=1e-8, atol=1e-9)
+    for side in ('student', 'teacher'):
+        moved = [k for k, v in before.items() if k.startswith(side) and not torch.equal(v, ours[k])]
+        assert any(k.endswith('weight') for k in moved)
+
+
+def test_turns_leave_out_the_first_call() -> None:
+    calls: list[str] = []
+    turns = module('turns')
+    taken = turns.in_turns({n: lambda n=n: calls.append(n) for n in 'ab'}, 2)
+    assert calls == list('ababab')
+    assert {n: len(times) for n, times in taken.items()} == {'a': 2, 'b': 2}
+    assert turns.ratio([1.0, 4.0, 2.0], [2.0, 4.0, 8.0]) == '0.50 (0.25 to 1.00)'
+
+
+def test_neighbours_vote_alike() -> None:
+    tool = module('knn')
+    torch.manual_seed(0)
+    centres = torch.randn(tool.CLASSES, tool.WIDTH)
+    (bank, labels), (queries, truth) = tool.made(3000, centres), tool.made(40, centres)
+    found = {n: form() for n, form in tool.forms(bank, labels, queries, chunk=16).items()}
+    assert {'ours', 'textbook', 'sklearn'} <= set(found)
+    for name, classes in found.items():
+        assert torch.equal(classes, found['ours']), name
+    assert (found['ours'] == truth).float().mean() > 0.9
+
+
+def test_networks_are_the_libraries() -> None:
+    """Same parameters as timm's and torchvision's."""
+    tool = module('inference')
+    with torch.device('meta'):
+        for entry in tool.NETWORKS.values():
+            if entry.library:
+                ours = tool.MODELS.build(entry.backbone)
+                assert tool.count(ours) == tool.count(tool.library(entry.library))
