@@ -94,7 +94,7 @@ def test_the_name_says_batch_epochs_and_precision(path):
     assert parts, 'name it {algorithm}_{network}_{gpus}xb{batch}[-how]-{epochs}e_{data}.py'
     if path.parent.name == 'benchmarks':
         assert parts['algorithm'] is None
-    elif path.parent.name not in ('quickstart', 'cifar10', 'compare'):
+    elif path.parent.name not in ('quickstart', 'cifar10', 'compare', 'one_gpu'):
         assert (parts['algorithm'] or '') in path.parent.name
     assert int(parts['batch']) == cfg.train_dataloader.batch_size
     assert int(parts['epochs']) == cfg.train_cfg.max_epochs
@@ -103,7 +103,9 @@ def test_the_name_says_batch_epochs_and_precision(path):
     shape = [s.get('shape', 'cosine') for s in cfg.param_scheduler if s.param_name == 'lr']
     assert ('coslr' in how) == (shape == ['cosine']) or parts['gpus'] == '1'
     if cfg.get('auto_scale_lr'):
-        total = int(parts['gpus']) * int(parts['batch'])
+        gathered = cfg.optim_wrapper.get('accumulative_counts', 1)
+        assert ('accum' in parts['how']) == (gathered > 1)
+        total = int(parts['gpus']) * int(parts['batch']) * gathered
         assert cfg.auto_scale_lr.base_batch_size == total
         assert not cfg.auto_scale_lr.get('enable'), 'scaling happens on request only'
 

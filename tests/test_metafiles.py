@@ -10,7 +10,9 @@ import torch
 import yaml
 
 from mmssl.analysis.complexity import count, flops
+from mmssl.apis import ModelHub
 from mmssl.apis.model import read_config
+from mmssl.apis.published import figure
 from mmssl.checkpoint import fetch
 from mmssl.checkpoint.dialects import DIALECTS
 from mmssl.registry import MODELS
@@ -220,3 +222,28 @@ def test_ours_and_published_figures_stand_in_tables_of_their_own(make_tables):
     assert len(tables) == 4
     assert '`own`' in tables[1] and 'OpenMMLab' not in tables[1]
     assert all('`own`' not in table for table in tables[2:])
+
+
+def shapes(path):
+    """Return the tensors of a config's backbone, the side that is used downstream."""
+    return {key: value.shape for key, value in network(path).backbone.state_dict().items()}
+
+
+WITH_KNN = [
+    entry
+    for entry in RECIPES
+    if any(key.startswith('kNN') for key in entry['Metadata'].get('Published', ()))
+]
+
+
+@pytest.mark.parametrize('entry', WITH_KNN, ids=lambda e: e['Name'])
+def test_a_published_knn_figure_has_a_config_and_is_told(entry):
+    recipe = REPO / entry['Config']
+    configs = (recipe.parent / 'benchmarks').glob('*_knn_*.py')
+    (config,) = (path for path in configs if shapes(path) == shapes(recipe))
+    said, cfg = entry['Metadata']['Published'], load(config)
+    loop = cfg.test_cfg
+    facts = dict(k=loop.k, temperature=loop.temperature, features=loop.feature)
+    found = figure(ModelHub.get(entry['Name']), cfg.protocol, config, facts)
+    assert found.value == said.get('kNN k=20', said.get('kNN Top 1'))
+    assert found.source == f'{entry["Name"]}, {entry["Metadata"]["Source"]}'

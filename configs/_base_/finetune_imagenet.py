@@ -1,32 +1,20 @@
 """Fine-tuning a ViT on ImageNet as DeiT trains: strong augmentation, mixing, averaged weights."""
 
-_base_ = './runtime.py'
+_base_ = './labelled.py'
 
 protocol = 'fine-tuning'
-pretrain = None   # --cfg-options pretrain=PATH|URL|NAME
 data_root = 'data/imagenet/'
 train_dataloader = dict(
     batch_size=64,
-    num_workers=8,
-    persistent_workers=True,
-    pin_memory=True,
-    drop_last=True,
-    sampler=dict(type='EpochSampler', shuffle=True),
     dataset=dict(
         type='ImageFolder',
-        split='train',
         pipeline=[
             dict(type='LoadImage'),
             dict(type='FinetuneView', size=224, augment='rand-m9-mstd0.5-inc1', erase=0.25)]))
 val_dataloader = dict(
     batch_size=64,
-    num_workers=8,
-    persistent_workers=True,
-    pin_memory=True,
-    sampler=dict(type='EpochSampler', shuffle=False),
     dataset=dict(
         type='ImageFolder',
-        split='val',
         pipeline=[
             dict(type='LoadImage'),
             dict(type='CenterView', size=224, resize=256, interpolation='bicubic')]))
@@ -41,17 +29,13 @@ model = dict(
 
 rules = [dict(ndim=1, decay_mult=0.0), dict(match='cls_token|pos_embed', decay_mult=0.0)]
 optim_wrapper = dict(
-    type='OptimWrapper',
-    constructor='RuleConstructor',
     optimizer=dict(type='AdamW', lr=5e-4, weight_decay=0.05, eps=1e-8, betas=(0.9, 0.999)),
     paramwise_cfg=dict(rules=rules),
     clip_grad=dict(max_norm=5.0))
 param_scheduler = [
     dict(type='CurveScheduler', param_name='lr', final=1e-5, warmup=5, warmup_start=5e-7)]
 auto_scale_lr = dict(base_batch_size=512)
-train_cfg = dict(type='EpochLoop', max_epochs=100)
-val_cfg = dict(type='ValLoop')
-test_cfg = dict(type='TestLoop')
+train_cfg = dict(max_epochs=100)
 custom_hooks = [
     dict(type='ClockHook'),
     dict(type='HealthHook'),

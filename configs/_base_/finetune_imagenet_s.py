@@ -1,19 +1,13 @@
 """Segmentation of ImageNet-S after training on its few masks: ten images a class, 100 epochs."""
 
-_base_ = './runtime.py'
+_base_ = './labelled.py'
 
 protocol = 'ImageNet-S919 segmentation'
-pretrain = None   # --cfg-options pretrain=PATH|URL|NAME
 data_root = 'data/ImageNetS919/'
 view = dict(
     type='SegmentTrainView', size=224, scale=(0.14, 1.0), jitter=(0.8, 0.8, 0.8, 0.2), blur=0.5)
 train_dataloader = dict(
     batch_size=32,
-    num_workers=8,
-    persistent_workers=True,
-    pin_memory=True,
-    drop_last=True,
-    sampler=dict(type='EpochSampler', shuffle=True),
     dataset=dict(
         type='ImageSet',
         split='train-semi',
@@ -21,10 +15,6 @@ train_dataloader = dict(
         pipeline=[dict(type='LoadImage'), view]))
 val_dataloader = dict(
     batch_size=1,   # images keep their sizes
-    num_workers=8,
-    persistent_workers=True,
-    pin_memory=True,
-    sampler=dict(type='EpochSampler', shuffle=False),
     dataset=dict(
         type='ImageSet',
         split='validation',
@@ -44,13 +34,8 @@ rules = [
     dict(ndim=1, decay_mult=0.0),
     dict(match='cls_token|pos_embed', decay_mult=0.0)]
 optim_wrapper = dict(
-    type='OptimWrapper',
-    constructor='RuleConstructor',
     optimizer=dict(type='AdamW', lr=5e-4, weight_decay=0.05),
     paramwise_cfg=dict(rules=rules))
 param_scheduler = [dict(type='CurveScheduler', param_name='lr', final=1e-6, warmup=5)]
 auto_scale_lr = dict(base_batch_size=256)
-train_cfg = dict(type='EpochLoop', max_epochs=100)
-val_cfg = dict(type='ValLoop')
-test_cfg = dict(type='TestLoop')
-custom_hooks = [dict(type='ClockHook'), dict(type='HealthHook')]
+train_cfg = dict(max_epochs=100)

@@ -1,29 +1,17 @@
 """Linear probing on ImageNet: a frozen backbone, one layer, 90 epochs, accuracy every epoch."""
 
-_base_ = './runtime.py'
+_base_ = './labelled.py'
 
-pretrain = None   # --cfg-options pretrain=PATH|URL|NAME
 data_root = 'data/imagenet/'
 train_dataloader = dict(
     batch_size=128,
-    num_workers=8,
-    persistent_workers=True,
-    pin_memory=True,
-    drop_last=True,
-    sampler=dict(type='EpochSampler', shuffle=True),
     dataset=dict(
         type='ImageFolder',
-        split='train',
         pipeline=[dict(type='LoadImage'), dict(type='TrainView', size=224)]))
 val_dataloader = dict(
     batch_size=128,
-    num_workers=8,
-    persistent_workers=True,
-    pin_memory=True,
-    sampler=dict(type='EpochSampler', shuffle=False),
     dataset=dict(
         type='ImageFolder',
-        split='val',
         pipeline=[
             dict(type='LoadImage'),
             dict(type='CenterView', size=224, resize=256, interpolation='bilinear')]))
@@ -37,12 +25,7 @@ model = dict(
     head=dict(type='LinearHead', num_classes=1000))
 
 optim_wrapper = dict(
-    type='OptimWrapper',
-    constructor='RuleConstructor',
     optimizer=dict(type='SGD', momentum=0.9, weight_decay=0.0))
 param_scheduler = [dict(type='CurveScheduler', param_name='lr', final=0.0, hold_epochs=True)]
 auto_scale_lr = dict(base_batch_size=1024)
-train_cfg = dict(type='EpochLoop', max_epochs=90)
-val_cfg = dict(type='ValLoop')
-test_cfg = dict(type='TestLoop')
-custom_hooks = [dict(type='ClockHook'), dict(type='HealthHook')]
+train_cfg = dict(max_epochs=90)

@@ -1,4 +1,8 @@
-"""iBOT beside the other methods: masked patches, four local views more."""
+"""iBOT beside the other methods: masked patches, four local views more.
+
+A laptop's recipe. Given up against ViT-S/16: the network (2 blocks of 64 channels on 32 px), 64
+prototypes for 8,192, four small crops for ten, batch 64 for 1024, 16 epochs for 800.
+"""
 
 _base_ = './_base_/shapes.py'
 

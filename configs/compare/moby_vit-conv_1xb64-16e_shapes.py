@@ -1,4 +1,8 @@
-"""MoBY beside the other methods: same network and images seen, the two global views."""
+"""MoBY beside the other methods: same network and images seen, the two global views.
+
+A laptop's recipe. Given up against Swin-T: the network (a ViT of 2 blocks of 64 channels on 32
+px), batch 64 for 512, 2,048 keys for 4,096, 16 epochs for 300.
+"""
 
 _base_ = './_base_/shapes.py'
 

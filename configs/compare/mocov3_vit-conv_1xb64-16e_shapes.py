@@ -1,4 +1,8 @@
-"""MoCo v3 beside the other methods: same network and images seen, the two global views."""
+"""MoCo v3 beside the other methods: same network and images seen, the two global views.
+
+A laptop's recipe. Given up against ViT-S/16: the network (2 blocks of 64 channels on 32 px),
+batch 64 and as many negatives for 4096, 16 epochs for 300.
+"""
 
 _base_ = './_base_/shapes.py'
 

@@ -1,4 +1,8 @@
-"""SwAV beside the other methods: same network and images seen, four local views more."""
+"""SwAV beside the other methods: same network and images seen, four local views more.
+
+A laptop's recipe. Given up against ResNet-50: the network (a ViT of 2 blocks of 64 channels on 32
+px), 32 prototypes for 3,000, four small crops for six, LARC, batch 64 for 256 with a memory.
+"""
 
 _base_ = './_base_/shapes.py'
 

@@ -2,6 +2,7 @@
 
 from typing import Any, NamedTuple
 
+import torch
 from matplotlib import colormaps
 from matplotlib.figure import Figure
 from torch import Tensor
@@ -12,6 +13,7 @@ from .figures import INK, bare, png
 from .patches import RIGHT, WRONG
 
 GAP = 0.06  # between the pictures, in sides
+BEND = 0.06  # of a line at its middle, in lengths
 
 
 class Pairs(NamedTuple):
@@ -51,6 +53,17 @@ def summary_region(pooled: Tensor, tokens: Tensor, grid: tuple[int, int]) -> Ten
     return centres(grid, (1 / grid[1], 1 / grid[0]))[int(at)]
 
 
+def arc(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    """Return x and y (P,) of a line from a place (2,) left to one (2,) right, bent to the middle.
+
+    Regions stand in rows, and straight lines between places of one row would cover each other.
+    """
+    t = torch.linspace(0, 1, 33, dtype=a.dtype)
+    x = a[0] + (b[0] + 1 + GAP - a[0]) * t
+    bend = BEND * (x[-1] - x[0]) * (1 if a[1] + b[1] < 1 else -1)
+    return x, a[1] + (b[1] - a[1]) * t + 4 * bend * t * (1 - t)
+
+
 def lines(
     views: tuple[Tensor, Tensor], found: Pairs, marks: list[tuple[int, Tensor, str]]
 ) -> bytes:
@@ -70,12 +83,15 @@ def lines(
         color: Any = (
             {True: RIGHT, False: WRONG, None: '#f5f7fa'}[right] if known else palette(i % 10)
         )
-        x, y = [a[0], b[0] + 1 + GAP], [a[1], b[1]]
+        x, y = arc(a, b)
         axes.plot(x, y, color='#1f2933', lw=3.4, alpha=0.55)
-        axes.plot(x, y, color=color, lw=2, marker='o', ms=5, mec='#1f2933', mew=0.8)
+        axes.plot(x, y, color=color, lw=2)
+        ends: dict[str, Any] = dict(marker='o', ls='', ms=5, mec='#1f2933', mew=0.8, zorder=3)
+        axes.plot(x[[0, -1]], y[[0, -1]], color=color, **ends)
     for which, at, marker in marks:
         axes.plot(
-            at[0] + which * (1 + GAP), at[1], marker, ms=13, mfc='#fde047', mec=INK, mew=1.2
+            at[0] + which * (1 + GAP), at[1], marker, ms=13, mfc='#fde047', mec=INK, mew=1.2,
+            zorder=4,
         )  # fmt: skip
     axes.set_xlim(0, 2 + GAP)
     axes.set_ylim(1, 0)

@@ -73,7 +73,7 @@ def _groups(cfg: Any, model: Any, epochs: int, per_epoch: int) -> Panels:
 
 def _label(name: str, groups: list[tuple[dict, int]]) -> str:
     group, count = groups[0][0], sum(count for _, count in groups)
-    text = f'× {group[MULTIPLIERS[name]]:.3g}, {count} tensors'
+    text = f'× {group[MULTIPLIERS[name]]:.3g}, {count} tensor{"s" * (count > 1)}'
     for unit in ('epochs', 'iters'):
         if name == 'lr' and group[f'frozen_{unit}']:
             text += f', frozen {group[f"frozen_{unit}"]} {unit}'

@@ -88,7 +88,7 @@ def check(cfg: Config, name: str) -> None:
         bank = (cfg.get(f'{mode}_cfg') or {}).get('bank')
         if bank and cfg.get(f'{mode}_dataloader'):
             dataset = {**cfg[f'{mode}_dataloader'].dataset, **bank}
-            _check_call(dataset, registry.DATASETS, f'{name}: {mode}_cfg.bank')
+            check_call(dataset, registry.DATASETS, f'{name}: {mode}_cfg.bank')
 
 
 def _check_node(node: Any, room: Registry, where: str) -> None:
@@ -99,7 +99,7 @@ def _check_node(node: Any, room: Registry, where: str) -> None:
     if not isinstance(node, dict):
         return
     if isinstance(node.get('type'), str):
-        _check_call(node, room, where)
+        check_call(node, room, where)
     else:
         _check_keys(node, where)
     for key, value in node.items():
@@ -123,7 +123,8 @@ def _check_number(key: str, value: Any, where: str) -> None:
         raise UserError(f'{where}.{key}={value!r}: give {what} of at least {smallest:g}')
 
 
-def _check_call(node: dict, room: Registry, where: str) -> None:
+def check_call(node: dict, room: Registry, where: str) -> None:
+    """Refuse a type that ``room`` does not know, and an argument that the type does not take."""
     kind = node['type']
     target = room.get(kind)
     if target is None:

@@ -79,7 +79,11 @@ def require(cfg: Config) -> None:
             f'{cfg.filename}: evaluates an encoder, and none is given: add {OPTION}; the untrained '
             f'network is pretrain={RANDOM}'
         )
-    file = (cfg.model.backbone.get('init_cfg') or {}).get('checkpoint')
+    need((cfg.model.backbone.get('init_cfg') or {}).get('checkpoint'))
+
+
+def need(file: str | None) -> None:
+    """Raise UserError, with the models of near names, when a file to start from is not there."""
     if file and '://' not in file and not Path(file).is_file():
         near = closest(file.lower(), ModelHub.models())
         raise UserError(f'pretrain={file}: no such file, and no model has this name{near}')

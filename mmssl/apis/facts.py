@@ -17,6 +17,7 @@ from ..models.classifier import Classifier
 from .hub import PACKAGE
 
 FORMAT = 'mmssl-result-1'
+ELSEWHERE = ('type', 'backbone', '_scope_')  # of a model's config
 
 
 def describe(runner: Any, loaders: dict[str, Any]) -> dict[str, Any]:
@@ -33,7 +34,8 @@ def describe(runner: Any, loaders: dict[str, Any]) -> dict[str, Any]:
             classifier=_file(cfg.get('load_from')) if isinstance(model, Classifier) else {},
             backbone={**of_network(cfg.model.backbone), **counted},
             data={name: of_data(dataset) for name, dataset in sets.items()},
-            transform={name: getattr(s, 'pipeline', None) for name, s in sets.items()},
+            transform={name: getattr(s, 'pipeline', None) for name, s in sets.items()}
+            | dict(normalised=_normalised(model.data_preprocessor)),
             seed=runner.seed,
             command=shlex.join(['python', *sys.argv]),
             commit=commit(),
@@ -50,6 +52,14 @@ def protocol(cfg: Config) -> str:
     if cfg.model.type != 'Classifier':
         return 'kNN monitor'
     return 'linear' if cfg.model.get('frozen') else 'fine-tuning'
+
+
+def _normalised(preprocessor: Any) -> dict[str, list[float]]:
+    """Return what pixels are normalised by, as a config writes it."""
+    return {
+        name: [round(value, 6) for value in getattr(preprocessor, name).flatten().tolist()]
+        for name in ('mean', 'std')
+    }
 
 
 def _encoder(cfg: Config, backbone: Any) -> dict[str, Any]:
@@ -74,7 +84,7 @@ def settings(runner: Any, loop: Any) -> dict[str, Any]:
     cfg, model = runner.cfg, bare(runner.model)
     found: dict[str, Any] = {}
     if isinstance(model, Classifier):
-        found.update({k: v for k, v in cfg.model.items() if k not in ('type', 'backbone')})
+        found.update({k: v for k, v in cfg.model.items() if k not in ELSEWHERE})
         found.update(blocks=model.blocks, pool=model.pool)
     if cfg.get('train_cfg') is not None:
         found.update(

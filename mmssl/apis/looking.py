@@ -41,8 +41,11 @@ def with_weights(name: str, weights: str | None, device: Any) -> BaseModel:
     """Return a model with its weights; a config alone has none, which must be on purpose."""
     if weights is None and not ModelHub.has(name):
         raise UserError(f'{name}: add --weights FILE, or --weights random if that is meant')
-    if weights is None or weights == 'random':
-        return get_model(name, weights is None, device)
+    if weights is None:
+        return get_model(name, True, device)
+    if weights == 'random':
+        torch.manual_seed(0)  # the same pictures every time
+        return get_model(name, False, device)
     return get_model(name, weights, device)
 
 

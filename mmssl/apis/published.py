@@ -4,6 +4,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..checkpoint.fetch import HASH, cached
+from ..evaluation.cache import POOLED
+from ..evaluation.loops import TEMPERATURE
 from .hub import ModelHub, published
 from .index import ModelInfo
 
@@ -16,6 +18,8 @@ KINDS = {
     '10%': '10 % Labels',
     'imagenet-s919': 'ImageNet-S919',
 }
+# what kNN figures were measured with; linear probes and fine-tuning have no such settings
+PROTOCOL = dict(features=POOLED, temperature=TEMPERATURE)
 # the sets that figures were measured on
 IMAGENET = {
     'test': dict(images=50_000, classes=1000),
@@ -54,14 +58,15 @@ def identify(asked: str | None) -> ModelInfo | None:
 
 
 def figure(
-    info: ModelInfo | None, protocol: str, config: Path, k: int | None = None
+    info: ModelInfo | None, protocol: str, config: Path, facts: dict[str, Any]
 ) -> Figure | None:
     """Return the figure of a protocol that a config runs, or None where none was published.
 
     A classifier has its own; a pretraining model that of the classifier trained on it by this
-    config, or one among its metadata, for kNN that of this ``k`` where it is told.
+    config, or one among its metadata, for kNN that of the first k where it is told. ``facts`` are
+    the settings of the run: a kNN of other features or temperature than its base's has no figure.
     """
-    if info is None:
+    if info is None or any(facts.get(key, value) != value for key, value in PROTOCOL.items()):
         return None
     for name in (info.name, *info.downstream):
         other = ModelHub.get(name)
@@ -71,6 +76,7 @@ def figure(
             return _of(other, key, value)
     kind = KINDS.get(protocol.split()[0].lower(), '')
     said = info.metadata.get('Published', {})
+    (k, *_) = facts.get('k') or [None]
     for key in (f'{kind} k={k}', f'{kind} Top 1', f'{kind} mIoU'):
         if key in said:
             return _of(info, key, said[key])

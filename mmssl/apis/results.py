@@ -12,7 +12,7 @@ from ..core import dist
 from ..engine.clock import bare
 from ..engine.runner import Runner
 from ..evaluation.identity import plain
-from ..evaluation.refusals import check_filled, check_labels
+from ..evaluation.refusals import check_filled, check_finite, check_labels
 from ..models.classifier import Classifier
 from ..models.segmenter import Segmenter
 from . import encoder
@@ -92,6 +92,8 @@ class ResultHook(Hook):
         resumed, pretrain = runner._resumed is not None, cfg.get('pretrain')
         if pretrain and pretrain != encoder.RANDOM and not resumed:
             check_filled(model, pretrain)
+            if getattr(model, 'frozen', False) and 'train' in loaders:
+                check_finite(model, loaders['train'].dataset, pretrain)
         if isinstance(model, (Classifier, Segmenter)):
             for name, loader in loaders.items():
                 check_labels(model.head.num_classes, loader.dataset, f'{name}_dataloader')
@@ -110,9 +112,10 @@ class ResultHook(Hook):
         metric = summary(metrics, self.history)
         cfg, content = runner.cfg, self.content
         info = identify(cfg.get('load_from')) or identify(cfg.get('pretrain'))
+        if info and (cfg.get('side') or info.side) != info.side:
+            info = None  # the figure is of the file's other branch
         facts = plain(settings(runner, loop))
-        (k, *_) = facts.get('k') or [None]
-        found = figure(info, content['protocol'], Path(cfg.filename or ''), k)
+        found = figure(info, content['protocol'], Path(cfg.filename or ''), facts)
         content |= plain(
             dict(
                 metric=metric,

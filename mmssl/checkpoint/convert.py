@@ -41,6 +41,12 @@ class Report:
                 text += f', {len(keys)} {name} ({_some(keys)})'
         return text
 
+    def log(self) -> None:
+        """Tell it, where there is a log."""
+        from mmengine.logging import print_log
+
+        print_log(f'loaded {self}', logger='current')
+
 
 def _some(keys: list[str], count: int = 3) -> str:
     return ', '.join(keys[:count]) + (', ...' if len(keys) > count else '')
@@ -83,14 +89,18 @@ def load(
     report = Report(str(path), spoken.name, taken, dropped=dropped, epoch=epochs_done(content))
     report.model = trained_as(content)
     fill(target, {k: ours[v] for k, v in names.items()}, part, report)
-    backbones: list[Any] = [m for m in model.modules() if hasattr(m, 'weights_from')]
-    for backbone in backbones if any('backbone.' in v for v in names.values()) else ():
-        backbone.weights_from, backbone.loaded = report.path, report
+    if any('backbone.' in name for name in names.values()):
+        _sign(model, report)
     if verbose:
-        from mmengine.logging import print_log
-
-        print_log(f'loaded {report}', logger='current')
+        report.log()
     return report
+
+
+def _sign(model: nn.Module, report: Report) -> None:
+    """Let each backbone know which file filled it."""
+    backbones: list[Any] = [m for m in model.modules() if hasattr(m, 'weights_from')]
+    for backbone in backbones:
+        backbone.weights_from, backbone.loaded = report.path, report
 
 
 def epochs_done(content: dict[str, Any]) -> int | None:

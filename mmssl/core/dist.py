@@ -71,12 +71,6 @@ def largest_over_ranks(x: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def mean_over_ranks(x: Tensor) -> Tensor:
-    """Return the mean of x (any shape) over ranks."""
-    return sum_over_ranks(x) / world_size()
-
-
-@torch.no_grad()
 def from_rank_zero(x: Tensor) -> Tensor:
     """Return rank 0's x (same shape and type everywhere)."""
     if world_size() > 1:

@@ -23,6 +23,13 @@ def layer(feature: str | dict[str, Any]) -> dict[str, Any]:
     return {**POOLED, **asked}
 
 
+def check_blocks(backbone: Any, blocks: int) -> None:
+    """Refuse more blocks than there are before anything else is done, as a monitor trains first."""
+    count = backbone.stage_ends[-1] + 1
+    if not 1 <= blocks <= count:
+        raise UserError(f'feature.blocks={blocks}, but the network has {count} blocks')
+
+
 def check_classes(bank: Any, queries: Any) -> None:
     """Refuse two sets whose labels mean different things, naming the folders that differ."""
     if bank.classes != queries.classes:
@@ -53,6 +60,8 @@ class BankLoop(BaseLoop):
         fp16: bool,
     ) -> None:
         self.layer, self.fp16 = layer(feature), fp16
+        model = getattr(runner.model, 'module', runner.model)
+        check_blocks(model.backbone, self.layer.get('blocks', 1))
         query, stored = copy.deepcopy(dataloader), copy.deepcopy(dataloader)
         stored['dataset'].update(bank or dict(split='train'))
         super().__init__(runner, query)

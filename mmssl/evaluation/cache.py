@@ -49,21 +49,24 @@ def features(
 
     if folder is None:
         return make()
+    key = _decided_by(model, loader)
+    key |= dict(network=of_network(runner.cfg.model.backbone), layer=plain(layer), share=share)
+    key |= dict(half=fp16 and torch.cuda.is_available())
+    device = model.data_preprocessor.mean.device
+    return Bank(*(tensor.to(device) for tensor in cached(key, folder, make)))
+
+
+def _decided_by(model: Any, loader: Any) -> dict[str, Any]:
+    """Return what of weights and images decides features."""
     preprocessor = model.data_preprocessor
-    key = dict(
+    return dict(
         weights=of_weights(model.backbone),
-        network=of_network(runner.cfg.model.backbone),
         mean=preprocessor.mean.flatten().tolist(),
         std=preprocessor.std.flatten().tolist(),
-        layer=plain(layer),
         transform=plain(loader.dataset.pipeline),
         data=of_data(loader.dataset),
-        half=fp16 and torch.cuda.is_available(),
-        share=share,
         version=__version__,
     )
-    device = preprocessor.mean.device
-    return Bank(*(tensor.to(device) for tensor in cached(key, folder, make)))
 
 
 def cached(key: dict[str, Any], folder: str | Path | None, make: Callable[[], Bank]) -> Bank:

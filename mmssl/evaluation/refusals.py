@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import torch
+
 from ..core import UserError
 from ..datasets.sources.base import numbered
 
@@ -12,6 +14,23 @@ def check_filled(model: Any, pretrain: str) -> None:
         raise UserError(
             f'{pretrain}: the backbone is random after loading, no tensor of the file went there; '
             'give a file of this network, or pretrain=random if that is meant'
+        )
+
+
+@torch.no_grad()
+def check_finite(model: Any, dataset: Any, pretrain: str) -> None:
+    """Refuse a classifier's frozen network whose feature of the first image is not finite.
+
+    Training would end too, by a loss that is not, and advise a lower learning rate.
+    """
+    inputs = model.data_preprocessor(dict(inputs=dataset[0]['inputs'][None]))['inputs']
+    was_training = model.training
+    model.eval()
+    feature = model.backbone.descriptor(inputs, model.blocks, model.pool)  # (1, C)
+    model.train(was_training)
+    if not feature.isfinite().all():
+        raise UserError(
+            f'{pretrain}: the features of {dataset.name(0)} are not finite: the weights are damaged'
         )
 
 

@@ -12,6 +12,7 @@ from mmengine.registry import MODELS, DefaultScope
 from mmengine.runner import find_latest_checkpoint
 from torch import Tensor
 
+from ..apis import encoder
 from ..apis.convert import METHODS, norm_eps, num_heads
 from ..apis.hub import published
 from ..checkpoint import files, local_path
@@ -61,6 +62,8 @@ def start_from(cfg: Config, library: str) -> Start | None:
         print_log('the backbone starts from random weights (pretrain=random)', logger='current')
         return None
     info = published(source)
+    if info is None:
+        encoder.need(source)
     path = local_path(source) if info is None else info.fetch()
     found = network(path, side='export' if info is None else info.side)
     fit_network(found, backbone, str(path))

@@ -9,9 +9,10 @@ from mmengine.config import Config
 from ..apis import cli
 from ..core import UserError, dist
 from ..core.launch import init_distributed
+from .data import check_data
 from .pretrain import PretrainHook, start_from
 from .runner import Runner
-from .settings import check_data, fit, library_of, read
+from .settings import fit, library_of, read
 
 
 def prepare(args: argparse.Namespace, unused: tuple[str, ...]) -> Config:

@@ -1,24 +1,25 @@
-"""Read a config of mmdet or mmseg, and fit it to the options, the data and this machine."""
+"""Read a config of mmdet or mmseg, and fit it to the options and this machine."""
 
 import ast
 import importlib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
 from mmengine.config import Config
 from mmengine.logging import print_log
+from mmengine.registry import MODELS
 
+from ..apis.check import check_call
 from ..apis.config import OWN_KEYS, RUNNER_KEYS
 from ..apis.imports import import_custom
 from ..core import UserError
 from ..core.errors import closest
+from .data import move_data
 
 LIBRARIES = ('mmdet', 'mmseg')
 # what their tools read beside mmengine's runner
 KEYS = OWN_KEYS | RUNNER_KEYS | {'pretrain', 'tta_model', 'tta_pipeline', 'compile'}
-LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 
 
 def library_of(path: str | Path) -> str | None:
@@ -58,6 +59,8 @@ def read(path: str, options: dict[str, Any]) -> Config:
     root = options.pop('data_root', None)
     for key in options:
         first = key.split('.')[0]
+        if key.startswith('model.backbone.init_cfg'):
+            raise UserError(f'--cfg-options {key}: a file to start from is given by pretrain=FILE')
         if first not in KEYS:
             why = 'a helper name of the file, already used up' if first in cfg else 'unknown'
             raise UserError(f"--cfg-options {key}: '{first}' is {why}{closest(first, KEYS)}")
@@ -68,6 +71,7 @@ def read(path: str, options: dict[str, Any]) -> Config:
     if root is not None:
         move_data(cfg, str(root))
     import_custom(cfg.get('custom_imports'), [Path(path)])
+    check_model(cfg, str(library_of(path)))
     return cfg
 
 
@@ -83,64 +87,23 @@ def need(library: str | None, path: str) -> None:
             ) from None
 
 
-# data ---------------------------------------------------------------------------------------------
-def move_data(cfg: Config, root: str) -> None:
-    """Replace the folder of the data wherever the config names it: data sets and evaluators."""
-    dataset = (cfg.get('train_dataloader') or cfg.get('test_dataloader') or {}).get('dataset', {})
-    old = cfg.get('data_root') or next((d['data_root'] for d in _datasets(dataset)), None)
-    if not old:
-        raise UserError(f'{cfg.filename}: names no data_root to replace by {root}')
-    cfg._cfg_dict.update(_moved(cfg._cfg_dict, old.rstrip('/'), root.rstrip('/')))
-
-
-def _moved(node: Any, old: str, new: str) -> Any:
-    if isinstance(node, dict):
-        return type(node)({key: _moved(value, old, new) for key, value in node.items()})
-    if isinstance(node, (list, tuple)):
-        return type(node)(_moved(value, old, new) for value in node)
-    inside = isinstance(node, str) and f'{node}/'.startswith(f'{old}/')
-    return new + node[len(old) :] if inside else node
-
-
-def check_data(cfg: Config) -> None:
-    """Raise UserError naming the first folder or list of the data that is not there."""
-    for key in LOADERS:
-        for dataset in _datasets((cfg.get(key) or {}).get('dataset', {})):
-            root = Path(dataset['data_root'])
-            prefix = dataset.get('data_prefix') or {}
-            for part in ('', dataset.get('ann_file') or '', *prefix.values()):
-                _check_path(root / (part or ''), key)
-    for key in ('val_evaluator', 'test_evaluator'):
-        for metric in _dicts(cfg.get(key)):
-            if metric.get('ann_file'):
-                _check_path(Path(metric['ann_file']), key)
-
-
-def _check_path(path: Path, key: str) -> None:
-    if not path.exists() and ':/' not in str(path):
-        kind = 'file' if path.suffix else 'folder'
+def check_model(cfg: Config, library: str) -> None:
+    """Raise UserError for a part of the model with an unknown type or argument, or a lost start."""
+    with MODELS.switch_scope_and_registry(library) as room:
+        for name, part in cfg.model.items():
+            for node in part if isinstance(part, list) else [part]:
+                if isinstance(node, dict) and 'type' in node:
+                    check_call(node, room, f'{cfg.filename}: model.{name}')
+    init = cfg.model.backbone.get('init_cfg')
+    if isinstance(init, str) or (
+        isinstance(init, dict) and init.get('type') == 'Pretrained' and not init.get('checkpoint')
+    ):
         raise UserError(
-            f'{path}: no such {kind} ({key}); pass the folder of the data by '
-            '--cfg-options data_root=FOLDER'
+            f'{cfg.filename}: model.backbone.init_cfg={init} names no checkpoint; take it out and '
+            'add --cfg-options pretrain=FILE'
         )
 
 
-def _datasets(node: Any) -> Iterator[dict[str, Any]]:
-    return (found for found in _dicts(node) if found.get('data_root'))
-
-
-def _dicts(node: Any) -> Iterator[dict[str, Any]]:
-    if isinstance(node, dict):
-        yield node
-    for value in node.values() if isinstance(node, dict) else node if _many(node) else ():
-        yield from _dicts(value)
-
-
-def _many(node: Any) -> bool:
-    return isinstance(node, (list, tuple))
-
-
-# machine ------------------------------------------------------------------------------------------
 def fit(cfg: Config) -> None:
     """Train in full precision where there is no GPU."""
     wrapper = cfg.get('optim_wrapper') or {}

@@ -2,7 +2,9 @@
 
 import math
 import random
+from itertools import combinations, product
 
+import numpy as np
 import pytest
 import torch
 from torch.testing import assert_close
@@ -16,7 +18,7 @@ from mmssl.analysis.correspondence import (
     other_view,
     true_places,
 )
-from mmssl.analysis.correspondence_figures import pairs, summary_region
+from mmssl.analysis.correspondence_figures import GAP, arc, pairs, summary_region
 from mmssl.core import UserError
 
 
@@ -102,6 +104,19 @@ def test_pairs_know_what_is_right():
     assert wrong.right == [c in (1, 2) for c in columns.tolist()]  # those move by one cell only
     assert pairs(one, one, (4, 4), None, count=3).right == [None] * 3
     assert_close(summary_region(one[6], one, (4, 4)).tolist(), [0.625, 0.375])
+
+
+@pytest.mark.parametrize('row', [0.05, 0.5, 0.95])
+def test_lines_of_one_row_do_not_cover_each_other(row):
+    places = [torch.tensor([column, row]).double() for column in (0.1, 0.5, 0.9)]
+    drawn = [arc(a, b) for a in places for b in places]
+    for (x, y), (a, b) in zip(drawn, product(places, places), strict=True):
+        assert [x[0], y[0], x[-1], y[-1]] == [*a, b[0] + 1 + GAP, b[1]]
+        assert y.min() >= 0 and y.max() <= 1
+    for (x, y), (u, v) in combinations(drawn, 2):
+        at = np.linspace(max(x[0], u[0]) + 0.01, min(x[-1], u[-1]) - 0.01, 50)
+        apart = np.abs(np.interp(at, x, y) - np.interp(at, u, v))
+        assert np.median(apart) > 0.003  # two pixels of a picture
 
 
 def test_damaged_features_are_refused():

@@ -10,14 +10,13 @@ import torch
 from PIL import Image
 
 from mmssl.apis import load_config
-from mmssl.apis.published import Figure, figure, identify, line
 from mmssl.apis.results import summary
 from mmssl.evaluation.identity import of_data
 from mmssl.registry import DATASETS, MODELS
 
 from ..test_evaluation.test_cache import weights, write_knn
 from ..test_tools.command import call, refused
-from .hub import entry, registered, write_classifier
+from .hub import write_classifier
 
 TRAIN, TEST = 'tools/train.py', 'tools/test.py'
 SMALL = [
@@ -69,6 +68,7 @@ def test_a_knn_result_is_whole(tmp_path, pictures, capsys):
     assert (settings['k'], settings['temperature']) == ([24, 3], 0.07)
     assert settings['features'] == dict(blocks=1, pool='auto')
     assert [t['type'] for t in found['transform']['test']] == ['LoadImage', 'CenterView']
+    assert found['transform']['normalised']['std'] == [0.229, 0.224, 0.225]
     assert (found['data']['test']['images'], settings['bank']['images']) == (9, 24)
     assert found['warnings'] == ['kNN: k=30 lowered to the 24 images of the bank']
     metrics = found['metrics']
@@ -139,11 +139,21 @@ def test_features_that_are_not_finite_name_the_file(tmp_path, pictures, capsys):
     assert 'a.pth: the features of ' in said and 'of 24 images are not finite (first ' in said
 
 
+def test_a_probe_of_features_that_are_not_finite_names_the_file(probe, capsys):
+    config, file, folder = probe
+    content = torch.load(file, weights_only=True)
+    content['state_dict']['backbone.net.bn1.weight'].fill_(3e38)
+    torch.save(content, file)
+    words = (config, '--work-dir', folder, '--cfg-options', f'pretrain={file}', *SMALL)
+    said = refused(call(capsys, *words))
+    assert 'encoder.pth: the features of ' in said and '0.png are not finite' in said
+
+
 def test_a_block_that_does_not_exist_is_named(tmp_path, pictures, capsys):
     config, file = write_knn(tmp_path, pictures), weights(tmp_path / 'a.pth')
     words = (config, file, '--work-dir', tmp_path / 'run')
     for option, said in (
-        ('test_cfg.feature.blocks=3', 'descriptor of 3 blocks, but the network has 2'),
+        ('test_cfg.feature.blocks=3', 'feature.blocks=3, but the network has 2 blocks'),
         ('test_cfg.feature.pool=max', "pool 'max' is not available"),
         ('test_cfg.feature.block=3', 'is unknown; use pooled, pixels or dict'),
     ):
@@ -186,61 +196,6 @@ def test_a_data_hash_knows_names_labels_and_pixels(tmp_path, pictures):
     assert smaller != first['hash']
     file.rename(file.with_name('7.png'))
     assert of_data(build(copy))['hash'] not in (first['hash'], smaller)
-
-
-# published figures --------------------------------------------------------------------------------
-def test_the_figure_of_a_protocol(tmp_path, tiny_config):
-    encoder = tmp_path / 'tiny_resnet.py'
-    encoder.write_text(tiny_config('resnet').read_text())
-    probe = write_classifier(tmp_path, tmp_path)
-    published = {'kNN k=10': 69.5, 'kNN Top 1': 70.1, 'Linear Top 1': 75.5}
-    pre = entry(encoder, 'https://a.org/x.pth', None, Source='official', Published=published)
-    trained = entry(probe, 'https://a.org/y-0123abcd.pth', 'Image Classification', Source='mmssl')
-    pre['Downstream'] = [trained['Name']]
-    with registered(tmp_path, pre, trained):
-        for asked in ('Tiny_ResNet', 'https://a.org/x.pth'):
-            info = identify(asked)
-            assert info.name == 'TINY_RESNET'
-            said = Figure('kNN Top 1', 70.1, 'TINY_RESNET, official')
-            assert figure(info, 'kNN', Path('other.py')) == said
-            assert figure(info, 'linear (MoCo v3)', Path('other.py')).value == 75.5
-            assert figure(info, 'fine-tuning', Path('other.py')) is None
-            assert figure(info, 'kNN', Path('other.py'), 10).value == 69.5
-            of_this_config = figure(info, 'linear (MoCo v3)', probe)
-            assert of_this_config == Figure('Top 1 Accuracy', 50.0, 'TINY_LINEAR3, mmssl')
-        kept = identify(str(tmp_path / 'y-0123abcd.pth'))
-        assert figure(kept, 'linear', probe).value == 50.0
-        assert identify(str(tmp_path / 'x.pth')) is identify(None) is None
-
-
-IMAGENET = {'test': dict(images=50_000, classes=1000), 'bank': dict(images=1_281_167)}
-SAID = Figure('kNN Top 1', 75.7, 'esvit, official')
-
-
-@pytest.mark.parametrize(
-    ('last', 'best', 'data', 'expected'),
-    [
-        (
-            74.52,
-            74.52,
-            {},
-            'measured 74.52 %, published 75.7 %, difference -1.18 (esvit, official)',
-        ),
-        (
-            74.5,
-            75.0,
-            {},
-            '74.50 % (best 75.00 %, knn/top1_k10), published 75.7 %, difference -1',
-        ),
-        (76.0, 76.0, {'bank': dict(images=50)}, '(50 images to bank): not comparable'),
-        (76.0, 76.0, {'test': dict(images=9, classes=3)}, '(9 images to test, 3 classes to test)'),
-    ],
-)
-def test_measured_against_published(last, best, data, expected):
-    metric = dict(last=last, best=best, best_at='knn/top1_k10')
-    (told,) = line(SAID, metric, IMAGENET | data)
-    assert expected in told
-    assert line(None, metric, IMAGENET) == []
 
 
 def test_last_and_best_are_told_apart():

@@ -161,7 +161,8 @@ def test_unknown_layout_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError) as error:
         load(build('mocov3'), tmp_path / 'x.pth')
     assert str(error.value) == (
-        f'{tmp_path / "x.pth"}: of no known layout (its entries begin with: net, step)'
+        f'{tmp_path / "x.pth"}: of no known layout (its entries begin with: net.x, step); '
+        'rename its tensors to one of those in docs/weights.md'
     )
 
 

@@ -10,7 +10,7 @@ from mmssl.core import dist
 def test_one_process_is_its_own_world():
     x = torch.randn(3, 2, requires_grad=True)
     assert (dist.rank(), dist.world_size(), dist.active()) == (0, 1, False)
-    for collective in (dist.gather, dist.gather_uneven, dist.sum_over_ranks, dist.mean_over_ranks):
+    for collective in (dist.gather, dist.gather_uneven, dist.sum_over_ranks):
         assert_close(collective(x).detach(), x.detach(), rtol=0, atol=0)
     assert not dist.gather(x).requires_grad
     assert not dist.gather_uneven(x).requires_grad
@@ -31,7 +31,6 @@ def _collect():
         uneven=dist.gather_uneven(uneven),
         empty=dist.gather_uneven(torch.ones(4 * rank, dtype=torch.long)),
         sum=dist.sum_over_ranks(rows),
-        mean=dist.mean_over_ranks(rows),
         first=dist.from_rank_zero(rows),
         value=dist.object_from_rank_zero({'rank': rank}),
         untouched=rows,
@@ -49,7 +48,6 @@ def test_two_ranks_agree_on_every_collective(two_ranks):
         uneven=torch.tensor([[0.0, 0.0]] * 2 + [[1.0, 1.0]] * 5),
         empty=torch.ones(4, dtype=torch.long),
         sum=2 * a + 10,
-        mean=a + 5,
         first=a,
     )
     for rank, found in enumerate(answers):

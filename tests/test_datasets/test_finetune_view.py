@@ -10,7 +10,7 @@ from timm.data import create_transform
 from mmssl.core import UserError
 from mmssl.datasets import ImageFolder
 from mmssl.datasets.transforms import FinetuneView
-from mmssl.datasets.transforms.finetune import seeded
+from mmssl.datasets.transforms.finetune import operations, seeded
 from mmssl.models.preprocessor import ViewPreprocessor
 
 FULL = dict(augment='rand-m9-mstd0.5-inc1', erase=1.0)
@@ -96,6 +96,24 @@ def test_flip_and_erasing_can_be_switched_off(make_picture):
     view = FinetuneView(16, scale=(1.0, 1.0), flip=0.0)
     assert all(type(t).__name__ != 'RandomHorizontalFlip' for t in view.transform.transforms)
     assert view(item(image))['inputs'].isfinite().all()
+
+
+@pytest.mark.parametrize(
+    ('augment', 'to_none'),
+    [('rand-m10-inc1', True), ('rand-m0', True), ('v0', True), ('original', False)],
+)
+def test_every_operation_works_with_this_pillow(augment, to_none, make_picture):
+    """Posterizing to no bits at all is black; Pillow 13 raises."""
+    picture, view = make_picture(), FinetuneView(16, augment=augment)
+    black = 0
+    for operation in operations(view.transform):
+        operation.prob = 1.0
+        for magnitude in (operation.magnitude, 0, 10):
+            operation.magnitude = magnitude
+            done = np.asarray(operation(picture))
+            assert done.shape == np.asarray(picture).shape
+            black += 'Posterize' in operation.name and not done.any()
+    assert bool(black) is to_none
 
 
 def test_views_do_not_depend_on_workers(pictures):

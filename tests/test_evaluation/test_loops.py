@@ -206,6 +206,14 @@ def test_an_unknown_feature_is_named(tiny_config, tmp_path):
         runner.train()
 
 
+def test_a_monitor_of_too_many_blocks_is_refused_before_the_first_step(tiny_config, tmp_path):
+    options = dict(val_cfg__feature=dict(blocks=9), train_cfg__max_epochs=1)
+    runner = make_runner(tiny_config(), tmp_path, **options)
+    with pytest.raises(UserError, match=r'feature\.blocks=9, but the network has 2 blocks'):
+        runner.train()
+    assert runner.iter == 0
+
+
 def test_sets_of_other_classes_are_refused(pictures, tmp_path):
     """Folder numbers would shift, and every answer would be wrong without a word."""
     shutil.copytree(pictures, tmp_path / 'data')

@@ -99,7 +99,7 @@ def test_sets_that_do_not_fit_are_refused(build):
     with pytest.raises(NoData, match='training images have no labels'):
         build(**{'test_cfg.bank': dict(split='train', with_label=False)}).test()
     runner = build(**{'test_cfg.feature': dict(blocks=9)})
-    with pytest.raises(UserError, match='9 blocks, but the network has 2'):
+    with pytest.raises(UserError, match=r'feature\.blocks=9, but the network has 2 blocks'):
         runner.test()
 
 

@@ -1,7 +1,10 @@
 """Linear probes of the official codes: features, loss, gradients and the layer afterwards."""
 
+import shutil
+
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from mmssl.checkpoint import load, read
 from mmssl.engine import CurveScheduler
@@ -9,6 +12,7 @@ from mmssl.registry import MODELS
 
 from ..test_configs import find
 from ..test_configs import load as config
+from .replaying import counts, failures, tool
 
 
 def far(found, wanted):
@@ -120,3 +124,29 @@ def test_esvit(golden, blocks):
     for kind in ('weight', 'bias'):
         wanted = case.expect[f'after.n{blocks}.module.linear.{kind}']
         assert far(getattr(model.head.fc, kind), wanted) < 1e-9
+
+
+# the replay tool ----------------------------------------------------------------------------------
+GROUPS = ('schedule', 'loss', 'accuracy', 'features', 'gradients', 'layer after the steps')
+COUNTS = {'moby_linear_a': (2, 2, 2, 2, 4, 5), 'esvit_linear_a': (4, 16, 8, 12, 0, 8)}
+
+
+@pytest.mark.parametrize('name', COUNTS)
+def test_the_replay_tool_takes_them(golden, name):
+    assert tool().kind_of(golden(name).folder) is tool().Linear
+    done = tool().Linear(golden(name).folder, 1e-9)
+    assert failures(done) == [] and done.ok and not done.skipped
+    assert counts(done) == {g: n for g, n in zip(GROUPS, COUNTS[name], strict=True) if n}
+
+
+def test_the_replay_tool_sees_what_is_changed(golden, tmp_path):
+    case, folder = golden('moby_linear_a'), tmp_path / 'case'
+    shutil.copytree(case.folder, folder)
+    changed = {k: v * (1 + 1e-6) for k, v in case.expect.items()}
+    more = {'loss.other': torch.zeros(2), 'inner': torch.zeros(2)}
+    save_file({**load_file(folder / 'expect.safetensors'), **changed, **more},
+              folder / 'expect.safetensors')  # fmt: skip
+    done = tool().Linear(folder, 1e-9)
+    assert {line.split(': ')[0] for line in failures(done)} == {*changed, 'loss.other (not found)'}
+    assert done.skipped == ['inner: no probe for this tensor']
+    assert tool().Linear(folder, 1e-5).ok is False

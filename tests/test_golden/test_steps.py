@@ -55,6 +55,11 @@ def test_every_recorded_step_is_here() -> None:
     assert {name for name, kind in kinds.items() if kind == 'step'} == set(STEPS)
 
 
+def test_every_case_has_a_test_in_this_folder() -> None:
+    texts = ''.join(path.read_text() for path in (HERE / 'test_golden').glob('*.py'))
+    assert [path.name for path in GOLDEN.iterdir() if f"'{path.name}'" not in texts] == []
+
+
 # what must fail ---------------------------------------------------------------------------------
 def copied(name: str, folder: Path) -> Path:
     """Copy a recorded case to a place where it may be edited."""
@@ -225,9 +230,20 @@ def test_failing_line_names_tensor_and_error(
     assert any(line.startswith('    proj.q: ') for line in lines)
 
 
-def test_case_that_is_no_step(capsys: pytest.CaptureFixture[str]) -> None:
-    assert tool().main([str(GOLDEN / 'mocov3_lars_a')]) == 1
-    assert 'not a recorded step (kind: function)' in capsys.readouterr().out
+@pytest.mark.parametrize(
+    ('name', 'kind'),
+    [
+        ('mocov3_lars_a', 'function'),
+        ('esvit_cvt_a', 'forward'),
+        ('sere_mask_a', 'statistics'),
+        ('swav_schedules_a', 'schedule'),
+    ],
+)
+def test_case_that_is_no_step(name: str, kind: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert tool().main([str(GOLDEN / name)]) == 1
+    said, last = capsys.readouterr().out.splitlines()
+    assert f'not a recorded step (kind: {kind})' in said and 'tests/test_golden compares' in said
+    assert last == 'FAILED'
 
 
 def test_folder_that_is_no_case(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -43,7 +43,9 @@ def step(model: Any, data: Any) -> dict[str, Any]:
 def averaged(found: dict[str, Any]) -> dict[str, Any]:
     """Average losses and gradients over ranks, as data-parallel training does."""
     for kind in ('losses', 'grads'):
-        found[kind] = {k: dist.mean_over_ranks(v) for k, v in found[kind].items()}
+        found[kind] = {
+            k: dist.sum_over_ranks(v) / dist.world_size() for k, v in found[kind].items()
+        }
     return found
 
 

@@ -1,8 +1,6 @@
 """EsViT, SERE and iBOT: each config is the published recipe, number by number."""
 
-import json
 import re
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,12 +8,10 @@ import torch
 from torch import nn
 
 from mmssl.apis import load_config
-from mmssl.checkpoint.dialects import DIALECTS
 from mmssl.core import Clock, UserError
-from mmssl.engine.rules import treatments
-from mmssl.registry import MODELS, PARAM_SCHEDULERS
+from mmssl.registry import MODELS
 
-from ..conftest import HERE, REPO
+from ..conftest import REPO
 from ..test_configs import CONFIGS, find, load, name, network
 from ..test_tools.command import call
 from ..tiny import losses, make_runner, weights
@@ -202,155 +198,6 @@ def relations(model, width):
     assert (r.alpha, r.beta, r.spatial_temp, r.channel_temp) == (0.2, 0.5, 0.5, 0.1)
     assert (r.overlap_size, r.local_grid, tuple(r.divisor)) == ((13, 13), 6, (14, 6))
     return 4 * (width**2 + 4 * width)
-
-
-# groups of the official optimizers ------------------------------------------------------------
-OPEN, CLOSED = {}, {'model.neck.train_scale': False}
-UNSHARED = {**CLOSED, 'model.neck.shared': False, 'model.neck.patch_prototypes': 8192}
-UNSHARED |= {'model.teacher_neck': dict(shared=True, patch_prototypes=None)}
-# case, file and entry; config and what else it needs; tensors that decay and that do not
-GROUPS = [
-    ('esvit', ('', 'swin_tiny_w7_view_region_norm_last_false'),
-     (f'{E}swin-tiny-w7_16xb32{LONG}', OPEN), (74, 113)),
-    ('esvit', ('', 'swin_tiny_w7_view_norm_last_true'),
-     (f'{E}swin-tiny-w7-v_16xb32{LONG}', CLOSED), (68, 110)),
-    ('esvit', ('', 'vil_2262_view_region_norm_last_false'),
-     (f'{E}vil-2262_16xb64', OPEN), (101, 120)),
-    ('esvit', ('', 'cvt_tiny_view_region_norm_last_false'),
-     (f'{E}cvt-tiny_16xb64', OPEN), (74, 140)),
-    ('esvit', ('', 'resnet50_view_region_norm_last_false'),
-     (f'{E}resnet50_16xb64', OPEN), (63, 112)),
-    ('sere', ('_sere_vit_small', None), ('sere/sere_vit-small', OPEN), (146, 33)),
-    ('sere', ('_sere_vit_base', None), ('sere/sere_vit-base', OPEN), (145, 33)),
-    ('sere', ('_sere_vit_small_unshared_head_norm_last_true', None),
-     ('sere/sere_vit-small', UNSHARED), (146, 33)),
-    ('ibot', ('_ibot_vit_small', None), ('ibot/ibot_vit-small', OPEN), (57, 102)),
-    ('ibot', ('_ibot_vit_base', None),
-     ('ibot/ibot_vit-base-p16_32xb32-amp-mcrop-coslr', OPEN), (56, 102)),
-    ('ibot', ('_ibot_vit_small_unshared_head_norm_last_true', None),
-     ('ibot/ibot_vit-small', UNSHARED), (57, 102)),
-]  # fmt: skip
-
-
-@pytest.mark.parametrize(('dialect', 'record', 'config', 'sizes'), GROUPS)
-def test_the_optimizer_treats_every_tensor_as_the_official_one(dialect, record, config, sizes):
-    case = 'esvit' if dialect == 'esvit' else 'sere'
-    file, entry = record
-    official = json.loads((HERE / f'golden/{case}_schedules_a/param_groups{file}.json').read_text())
-    official = official[entry] if entry else official
-    cfg = load_config(find(config[0]), dict(config[1]))
-    with torch.device('meta'):
-        model = MODELS.build(cfg.model)
-    table = treatments(model, cfg.optim_wrapper.paramwise_cfg.rules)
-    names = {n: p for n, p in model.named_parameters() if n.startswith('student.')}
-    decayed = {n for n, effects in table.items() if effects['decay_mult'] == 1}
-    spared = {n for n, effects in table.items() if effects['decay_mult'] == 0}
-    frozen = {n for n, p in names.items() if not p.requires_grad}
-    target = set(model.state_dict())
-    for group, ours in (('decay', decayed), ('no_decay', spared), ('frozen', frozen)):
-        theirs = [DIALECTS[dialect].name_of(f'student.{n}', target) for n in official[group]]
-        assert len(theirs) == len(set(theirs)) and set(theirs) == ours, group
-    assert (len(decayed), len(spared)) == sizes
-    if 'n_decay' in official:
-        sums = [sum(names[n].numel() for n in part) for part in (decayed, spared)]
-        assert sums == [official['n_decay'], official['n_no_decay']]
-    for theirs, shape in official.get('shapes', {}).items():
-        ours = names[DIALECTS[dialect].name_of(f'student.{theirs}', target)]
-        assert list(ours.shape) == shape
-    late = {n for n, effects in table.items() if effects['frozen_epochs']}
-    assert late == {n for n in table if 'last_layer' in n} and late
-
-
-# schedules ------------------------------------------------------------------------------------
-def agree(ours, expected):
-    expected = expected.numpy()
-    assert ours.shape == expected.shape
-    np.testing.assert_allclose(ours, expected, rtol=1e-12, atol=1e-12 * np.abs(expected).max())
-
-
-def curves(cfg, epochs, per_epoch, ratio=1.0):
-    """Return the config's curves by iteration: rate, decay, momentum, temperatures by epoch."""
-    total = epochs * per_epoch
-    with torch.device('meta'):
-        model = MODELS.build(cfg.model)
-    used = {k: v for k, v in cfg.optim_wrapper.optimizer.items() if k != 'type'}
-    optimizer = torch.optim.AdamW([nn.Parameter(torch.zeros(1))], **used)
-    optimizer.defaults['lr'] *= ratio  # as the runner scales it
-    rate, decay = (
-        PARAM_SCHEDULERS.build(
-            dict(s, optimizer=optimizer, per_epoch=per_epoch, end=epochs, ratio=ratio)
-        )
-        for s in cfg.param_scheduler
-    )
-
-    def by_epoch(curve):
-        return at(lambda i: curve(i, total, per_epoch), range(0, total, per_epoch))
-
-    def at(value, steps):
-        return np.array([value(int(i)) for i in steps])
-
-    return SimpleNamespace(
-        lr=lambda steps: at(rate.value, steps),
-        wd=lambda steps: at(decay.value, steps),
-        momentum=lambda steps: at(lambda i: model.momentum(i, total, per_epoch), steps),
-        temp=by_epoch(model.teacher_temp),
-        patch_temp=by_epoch(getattr(model, 'teacher_patch_temp', model.teacher_temp)),
-    )
-
-
-@pytest.mark.parametrize('run', ['full300', 'small', 'small_nowarm'])
-def test_esvit_schedules(golden, run):
-    """The recipe at its own length, shortened, and scaled to an eighth of its batch."""
-    case = golden('esvit_schedules_a')
-    c, e = case.case['runs'][run], case.expect
-    options = {}
-    if run != 'full300':
-        options = {
-            'train_cfg.max_epochs': c['epochs'],
-            'param_scheduler.0.warmup': c['warmup_epochs'],
-            'model.teacher_temp.warmup': c['warmup_teacher_temp_epochs'],
-            'model.teacher_temp.start': c['teacher_temp'],
-            'model.momentum.start': c['momentum_teacher'],
-        }
-    cfg = load_config(find(f'{E}swin-tiny-w7_16xb32{LONG}'), options)
-    ours = curves(cfg, c['epochs'], c['iters_per_epoch'], ratio=c['total_batch'] / 512)
-    steps = e.get(f'{run}.index', range(c['epochs'] * c['iters_per_epoch']))
-    agree(ours.lr(steps), e[f'{run}.lr'])
-    agree(ours.wd(steps), e[f'{run}.wd'])
-    agree(ours.momentum(steps), e[f'{run}.momentum'])
-    agree(ours.temp, e[f'{run}.teacher_temp'])
-
-
-@pytest.mark.parametrize('arch', ['small', 'base'])
-def test_sere_schedules(golden, arch):
-    e = golden('sere_schedules_a').expect
-    ours = curves(load(find(f'sere/sere_vit-{arch}')), 100, 1251)
-    steps, key = e['pub.iter_index'], f'pub.vit_{arch}'
-    agree(ours.lr(steps), e[f'{key}.lr'])
-    agree(ours.wd(steps), e['pub.wd'])
-    agree(ours.momentum(steps), e['pub.momentum'])
-    agree(ours.temp, e[f'{key}.teacher_temp'])
-    agree(ours.patch_temp, e[f'{key}.teacher_patch_temp'])
-
-
-@pytest.mark.parametrize('start', [0, 2])
-@pytest.mark.parametrize('short', ['sere/sere_vit-small', 'ibot/ibot_vit-small'])
-def test_short_sere_schedules(golden, short, start):
-    """With a patch temperature of its own, whose rise waits for the masks to begin."""
-    e = golden('sere_schedules_a').expect
-    temp = dict(shape='constant', warmup=3, warmup_reaches=True, hold_epochs=True)
-    options = {
-        'train_cfg.max_epochs': 10,
-        'param_scheduler.0.warmup': 2,
-        'model.teacher_temp.warmup': 3,
-        'model.teacher_patch_temp': dict(temp, start=0.08, warmup_start=0.03, delay=start),
-    }
-    ours = curves(load_config(find(short), options), 10, 7)
-    agree(ours.lr(range(70)), e['small.lr'])
-    agree(ours.wd(range(70)), e['small.wd'])
-    agree(ours.momentum(range(70)), e['small.momentum'])
-    agree(ours.temp, e[f'small.teacher_temp_start{start}'])
-    agree(ours.patch_temp, e[f'small.teacher_patch_temp_start{start}'])
 
 
 # the recipes, made tiny -----------------------------------------------------------------------

@@ -2,11 +2,8 @@
 
 from typing import NamedTuple
 
-import numpy as np
 import pytest
-import torch
 
-from mmssl.engine import CurveScheduler
 from mmssl.models.heads.sweep import RATES
 
 from ..test_configs import CONFIGS, find, load, network
@@ -119,23 +116,3 @@ def test_the_sweep_is_ibots(arch):
     cfg = load(find(short))
     assert cfg.val_evaluator.type == cfg.test_evaluator.type == 'SweepAccuracy'
     assert 'SweepHook' in [hook.type for hook in cfg.custom_hooks]
-
-
-@pytest.mark.parametrize(
-    ('short', 'case', 'name', 'per_epoch', 'changes'),
-    [
-        (f'mocov2/{STEPS}', 'mocov2_schedules_a', 'lincls.lr', 1, {}),
-        (f'{MOCOV3}vit-small-p16_8xb128-linear', 'mocov3_schedules_a', 'lincls.lr', 1, {}),
-        (f'{MOBY}swin-tiny_', 'moby_schedules_a', 'linear_probe.lr_used', 7,
-         dict(warmup=2, end=10)),
-    ],
-)  # fmt: skip
-def test_rates_over_training_are_the_recorded_ones(golden, short, case, name, per_epoch, changes):
-    cfg, recorded = load(find(short)), golden(case).expect[name].numpy()
-    rate = cfg.optim_wrapper.optimizer.lr
-    optimizer = torch.optim.SGD([torch.zeros(1)], lr=rate)
-    curve = {k: v for k, v in cfg.param_scheduler[0].items() if k != 'type'}
-    curve = dict(curve, per_epoch=per_epoch, end=cfg.train_cfg.max_epochs) | changes
-    scheduler = CurveScheduler(optimizer, **curve)
-    found = np.array([scheduler.value(step) for step in range(len(recorded))])
-    np.testing.assert_allclose(found, recorded, rtol=1e-12, atol=1e-18)

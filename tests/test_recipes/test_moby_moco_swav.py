@@ -1,20 +1,13 @@
 """MoBY, MoCo v1 and v2, SwAV: each config is the published recipe, number by number."""
 
-import json
-from functools import partial
-
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from mmssl.checkpoint.dialects import DIALECTS
 from mmssl.core.sync_bn import convert_sync_bn
-from mmssl.engine import CurveScheduler
-from mmssl.engine.rules import treatments
 from mmssl.registry import MODELS
 
-from ..conftest import HERE
 from ..test_configs import CONFIGS, find, load, network
 from ..tiny import losses, make_runner
 
@@ -64,66 +57,6 @@ def test_parameters(short):
     assert tuple(found) == COUNTS[short]
 
 
-# groups of the official optimizers ------------------------------------------------------------
-def recorded(case, file='param_groups'):
-    """Return a list of names or shapes recorded from the official code."""
-    return json.loads((HERE / 'golden' / case / f'{file}.json').read_text())
-
-
-def ours(dialect, names, model):
-    """Translate official names."""
-    target = set(model.state_dict())
-    return {DIALECTS[dialect].name_of(name, target) for name in names}
-
-
-def split(short):
-    """Return our names of decayed and spared tensors, and the table they stand in."""
-    path = find(short)
-    rules = (load(path).optim_wrapper.get('paramwise_cfg') or {}).get('rules', [])
-    table = treatments(network(path), rules)
-    decayed = {name for name, effects in table.items() if effects['decay_mult'] == 1}
-    assert all(table[name]['decay_mult'] == 0 for name in table.keys() - decayed)
-    return decayed, table.keys() - decayed, table
-
-
-def same_tensors(dialect, shapes, model, none=()):
-    """Check that an official file of these shapes fills the model, nothing left over."""
-    state = model.state_dict()
-    names = {key: DIALECTS[dialect].name_of(key, set(state)) for key in shapes}
-    assert {name for name in names.values() if name} == set(state)
-    assert all(key.endswith(tuple(none)) for key, name in names.items() if name is None)
-    for key, name in names.items():
-        assert name is None or tuple(state[name].shape) == tuple(shapes[key]), key
-
-
-@pytest.mark.parametrize(
-    ('short', 'name'),
-    [(f'{SWIN}8xb64-amp-coslr-300e', 'swin_tiny'), (DEIT, 'deit_small')],
-)
-def test_moby_spares_what_the_official_code_spares(short, name):
-    case, model = 'moby_schedules_a', network(find(short))
-    official, stats = recorded(case, f'param_groups_{name}'), recorded(case, 'model_stats')[name]
-    decayed, spared, _ = split(short)
-    assert decayed == ours('moby', official['weight_decay'], model)
-    assert spared == ours('moby', official['no_weight_decay'], model)
-    assert (len(decayed), len(spared)) == (stats['decay_tensors'], stats['no_decay_tensors'])
-    sizes = {n: p.numel() for n, p in model.named_parameters()}
-    assert sum(sizes[n] for n in decayed) == stats['decay_numel']
-    assert sum(sizes[n] for n in spared) == stats['no_decay_numel']
-    shapes = recorded(case, f'state_dict_shapes_{name}')
-    same_tensors('moby', shapes, model, none=('relative_position_index', 'attn_mask'))
-
-
-def test_moby_with_batch_norm_spares_as_many():
-    decayed, spared, _ = split(f'{BN}8xb64-amp-coslr-300e')
-    assert (len(decayed), len(spared)) == (68, 115)
-    backbone = network(find(f'{BN}8xb64-amp-coslr-300e')).backbone
-    for stage in backbone.net.layers:
-        for block in stage.blocks:
-            assert isinstance(block.norm2, nn.BatchNorm1d) and block.norm2.affine
-            assert block.norm2.track_running_stats
-
-
 def test_moby_with_batch_norm_can_be_synchronised():
     small = dict(arch=(8, (1, 1), (1, 2)), img_size=32, window_size=4)
     settings = load(find(f'{BN}8xb64-amp-coslr-300e')).model.backbone
@@ -131,108 +64,6 @@ def test_moby_with_batch_norm_can_be_synchronised():
     images = torch.randn(2, 3, 32, 32)
     expected = backbone.encode(images).pooled
     torch.testing.assert_close(convert_sync_bn(backbone, 'cpu').encode(images).pooled, expected)
-
-
-@pytest.mark.parametrize(('short', 'name'), [(MOCOV1, 'mocov1'), (f'{MOCOV2}200e', 'mocov2')])
-def test_moco_decays_everything(short, name):
-    official, model = recorded('mocov2_schedules_a')[name], network(find(short))
-    decayed, spared, _ = split(short)
-    assert decayed == ours('mocov2', official['single_group_all_decayed'], model)
-    assert not spared and not official['no_weight_decay']
-    frozen = {n for n, p in model.named_parameters() if not p.requires_grad}
-    assert frozen == ours('mocov2', official['frozen_no_grad'], model)
-    same_tensors('mocov2', official['state_dict_shapes'], model)
-
-
-@pytest.mark.parametrize(
-    ('short', 'name'),
-    [(f'{BIG}800e', 'resnet50'), (W2, 'resnet50w2'), (W4, 'resnet50w4')],
-)
-def test_swav_decays_everything_and_freezes_prototypes(short, name):
-    official, model = recorded('swav_schedules_a')[name], network(find(short))
-    decayed, spared, table = split(short)
-    assert decayed == ours('swav', official['single_group_all_decayed'], model)
-    assert not spared and not official['no_weight_decay']
-    frozen = {n for n, effects in table.items() if effects['frozen_iters']}
-    assert frozen == ours('swav', official['frozen_by_grad_none_first_niters'], model)
-    shapes = dict(official['state_dict_shapes'])
-    if model.head.memory is not None:  # theirs lies in a file of its own
-        shapes['queue'] = model.head.memory.bank.shape
-    same_tensors('swav', shapes, model)
-
-
-# schedules ------------------------------------------------------------------------------------
-def curve(short, per_epoch, ratio=1.0, epochs=None, **changes):
-    """Return the config's learning rate by iteration, at the length of a recorded case."""
-    cfg = load(find(short))
-    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], cfg.optim_wrapper.optimizer.lr)
-    optimizer.defaults['lr'] *= ratio  # as the runner scales it
-    (scheduler,) = cfg.param_scheduler
-    settings = {k: v for k, v in scheduler.items() if k != 'type'} | changes
-    end = epochs or cfg.train_cfg.max_epochs
-    return CurveScheduler(optimizer, per_epoch=per_epoch, end=end, ratio=ratio, **settings).value
-
-
-def agree(value, steps, expected):
-    found = np.array([value(int(step)) for step in steps])
-    np.testing.assert_allclose(found, expected.numpy(), rtol=1e-12, atol=1e-18)
-
-
-MOBY_RUNS = ('pretrain', 'pretrain_b1024', 'pretrain_accum2', 'pretrain_nowarm')
-
-
-@pytest.mark.parametrize('run', MOBY_RUNS)
-def test_moby_learning_rate(golden, run):
-    case = golden('moby_schedules_a')
-    c = case.case['runs'][run]
-    # as the runner counts: images of one optimizer step
-    ratio = c['effective_batch'] * max(c['accumulation_steps'], 1) / 512
-    value = curve(
-        f'{SWIN}8xb64-amp-coslr-300e',
-        c['iters_per_epoch'],
-        ratio,
-        c['epochs'],
-        warmup=c['warmup_epochs'],
-    )
-    agree(value, range(70), case.expect[f'{run}.lr_used'])
-
-
-def test_moby_published_run(golden):
-    expect = golden('moby_schedules_a').expect
-    for short in (f'{SWIN}8xb64-amp-coslr-300e', DEIT, f'{BN}8xb64-amp-coslr-300e'):
-        value = curve(short, 2502)
-        agree(lambda t, value=value: value(t + 1), expect['full.t'], expect['full.lr_schedule'])
-        momentum = partial(network(find(short)).momentum, total=750_600, per_epoch=2502)
-        agree(momentum, expect['full.k'], expect['full.momentum'])
-
-
-def test_moco_learning_rates(golden):
-    expect = golden('mocov2_schedules_a').expect
-    for short, name in ((f'{MOCOV2}200e', 'v2_cos'), (MOCOV1, 'v1_step')):
-        value = curve(short, 7)
-        for offset in (0, 6):  # once per epoch
-            agree(value, range(offset, 1400, 7), expect[f'{name}.lr'])
-    for step in (0, 5599):
-        assert network(find(f'{MOCOV2}800e')).momentum(step, 5600, 7) == 0.999
-    assert curve(f'{MOCOV2}800e', 7)(2800) == pytest.approx(0.015)
-
-
-SWAV_RUNS = {'bs4096_like': (f'{BIG}100e', PAIR, W2, W4), 'bs256_like': (f'{SMALL}200e', OPENMMLAB)}
-
-
-@pytest.mark.parametrize('run', SWAV_RUNS)
-def test_swav_learning_rate(golden, run):
-    case = golden('swav_schedules_a')
-    c = case.case['configs'][run]
-    for short in SWAV_RUNS[run]:
-        value = curve(short, c['iters_per_epoch'], 1.0, c['epochs'], warmup=c['warmup_epochs'])
-        agree(value, range(70), case.expect[f'{run}.lr'])
-
-
-def test_scaling_moves_all_of_a_schedule():
-    for short, steps in ((f'{SWIN}8xb64-amp-coslr-300e', 2100), (f'{BIG}100e', 700)):
-        plain, double = curve(short, 7), curve(short, 7, ratio=2.0)
-        assert all(double(i) == pytest.approx(2 * plain(i), rel=1e-12) for i in range(steps))
 
 
 # settings -------------------------------------------------------------------------------------

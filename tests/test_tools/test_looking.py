@@ -71,6 +71,9 @@ def test_colours_of_patches(run, tmp_path, pictures):
     assert written(tmp_path, 'patch_pca') == {'patch_pca'}
     html = (tmp_path / 'out' / 'patch_pca.html').read_text()
     assert '3 pictures and their 4 × 4 patches' in html
+    run('patch_pca', pictures / 'val' / 'red', '--size', 32)
+    again = (tmp_path / 'out' / 'patch_pca.html').read_text()
+    assert again == html, 'a network of random weights is the same one each time'
 
 
 def test_neighbours(run, tmp_path, pictures):

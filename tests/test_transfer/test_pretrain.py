@@ -69,6 +69,8 @@ def test_weights_that_get_lost_on_the_way_stop_the_run(pretrained, tmp_path):
 def test_nothing_said_is_an_error_and_random_has_to_be_said(tmp_path):
     with pytest.raises(UserError, match=r'c.py: its backbone would start from random .*=random'):
         start_from(config(tmp_path, OURS['vit']), 'mmdet')
+    with pytest.raises(UserError, match='pretrain=mocov2_r50: no such file, and no model has this'):
+        start_from(config(tmp_path, OURS['vit'], pretrain='mocov2_r50'), 'mmdet')
     cfg = config(tmp_path, dict(OURS['vit'], init_cfg=None), pretrain='random')
     assert start_from(cfg, 'mmdet') is None
     assert cfg.model.backbone.init_cfg is None

@@ -6,7 +6,7 @@ import pytest
 from mmengine.config import Config
 
 from mmssl.core import UserError
-from mmssl.transfer import settings
+from mmssl.transfer import data, settings
 
 from ..conftest import REPO
 from .conftest import SMALL
@@ -78,7 +78,7 @@ def test_the_data_moves_everywhere(path, count, tmp_path):
 
 def test_only_whole_folders_move():
     cfg = Config(dict(data_root='data/a/', x=['data/a/b.json', 'data/ab', 'data/a']))
-    settings.move_data(cfg, '/new')
+    data.move_data(cfg, '/new')
     assert (cfg.data_root, cfg.x) == ('/new/', ['/new/b.json', 'data/ab', '/new'])
 
 
@@ -88,6 +88,15 @@ def test_only_whole_folders_move():
     [
         ({'pretrian': 'x'}, r"'pretrian' is unknown \(did you mean pretrain"),
         ({'scale': (1, 2)}, "'scale' is a helper name of the file, already used up"),
+        ({'model.backbone.init_cfg.checkpiont': 'x'}, 'init_cfg.checkpiont: .* by pretrain=FILE'),
+        (
+            {'model.backbone.dept': 18},
+            r"model.backbone: ResNet has no argument 'dept' \(did you .*",
+        ),
+        (
+            {'model.neck.type': 'FPM'},
+            r"model.neck: type 'FPM' is not registered \(did you mean .*FPN",
+        ),
     ],
 )
 def test_options_that_nothing_reads(options, message):
@@ -95,17 +104,38 @@ def test_options_that_nothing_reads(options, message):
         settings.read(str(DETECTOR), options)
 
 
+@pytest.mark.transfer
+@pytest.mark.parametrize(
+    'init', ['x.pth', dict(_delete_=True, type='Pretrained', checkpiont='x.pth')]
+)
+def test_a_start_that_nothing_reads(init, tmp_path):
+    (tmp_path / 'c.py').write_text(
+        f'_base_ = {str(DETECTOR)!r}\nmodel = dict(backbone=dict(init_cfg={init!r}))\n'
+    )
+    with pytest.raises(
+        UserError, match=r'init_cfg=.*x.pth.* names no checkpoint; .* pretrain=FILE'
+    ):
+        settings.read(str(tmp_path / 'c.py'), {})
+
+
 def test_missing_data_is_named(tmp_path):
     dataset = dict(data_root=str(tmp_path), ann_file='train.json', data_prefix=dict(img='images'))
     cfg = Config(dict(train_dataloader=dict(dataset=dict(dataset=dataset))))
     remedy = '--cfg-options data_root=FOLDER'
     with pytest.raises(UserError, match=rf'train.json: no such file \(train_.*{remedy}'):
-        settings.check_data(cfg)
+        data.check_data(cfg)
     (tmp_path / 'train.json').write_text('{}')
     with pytest.raises(UserError, match=rf'images: no such folder \(train_.*{remedy}'):
-        settings.check_data(cfg)
+        data.check_data(cfg)
     (tmp_path / 'images').mkdir()
-    settings.check_data(cfg)
+    data.check_data(cfg)
+    inner = cfg.train_dataloader.dataset.dataset
+    inner.update(img_suffix='.png', data_prefix=dict(img_path='images'))
+    (tmp_path / 'images' / 'a.jpg').touch()
+    with pytest.raises(UserError, match=r'images: no picture in it ends in .png; .*img_suffix='):
+        data.check_data(cfg)
+    (tmp_path / 'images' / 'a.png').touch()
+    data.check_data(cfg)
     cfg.val_evaluator = [dict(type='CocoMetric', ann_file=str(tmp_path / 'val.json'))]
     with pytest.raises(UserError, match=r'val.json: no such file \(val_evaluator'):
-        settings.check_data(cfg)
+        data.check_data(cfg)

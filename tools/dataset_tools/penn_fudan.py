@@ -11,7 +11,6 @@ Every photograph belongs to train or val by the hash of its name, the same on ev
 import argparse
 import hashlib
 import json
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,27 +18,13 @@ from typing import Any
 import numpy as np
 from make_shapes import annotate
 from PIL import Image, UnidentifiedImageError
+from sources import find
 
 from mmssl.apis import cli
 from mmssl.core import UserError
 
 SHARE = 50 / 170  # of the photographs, for validation
 ADDRESS = 'https://www.cis.upenn.edu/~jshi/ped_html/PennFudanPed.zip'
-
-
-def open_source(source: Path) -> Any:
-    """Return the folder PennFudanPed, of the disk or within the archive."""
-    try:
-        root: Any = zipfile.Path(source) if source.is_file() else source
-    except zipfile.BadZipFile:
-        raise UserError(f'{source}: not a zip archive; download {ADDRESS} again') from None
-    for folder in (root, root / 'PennFudanPed'):
-        if (folder / 'PNGImages').is_dir() and (folder / 'PedMasks').is_dir():
-            return folder
-    raise UserError(
-        f'{source}: no folders PNGImages and PedMasks in it; give {ADDRESS} as downloaded, or '
-        'the folder PennFudanPed of it'
-    )
 
 
 def split(names: list[str]) -> dict[str, list[str]]:
@@ -91,9 +76,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument('source', type=Path, help='PennFudanPed.zip, or its folder')
     parser.add_argument('out', type=Path, help='folder to write, such as data/pennfudan')
     args = parser.parse_args(argv)
-    if not args.source.exists():
-        raise UserError(f'{args.source}: no such file; download {ADDRESS}')
-    people = convert(open_source(args.source), args.out)
+    folder = find(args.source, 'PennFudanPed', ('PNGImages', 'PedMasks'), ADDRESS)
+    people = convert(folder, args.out)
     print(f'{args.out}: {people["train"]} people to train on, {people["val"]} to validate with')
 
 

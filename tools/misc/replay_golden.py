@@ -1,4 +1,4 @@
-"""Replay one recorded step, or kNN, of an official implementation and compare every tensor.
+"""Replay a recorded step, kNN or linear probe of an official code and compare every tensor.
 
 Prints one line per group (loss, its parts, features, gradients, state after the step) with the
 largest relative error, then OK or FAILED, and exits 0 or 1.
@@ -15,7 +15,8 @@ from safetensors.torch import load_file
 
 sys.path.insert(0, str(Path(__file__).parent))
 from golden.compare import NOISE, Group, gradient_error, relative
-from golden.neighbours import Neighbours, holds
+from golden.linear import Linear
+from golden.neighbours import Neighbours
 from golden.step import Step
 
 from mmssl.core import UserError
@@ -47,7 +48,10 @@ class Replay:
     def __init__(self, folder: Path, tol: float) -> None:
         case = json.loads(present(folder / 'case.json').read_text())
         if 'replay' not in case:
-            raise UserError(f'{folder}: not a recorded step (kind: {case.get("kind")})')
+            raise UserError(
+                f'{folder}: not a recorded step (kind: {case.get("kind")}), so there is nothing to '
+                'replay; tests/test_golden compares such cases'
+            )
         self.block, self.tol = case['replay'], tol
         batch = load_file(present(folder / 'batch.safetensors'))
         present(folder / 'expect.safetensors')
@@ -170,6 +174,11 @@ class Replay:
         return grad.abs() >= NOISE * largest
 
 
+def kind_of(folder: Path) -> type[Replay] | type[Neighbours] | type[Linear]:
+    """Return what replays a case."""
+    return next((kind for kind in (Neighbours, Linear) if kind.holds(folder)), Replay)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Replay, print, and return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -178,9 +187,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument('--verbose', action='store_true', help='print the error of every tensor')
     args = parser.parse_args(argv)
     try:
-        kind = Neighbours if holds(args.case) else Replay
-        replay = kind(args.case, args.tol)
-    except UserError as error:
+        replay = kind_of(args.case)(args.case, args.tol)
+    except (UserError, OSError) as error:
         print(f'error: {error}\nFAILED')
         return 1
     for group in replay.groups.values():

@@ -8,3 +8,4 @@ model = dict(
         norm_cfg=dict(type='BN', requires_grad=True)),
     neck=dict(in_channels=[32, 64, 128, 256]),
     decode_head=dict(num_classes=11, norm_cfg=dict(type='BN', requires_grad=True)))
+train_dataloader = dict(batch_size=4)

@@ -68,8 +68,15 @@ def detect(
     if dialect in ('auto', 'timm') and (state := _names_of(content, target)):
         return TIMM, state
     what = f"not a '{dialect}' file" if dialect != 'auto' else 'of no known layout'
-    keys = ', '.join(map(str, list(content)[:6]))
-    raise UserError(f'{path}: {what} (its entries begin with: {keys})')
+    keys = ', '.join(_first_name(*entry) for entry in list(content.items())[:6])
+    raise UserError(
+        f'{path}: {what} (its entries begin with: {keys}); rename its tensors to one of those in '
+        'docs/weights.md'
+    )
+
+
+def _first_name(key: Any, value: Any) -> str:
+    return f'{key}.{next(iter(value))}' if isinstance(value, dict) and value else str(key)
 
 
 def _names_of(content: dict[str, Any], target: Iterable[str]) -> State | None:

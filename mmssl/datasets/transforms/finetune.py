@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from timm.data import create_transform
+from PIL import Image
+from timm.data import auto_augment, create_transform
 
 from ...core import UserError
 from ...registry import TRANSFORMS
@@ -34,6 +35,21 @@ def seeded(seed: int) -> Iterator[None]:
         random.setstate(states[0])
         np.random.set_state(states[1])
         torch.default_generator.set_state(states[2])
+
+
+def posterize(image: Image.Image, bits: int, **settings: Any) -> Image.Image:
+    """timm's, which asks for no bits above magnitude 10: black, where Pillow 13 raises."""
+    if bits == 0:
+        return Image.new(image.mode, image.size)
+    return auto_augment.posterize(image, bits, **settings)
+
+
+def operations(transform: Any) -> Iterator[Any]:
+    """Yield the operations of timm's policies."""
+    for step in transform.transforms:
+        yield from getattr(step, 'ops', ())
+        for pair in getattr(step, 'policy', ()):
+            yield from pair
 
 
 @TRANSFORMS.register_module()
@@ -69,6 +85,9 @@ class FinetuneView:
             re_prob=erase,
             re_mode='pixel',
         )
+        for operation in operations(self.transform):
+            if operation.aug_fn is auto_augment.posterize:
+                operation.aug_fn = posterize
 
     def __call__(self, item: dict[str, Any]) -> dict[str, Any]:
         """Return the packed view, float32 (3, size, size)."""

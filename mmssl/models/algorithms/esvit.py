@@ -17,19 +17,27 @@ class EsViT(Pretrainer):
     """Self-distillation of views and, with ``region``, of matched regions.
 
     The first two views are global: the teacher sees only them. Both tasks have a neck and a
-    centre of their own, built from the same configs, and half of the weight each, as in
-    ``main_esvit.py`` (the paper sums them). ``teacher_temp`` is a curve's config.
+    centre of their own, built from the same configs. ``weights`` are those of views and regions:
+    half each in ``main_esvit.py``, one each in the paper. ``teacher_temp`` is a curve's config.
     """
 
     export, teacher_moves = 'teacher', 'after'
 
     def __init__(
-        self, *, neck: dict, head: dict, teacher_temp: dict, region: bool = True, **parts: Any
+        self,
+        *,
+        neck: dict,
+        head: dict,
+        teacher_temp: dict,
+        region: bool = True,
+        weights: tuple[float, float] = (0.5, 0.5),
+        **parts: Any,
     ) -> None:
         necks = dict(view=neck, region=neck) if region else dict(view=neck)
         super().__init__(neck=necks, head=head, **parts)
         self.region_head = MODELS.build(head) if region else None
         self.teacher_temp = Curve.build(teacher_temp, 'model.teacher_temp')
+        self.view_weight, self.region_weight = weights
 
     @classmethod
     def check_recipe(cls, model: dict, views: list[dict], mask: dict | None) -> None:
@@ -56,7 +64,8 @@ class EsViT(Pretrainer):
         if self.region_head is None:
             return {'loss': view}
         region = self.regions(student, teacher, temperature)
-        return {'loss': 0.5 * view + 0.5 * region, 'view': view, 'region': region}
+        loss = self.view_weight * view + self.region_weight * region
+        return {'loss': loss, 'view': view, 'region': region}
 
     def regions(
         self, student: list[Features], teacher: list[Features], temperature: float

@@ -14,12 +14,6 @@ from .compare import Group, relative
 NAME = re.compile(r'(?:(votes|pred)\.)?k(\d+)_T([\d.]+?)(?:_C(\d+))?(?:\.top1_top5)?')
 
 
-def holds(folder: Path) -> bool:
-    """Whether a case is one of kNN."""
-    batch = folder / 'batch.safetensors'
-    return batch.is_file() and 'train_features' in load_file(batch)
-
-
 class Neighbours:
     """Comparison of one case; ``groups`` and ``skipped`` hold the outcome.
 
@@ -37,6 +31,12 @@ class Neighbours:
         self.skipped: list[str] = []
         for name, expected in sorted(load_file(folder / 'expect.safetensors').items()):
             self._compare(name, expected)
+
+    @staticmethod
+    def holds(folder: Path) -> bool:
+        """Whether a case is one of kNN."""
+        batch = folder / 'batch.safetensors'
+        return batch.is_file() and 'train_features' in load_file(batch)
 
     @property
     def ok(self) -> bool:

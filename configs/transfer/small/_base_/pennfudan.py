@@ -9,7 +9,7 @@ data = dict(
     type='CocoDataset', data_root=data_root, metainfo=dict(classes=('person', )),
     data_prefix=dict(img='images/'))
 train_dataloader = dict(
-    batch_size=4, num_workers=1, persistent_workers=True,
+    batch_size=2, num_workers=1, persistent_workers=True,
     sampler=dict(type='DefaultSampler', shuffle=True),
     batch_sampler=dict(type='AspectRatioBatchSampler'),
     dataset=dict(

@@ -20,7 +20,7 @@ model = dict(
 
 optim_wrapper = dict(optimizer=dict(type='AdamW', lr=2e-3, weight_decay=0.05))
 param_scheduler = [dict(type='CurveScheduler', param_name='lr', final=0.0, warmup=1)]
-train_cfg = dict(max_epochs=10, val_interval=5, val_at_start=True)
+train_cfg = dict(max_epochs=8, val_interval=4, val_at_start=True)
 val_dataloader = dict(
     num_workers=2,
     dataset=dict(
