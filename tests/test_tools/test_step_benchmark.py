@@ -48,7 +48,7 @@ def test_textbook_and_ours_take_the_same_steps(name: str) -> None:
     """Three steps with a rate that shows: losses and both branches' weights agree."""
     tool, cfg = module('step'), load_config(REPO / 'configs' / name, OPTIONS[name])
     cfg.optim_wrapper.pop('amp')
-    built = tool.forms(cfg, tool.made_batch(cfg, 3), None)
+    built = tool.forms(cfg, tool.images(cfg, 3), None)
     for form in built.values():
         form.model.double()
         form.data = dict(form.data, inputs=[v.double() / 255 for v in form.data['inputs']])

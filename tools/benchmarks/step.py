@@ -14,8 +14,6 @@ second over those of one large product in the same rounds.
 
 import argparse
 import copy
-import io
-import random
 import statistics
 import tempfile
 from collections.abc import Callable, Sequence
@@ -23,45 +21,26 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.logging import MMLogger
-from PIL import Image
 from rich.console import Console
 from rich.table import Table
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils.data import default_collate
 from torch.utils.flop_counter import FlopCounterMode
 from turns import in_turns, ratio
 
 from mmssl.analysis.memory import Memory
+from mmssl.analysis.rehearsal import images
 from mmssl.apis import cli, load_config
 from mmssl.checkpoint import load
-from mmssl.core import Clock, UserError
-from mmssl.datasets.picture import Picture
+from mmssl.core import Clock
 from mmssl.engine import RuleConstructor
-from mmssl.registry import MODELS, TRANSFORMS
+from mmssl.registry import MODELS
 
 DEVICE = 'cuda' if torch.cuda.is_available() else 'cpu'
 RATE = 1e-6  # weights stay where they are, so that every round computes the same
 Step = Callable[[], float]
-
-
-def made_batch(cfg: Config, count: int) -> dict[str, Any]:
-    """Collate what the config's pipeline makes of ``count`` random pictures."""
-    rng = np.random.default_rng(0)
-    transforms = [TRANSFORMS.build(t) for t in cfg.train_dataloader.dataset.pipeline[1:]]
-    items = []
-    for i in range(count):
-        file = io.BytesIO()
-        Image.fromarray(rng.integers(0, 256, (300, 300, 3), np.uint8)).save(file, 'png')
-        item: Any = dict(image=Picture(file.getvalue(), str(i)), rng=random.Random(i), index=i)
-        item.update(label=i % 2, epoch=0)
-        for transform in transforms:
-            item = transform(item)
-        items.append(item)
-    return default_collate(items)  # type: ignore[no-any-return]
 
 
 def textbook(cfg: Config) -> Config:
@@ -154,7 +133,7 @@ def peak(step: Step) -> float:
 
 def compare(cfg: Config, batch: int, rounds: int, peer: str | None = None) -> list[list[str]]:
     """Return the table's rows."""
-    built = forms(cfg, made_batch(cfg, batch), peer)
+    built = forms(cfg, images(cfg, batch), peer)
     losses = {}
     for name, step in built.items():
         torch.manual_seed(0)  # drop path
@@ -195,10 +174,8 @@ def main(argv: Sequence[str] | None = None) -> list[list[str]]:
     parser.add_argument('--cfg-options', nargs='+', action=cli.OptionAction, default={})
     args = parser.parse_args(argv)
     cfg = load_config(args.config, args.cfg_options)
-    if cfg.get('train_dataloader') is None:
-        raise UserError(f'{args.config}: trains nothing')
     if DEVICE == 'cpu' or args.peer:  # a peer's recipe is measured in float32
-        cfg.optim_wrapper.pop('amp', None)
+        cfg.get('optim_wrapper', {}).pop('amp', None)
     MMLogger.get_instance('step', log_level='ERROR')
     rows = compare(cfg, args.batch, args.rounds, args.peer)
     table = Table(*COLUMNS)
