@@ -30,12 +30,17 @@ def config(method: str, **options):
     return load_config(COMPARE / f'{method}_vit-conv_1xb64-16e_shapes.py', options)
 
 
-@pytest.mark.parametrize('gathered', [1, 3])
-@pytest.mark.parametrize('method', ['mocov3', 'esvit', 'swav', 'sere'])
-def test_a_dry_step_takes_what_a_real_one_takes(method, gathered):
-    cfg = config(method, **{'optim_wrapper.accumulative_counts': gathered})
-    if method == 'sere':  # masked patches, whose number only real masks know
-        cfg.model.neck.block = 16
+SWITCHES = {
+    'mocov3': {'model.backbone.with_cp': True},
+    'esvit': {},
+    'swav': {'optim_wrapper.accumulative_counts': 3},
+    'sere': {'model.neck.block': 16},  # masked patches alone, whose number only real masks know
+}
+
+
+@pytest.mark.parametrize('method', SWITCHES)
+def test_a_dry_step_takes_what_a_real_one_takes(method):
+    cfg = config(method, **SWITCHES[method])
     predicted = DryRun(cfg, 'cpu').peak(12)
     batch = images(cfg, 12)
     with Memory() as memory:
@@ -105,6 +110,13 @@ def test_no_table_without_numbers_is_remembered():
         _regions(12, 12, (4, 4), (2, 2))
     table = _regions(12, 12, (4, 4), (2, 2))
     assert type(table) is torch.Tensor and set(table.unique().tolist()) == {-100.0, 0.0}
+
+
+def test_switches_save_memory_on_a_gpu_as_well():
+    amp = {'optim_wrapper.amp': 'float16'}
+    kinds = ({}, amp, {**amp, 'model.backbone.with_cp': True})
+    found = [DryRun(config('mocov3', **kind), 'cuda').peak(64) for kind in kinds]
+    assert found[0] > 1.3 * found[1] > 1.3 * 1.2 * found[2]
 
 
 def test_attention_keeps_no_table_on_a_gpu():
