@@ -143,12 +143,11 @@ def test_the_largest_batch_is_that_of_brute_force(slope, limit):
 
 
 def test_the_largest_batch_of_a_config_is_that_of_brute_force():
-    cfg = config('mocov2', **{'model.queue_length': 40})
-    planner = Planner(cfg, 1, 'cpu')
-    room = planner.peak(9) + 10_000
-    fitting = [b for b in range(2, 16) if planner.peak(b) <= room]
-    assert planner.largest(room + RESERVE) == max(fitting) < 15
-    assert planner.largest(64 * GIB) == 40, 'the queue holds no more'
+    planner = Planner(config('mocov2', **{'model.queue_length': 8}), 1, 'cpu')
+    room = planner.peak(5) + 10_000
+    fitting = [b for b in range(2, 9) if planner.peak(b) <= room]
+    assert planner.largest(room + RESERVE) == max(fitting) < 8
+    assert planner.largest(64 * GIB) == 8, 'the queue holds no more'
     with pytest.raises(UserError, match='no batch fits'):
         planner.largest(RESERVE + 1)
 
