@@ -125,7 +125,7 @@ def test_attention_keeps_no_table_on_a_gpu():
         q = torch.empty(1, 1, 1024, 64, requires_grad=True)
         before = memory.now
         F.scaled_dot_product_attention(q, q, q).sum().backward()
-        assert memory.peak - before < 1024 * 1024
+        assert memory.peak - before < 4 * 1024 * 1024, 'bytes of the table alone'
 
 
 @pytest.mark.parametrize('slope', [1, 7, 1000])
