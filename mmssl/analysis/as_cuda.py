@@ -27,6 +27,9 @@ class AsCUDA(TorchFunctionMode):
         self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None
     ) -> Any:
         kwargs = kwargs or {}
+        if func is Tensor.backward:  # activations that it computes again are CUDA's too
+            with self:
+                return torch.autograd.backward(args[0])
         if func is F.scaled_dot_product_attention:
             return _attention(*args, **kwargs)
         if func in FLOAT32 and torch.is_autocast_enabled('cpu'):
