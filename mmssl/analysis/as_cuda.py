@@ -27,14 +27,23 @@ class AsCUDA(TorchFunctionMode):
         self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None
     ) -> Any:
         kwargs = kwargs or {}
-        if func is Tensor.backward:  # activations that it computes again are CUDA's too
-            with self:
-                return torch.autograd.backward(args[0])
+        if func is Tensor.backward:
+            with self:  # activations that it computes again are CUDA's too
+                return _backward(args[0])
         if func is F.scaled_dot_product_attention:
             return _attention(*args, **kwargs)
         if func in FLOAT32 and torch.is_autocast_enabled('cpu'):
             args, kwargs = tree_map(_wide, (args, kwargs))
         return func(*args, **kwargs)
+
+
+def _backward(loss: Tensor) -> Any:
+    """Call torch's engine itself: all functions above it leave the mode first."""
+    engine = torch.autograd.Variable._execution_engine
+    ends = (loss,), (torch.ones_like(loss),)
+    return engine.run_backward(
+        *ends, False, False, (), allow_unreachable=True, accumulate_grad=True
+    )
 
 
 def _wide(x: Any) -> Any:

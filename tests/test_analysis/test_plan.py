@@ -116,7 +116,7 @@ def test_switches_save_memory_on_a_gpu_as_well():
     amp = {'optim_wrapper.amp': 'float16'}
     kinds = ({}, amp, {**amp, 'model.backbone.with_cp': True})
     found = [DryRun(config('mocov3', **kind), 'cuda').peak(64) for kind in kinds]
-    assert found[0] > 1.3 * found[1] > 1.3 * 1.2 * found[2]
+    assert found[0] > 1.3 * found[1] and found[1] > 1.1 * found[2]
 
 
 @pytest.mark.parametrize('slope', [1, 7, 1000])
