@@ -92,7 +92,7 @@ PUBLISHED = {
 @pytest.mark.parametrize(('model', 'protocol'), PUBLISHED)
 def test_a_figure_is_compared_on_the_set_it_was_measured_on(model, protocol):
     value, test, count = PUBLISHED[model, protocol]
-    found = figure(identify(model), protocol, Path('other.py'))
+    found = figure(identify(model), protocol, Path('other.py'), {})
     assert found.value == value
     metric = dict(last=value + 1, best=value + 1)
     (told,) = line(found, metric, dict(test=test, train=dict(images=count)))
@@ -103,4 +103,4 @@ def test_a_figure_is_compared_on_the_set_it_was_measured_on(model, protocol):
 
 @pytest.mark.parametrize('protocol', ['ImageNet-S50 segmentation', '1% labels'])
 def test_figures_of_other_tasks_are_not_taken(protocol):
-    assert figure(identify(SERE), protocol, Path('other.py')) is None
+    assert figure(identify(SERE), protocol, Path('other.py'), {}) is None
