@@ -19,9 +19,11 @@ class HealthHook(Hook):
     It measures every ``interval`` iterations and at the end of an epoch. The loss stands beside
     its uniform value (a network that knows nothing), the spread of the embeddings beside
     1/sqrt(D), RankMe beside its ceiling. One sentence speaks, once per kind until it has passed,
-    when the loss is not finite; stays within ``uniform`` (share) of its uniform value after the
-    warm-up; the spread falls below ``spread`` / sqrt(D); or RankMe below ``rank`` of its ceiling.
-    The numbers come from the model's `watched` and `uniform_loss`: the hook knows no method.
+    when the loss is not finite; or when at ``patience`` looks in a row it is within ``uniform``
+    (share) of its uniform value after the warm-up, the spread below ``spread`` / sqrt(D), or
+    RankMe below 1 + ``rank`` of what is between 1 and its ceiling. Runs that learn may pass
+    through a narrow phase. The numbers come from the model's `watched` and `uniform_loss`: the
+    hook knows no method.
     """
 
     priority = 'NORMAL'  # before the logger, which would else show the numbers one interval late
@@ -29,14 +31,14 @@ class HealthHook(Hook):
     def __init__(
         self,
         interval: int = 50,
-        uniform: float = 0.01,
-        spread: float = 0.1,
-        rank: float = 0.05,
-        patience: int = 3,
+        uniform: float = 0.005,
+        spread: float = 0.02,
+        rank: float = 0.005,
+        patience: int = 5,
     ) -> None:
         self.interval, self.patience = interval, patience
         self.uniform, self.spread, self.rank = uniform, spread, rank
-        self.stuck: list[int] = []  # iterations at which the loss stood at its uniform value
+        self.since: dict[str, list[int]] = {}  # iterations of the looks that found it wrong
         self.told: set[str] = set()
 
     def after_train_iter(
@@ -78,31 +80,37 @@ class HealthHook(Hook):
         return numbers
 
     def _check_embedding(self, runner: Any, numbers: dict[str, float], ceiling: int) -> None:
+        collapsed = numbers['spread'] < self.spread
         self._say(
             runner,
             'spread',
-            numbers['spread'] < self.spread,
+            self._lasts('spread', collapsed, runner.iter),
             f'embeddings have collapsed: their spread is {numbers["spread"]:.3f} of what evenly '
             'used directions have. Lower the learning rate or raise the batch size',
         )
+        few = numbers['rank_me'] - 1 < self.rank * (ceiling - 1) and not collapsed
         self._say(
             runner,
             'rank',
-            numbers['rank_me'] < self.rank * ceiling,
+            self._lasts('rank', few, runner.iter),
             f'embeddings use few directions: RankMe is {numbers["rank_me"]:.1f} of at most '
             f'{ceiling}. Check augmentations and learning rate',
         )
 
     def _check_uniform(self, runner: Any, loss: float, expected: float) -> None:
         near = abs(loss - expected) < self.uniform * abs(expected)
-        self.stuck = [*self.stuck, runner.iter + 1] if near and self._warm(runner) else []
+        lasts = self._lasts('uniform', near and self._warm(runner), runner.iter)
         self._say(
             runner,
             'uniform',
-            len(self.stuck) >= self.patience,
+            lasts,
             f'the loss has stayed at {expected:.3f}, the value of a network that knows nothing, '
-            f'since iteration {(self.stuck or [0])[0]}. Check data and learning rate',
+            f'since iteration {(self.since["uniform"] or [0])[0]}. Check data and learning rate',
         )
+
+    def _lasts(self, kind: str, wrong: bool, iteration: int) -> bool:
+        self.since[kind] = [*self.since.get(kind, []), iteration + 1] if wrong else []
+        return len(self.since[kind]) >= self.patience
 
     @staticmethod
     def _warm(runner: Any) -> bool:
