@@ -4,7 +4,7 @@ import argparse
 import ast
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +86,14 @@ def apply_train_options(cfg: Config, args: argparse.Namespace) -> None:
     if args.no_persistent_workers:
         for loader in loaders(cfg):
             loader['persistent_workers'] = False
+
+
+def beginning(option: str, asked: Sequence[str], names: Iterable[str]) -> list[str]:
+    """Return the names that begin as one of those asked for. Raises UserError when none does."""
+    chosen = [name for name in names if name.startswith(tuple(asked))]
+    if not chosen:
+        raise UserError(f'{option}: none begins so; there are {", ".join(names)}')
+    return chosen
 
 
 def need_gpu() -> None:

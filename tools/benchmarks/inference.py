@@ -103,9 +103,7 @@ def main(argv: Sequence[str] | None = None) -> list[list[str]]:
     parser.add_argument('--rounds', type=int, default=5)
     parser.add_argument('--networks', nargs='+', default=list(NETWORKS), help='beginnings of names')
     args = parser.parse_args(argv)
-    chosen = [name for name in NETWORKS if name.startswith(tuple(args.networks))]
-    if not chosen:
-        raise UserError(f'--networks: none begins so; there are {", ".join(NETWORKS)}')
+    chosen = cli.beginning('--networks', args.networks, NETWORKS)
     table, rows = Table(*COLUMNS), []
     for name in chosen:
         torch.manual_seed(0)

@@ -8,8 +8,8 @@ gradients of each: against the textbook form in float64, relative to the largest
 
 import argparse
 import statistics
-import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -17,10 +17,10 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 from torch.nn import functional as F
+from turns import in_turns, ratio
 
 from mmssl.analysis.memory import Memory
 from mmssl.apis import cli
-from mmssl.core import UserError
 from mmssl.functional import distill
 from mmssl.functional.blocked import Factors
 from mmssl.models.heads import DistillationHead
@@ -151,20 +151,14 @@ def error(found: Found, exact: Found) -> str:
 def compare(tasks: list[Task], block: int, rounds: int) -> list[str]:
     """Return the cells of a case."""
     forms = {'textbook': textbook, 'blocked': lambda t: in_blocks(t, block)}
-    seconds: dict[str, list[float]] = {name: [] for name in forms}
-    found = {}
-    for _ in range(rounds):  # in turn: what slows the machine slows both
-        for name, form in forms.items():
-            start = time.perf_counter()
-            found[name] = run(tasks, form)
-            seconds[name].append(time.perf_counter() - start)
+    seconds = in_turns({name: partial(run, tasks, form) for name, form in forms.items()}, rounds)
+    found = {name: run(tasks, form) for name, form in forms.items()}
     exact = run([t.double() for t in tasks], textbook)
     errors = [error(found[name], exact) for name in forms]
     memory = {name: peak(tasks, form) for name, form in forms.items()}
-    ratios = [b / a for a, b in zip(seconds['textbook'], seconds['blocked'], strict=True)]
     return [
         *(f'{statistics.median(seconds[name]):.2f}' for name in forms),
-        f'{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})',
+        ratio(seconds['blocked'], seconds['textbook']),
         *(f'{memory[name]:.0f}' for name in forms),
         f'1/{memory["textbook"] / memory["blocked"]:.0f}',
         *errors,
@@ -187,9 +181,7 @@ def main(argv: Sequence[str] | None = None) -> list[list[str]]:
     parser.add_argument('--rounds', type=int, default=5)
     parser.add_argument('--cases', nargs='+', default=list(CASES), help='beginnings of names')
     args = parser.parse_args(argv)
-    chosen = [name for name in CASES if name.startswith(tuple(args.cases))]
-    if not chosen:
-        raise UserError(f'--cases: none begins so; there are {", ".join(CASES)}')
+    chosen = cli.beginning('--cases', args.cases, CASES)
     table, rows = Table(*COLUMNS), []
     for name in chosen:
         torch.manual_seed(0)

@@ -9,16 +9,15 @@ import argparse
 import copy
 import itertools
 import statistics
-import time
 from collections.abc import Callable, Sequence
 
 import torch
 from rich.console import Console
 from rich.table import Table
 from torch import nn
+from turns import in_turns, ratio
 
 from mmssl.apis import cli
-from mmssl.core import UserError
 from mmssl.engine import RuleConstructor
 from mmssl.engine.optim_wrapper import clip_each
 from mmssl.models.branch import move_teacher
@@ -109,20 +108,13 @@ def compare(task: str, network: str, rounds: int) -> list[str]:
     for p, q in zip(net.parameters(), other.parameters(), strict=True):
         p.grad = torch.randn_like(p)
         q.grad = p.grad.clone()
-    forms = TASKS[task](net, other)
-    seconds: list[list[float]] = [[], []]
-    for _ in range(rounds + 1):  # in turn: what slows the machine slows both
-        for form, taken in zip(forms, seconds, strict=True):
-            start = time.perf_counter()
-            form()
-            taken.append(time.perf_counter() - start)
-    loop, mine = (taken[1:] for taken in seconds)  # the first makes state
-    ratios = [b / a for a, b in zip(loop, mine, strict=True)]
+    forms = dict(zip(('loop', 'ours'), TASKS[task](net, other), strict=True))
+    loop, mine = in_turns(forms, rounds).values()  # the first call, uncounted, makes state
     return [
         task,
         network,
         *(f'{1000 * statistics.median(taken):.1f}' for taken in (loop, mine)),
-        f'{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})',
+        ratio(mine, loop),
     ]
 
 
@@ -132,9 +124,7 @@ def main(argv: Sequence[str] | None = None) -> list[list[str]]:
     parser.add_argument('--rounds', type=int, default=5)
     parser.add_argument('--networks', nargs='+', default=list(NETWORKS), help='beginnings of names')
     args = parser.parse_args(argv)
-    chosen = [name for name in NETWORKS if name.startswith(tuple(args.networks))]
-    if not chosen:
-        raise UserError(f'--networks: none begins so; there are {", ".join(NETWORKS)}')
+    chosen = cli.beginning('--networks', args.networks, NETWORKS)
     table, rows = Table('task', 'network', 'ms, loop', 'ms, ours', 'ratio'), []
     for task in TASKS:
         for network in chosen:

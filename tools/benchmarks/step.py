@@ -81,8 +81,8 @@ class Ours:
         self.wrapper.clock = self.model.clock = Clock(2000, 100_000, 1000)
         for group in self.wrapper.optimizer.param_groups:
             group['lr'] = RATE
-        moves = getattr(self.model, 'teacher_moves', None)
-        move = (lambda: follow(self.model)) if plain else getattr(self.model, 'move_teacher', None)
+        move = (lambda: follow(self.model)) if plain else self.model.move_teacher
+        moves = self.model.teacher_moves
         self.before, self.after = (move if moves == at else None for at in ('before', 'after'))
 
     def __call__(self) -> float:
@@ -91,7 +91,7 @@ class Ours:
             if self.before:
                 self.before()
             loss = self.model.train_step(self.data, self.wrapper)['loss']
-            getattr(self.model, 'end_step', lambda: None)()
+            self.model.end_step()
             if self.after:
                 self.after()
         return float(loss.detach())

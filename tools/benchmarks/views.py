@@ -24,7 +24,6 @@ from torch.utils.data import DataLoader
 from torchvision import transforms as T
 
 from mmssl.apis import cli
-from mmssl.core import UserError
 from mmssl.datasets import ImageFolder
 
 BYOL = dict(jitter=(0.4, 0.4, 0.2, 0.1))
@@ -157,9 +156,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument('--recipes', nargs='+', default=list(RECIPES), help='beginnings of names')
     parser.add_argument('--size', type=int, nargs=2, default=(480, 360), help='of the JPEG files')
     args = parser.parse_args(argv)
-    args.recipes = [name for name in RECIPES if name.startswith(tuple(args.recipes))]
-    if not args.recipes:
-        raise UserError(f'--recipes: none begins so; there are {", ".join(RECIPES)}')
+    args.recipes = cli.beginning('--recipes', args.recipes, RECIPES)
     return args
 
 
