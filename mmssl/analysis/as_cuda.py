@@ -30,7 +30,10 @@ class AsCUDA(TorchFunctionMode):
         if func is Tensor.backward:
             with self:  # activations that it computes again are CUDA's too
                 return _backward(args[0])
-        if func is F.scaled_dot_product_attention:
+        if (
+            func is F.scaled_dot_product_attention
+            and torch.backends.cuda.mem_efficient_sdp_enabled()
+        ):
             return _attention(*args, **kwargs)
         if func in FLOAT32 and torch.is_autocast_enabled('cpu'):
             args, kwargs = tree_map(_wide, (args, kwargs))

@@ -65,13 +65,15 @@ class Training:
             losses = self.model(**self.model.data_preprocessor(batch, True), mode='loss')
         return self.model.parse_losses(losses)[0]
 
-    def step(self, batch: Batch) -> None:
-        """Update once."""
+    def step(self, batch: Batch) -> Tensor:
+        """Update once, and return the loss of the last of the gathered batches."""
         model = self.model
         if model.teacher_moves == 'before':
             model.move_teacher()
         for _ in range(self.wrapper._accumulative_counts):
-            self.wrapper.update_params(self.forward(batch))
+            loss = self.forward(batch)
+            self.wrapper.update_params(loss)
         model.end_step()
         if model.teacher_moves == 'after':
             model.move_teacher()
+        return loss.detach()

@@ -2,6 +2,7 @@
 
 import importlib.util
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -43,17 +44,21 @@ OPTIONS = {
 }
 
 
+@pytest.fixture
+def double() -> Iterator[None]:
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+@pytest.mark.usefixtures('double')
 @pytest.mark.parametrize('name', OPTIONS)
-def test_textbook_and_ours_take_the_same_steps(name: str) -> None:
+def test_textbook_and_ours_take_the_same_steps(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Three steps with a rate that shows: losses and both branches' weights agree."""
     tool, cfg = module('step'), load_config(REPO / 'configs' / name, OPTIONS[name])
     cfg.optim_wrapper.pop('amp')
+    monkeypatch.setattr(tool, 'RATE', 1e-2)
     built = tool.forms(cfg, tool.images(cfg, 3), None)
-    for form in built.values():
-        form.model.double()
-        form.data = dict(form.data, inputs=[v.double() / 255 for v in form.data['inputs']])
-        for group in form.wrapper.optimizer.param_groups:
-            group['lr'] = 1e-2
     before = {k: v.clone() for k, v in built['ours'].model.state_dict().items()}
     losses = {}
     for kind, form in built.items():
@@ -66,6 +71,17 @@ def test_textbook_and_ours_take_the_same_steps(name: str) -> None:
     for side in ('student', 'teacher'):
         moved = [k for k, v in before.items() if k.startswith(side) and not torch.equal(v, ours[k])]
         assert any(k.endswith('weight') for k in moved)
+
+
+def test_bytes_without_a_step() -> None:
+    """What ours saves grows with the batch, and of half the images about half is taken."""
+    tool, path = module('step'), REPO / 'configs' / next(iter(OPTIONS))
+    options = {**OPTIONS[str(path.relative_to(REPO / 'configs'))], 'optim_wrapper.amp': None}
+    cfg = load_config(path, options)
+    few, many = ({n: float(mb) for n, mb, _ in tool.dry(cfg, batch)} for batch in (32, 64))
+    assert many['textbook'] / few['textbook'] == pytest.approx(2, rel=0.05)
+    assert many['ours'] / few['ours'] == pytest.approx(2, rel=0.05)
+    assert many['ours'] < 0.5 * many['textbook']
 
 
 def test_turns_leave_out_the_first_call() -> None:

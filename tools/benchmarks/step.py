@@ -9,7 +9,8 @@ mmpretrain  (--peer) OpenMMLab's own recipe of the same network, through its own
 
 Printed: median seconds, the median of the rounds' ratios (ours / other) and their range, samples/s,
 peak MB above weights and optimizer state, and the textbook step's multiplications and additions per
-second over those of one large product in the same rounds.
+second over those of one large product in the same rounds. ``--dry`` takes no step and counts bytes
+alone, those of a GPU at any batch (mmssl.analysis.dry_run).
 """
 
 import argparse
@@ -17,7 +18,8 @@ import copy
 import statistics
 import tempfile
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,12 +32,11 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 from turns import in_turns, ratio
 
+from mmssl.analysis.dry_run import DryRun
 from mmssl.analysis.memory import Memory
-from mmssl.analysis.rehearsal import images
+from mmssl.analysis.rehearsal import Training, images
 from mmssl.apis import cli, load_config
 from mmssl.checkpoint import load
-from mmssl.core import Clock
-from mmssl.engine import RuleConstructor
 from mmssl.registry import MODELS
 
 DEVICE = 'cuda' if torch.cuda.is_available() else 'cpu'
@@ -68,33 +69,28 @@ def follow(model: Any) -> None:
 
 
 class Ours:
-    """The step of a config, all of it as the runner makes it or ``plain``."""
+    """The update of a config, all of it as the runner makes it or ``plain``."""
 
     def __init__(self, cfg: Config, data: dict[str, Any], plain: bool = False) -> None:
         torch.manual_seed(0)
-        cfg = textbook(cfg) if plain else copy.deepcopy(cfg)
-        wrapper = dict(cfg.optim_wrapper)
-        wrapper.pop('constructor', None)
-        self.data, self.plain = data, plain
-        self.model = MODELS.build(cfg.model).to(DEVICE).train()
-        self.wrapper = RuleConstructor(wrapper, wrapper.pop('paramwise_cfg', None))(self.model)
-        self.wrapper.clock = self.model.clock = Clock(2000, 100_000, 1000)
+        cfg = textbook(cfg) if plain else cfg
+        self.model, self.data, self.plain = MODELS.build(cfg.model).to(DEVICE), data, plain
+        if plain:
+            self.model.move_teacher = partial(follow, self.model)
+        self.training = Training(cfg, self.model)
+        self.wrapper = self.training.wrapper
         for group in self.wrapper.optimizer.param_groups:
             group['lr'] = RATE
-        move = (lambda: follow(self.model)) if plain else self.model.move_teacher
-        moves = self.model.teacher_moves
-        self.before, self.after = (move if moves == at else None for at in ('before', 'after'))
 
     def __call__(self) -> float:
-        """Take a step, return its loss."""
-        with sdpa_kernel(SDPBackend.MATH) if self.plain else nullcontext():
-            if self.before:
-                self.before()
-            loss = self.model.train_step(self.data, self.wrapper)['loss']
-            self.model.end_step()
-            if self.after:
-                self.after()
-        return float(loss.detach())
+        """Update once, return the loss of the last batch."""
+        with kernels(self.plain):
+            return float(self.training.step(self.data))
+
+
+def kernels(plain: bool) -> AbstractContextManager:
+    """Attend by products and softmax where ``plain``."""
+    return sdpa_kernel(SDPBackend.MATH) if plain else nullcontext()
 
 
 def forms(cfg: Config, data: dict[str, Any], peer: str | None) -> dict[str, Step]:
@@ -131,6 +127,19 @@ def peak(step: Step) -> float:
     return (torch.cuda.max_memory_allocated() - before) / 1e6
 
 
+def dry(cfg: Config, batch: int) -> list[list[str]]:
+    """Return names, peak MB above weights and optimizer state, and what ours is of each."""
+    peaks = {}
+    for name, plain in (('textbook', True), ('ours', False)):
+        form = textbook(cfg) if plain else cfg
+        form.optim_wrapper.optimizer = cfg.optim_wrapper.optimizer  # a loop asks for numbers
+        run = DryRun(form)
+        before = run.memory.now
+        with kernels(plain):
+            peaks[name] = (run.peak(batch) - before) / 1e6
+    return [[n, f'{peak:.0f}', f'{peaks["ours"] / peak:.3f}'] for n, peak in peaks.items()]
+
+
 def compare(cfg: Config, batch: int, rounds: int, peer: str | None = None) -> list[list[str]]:
     """Return the table's rows."""
     built = forms(cfg, images(cfg, batch), peer)
@@ -161,6 +170,7 @@ def compare(cfg: Config, batch: int, rounds: int, peer: str | None = None) -> li
     return rows
 
 
+DRY = ('form', 'MB', 'ours / form')
 COLUMNS = ('form', 's', 'ours / form', 'samples/s', 'MB', 'of matmul rate', 'loss')
 
 
@@ -170,21 +180,27 @@ def main(argv: Sequence[str] | None = None) -> list[list[str]]:
     parser.add_argument('config')
     parser.add_argument('--batch', type=int, default=8)
     parser.add_argument('--rounds', type=int, default=5)
-    parser.add_argument('--peer', choices=['mmpretrain'])
+    kind = parser.add_mutually_exclusive_group()
+    kind.add_argument('--peer', choices=['mmpretrain'])
+    kind.add_argument('--dry', action='store_true', help='bytes alone, of a GPU, at any batch')
     parser.add_argument('--cfg-options', nargs='+', action=cli.OptionAction, default={})
     args = parser.parse_args(argv)
     cfg = load_config(args.config, args.cfg_options)
-    if DEVICE == 'cpu' or args.peer:  # a peer's recipe is measured in float32
-        cfg.get('optim_wrapper', {}).pop('amp', None)
+    wrapper = cfg.get('optim_wrapper', {})
+    wrapper.pop('accumulative_counts', None)  # one batch of what an update gathers
+    if not args.dry and (DEVICE == 'cpu' or args.peer):  # a peer's recipe is measured in float32
+        wrapper.pop('amp', None)
     MMLogger.get_instance('step', log_level='ERROR')
-    rows = compare(cfg, args.batch, args.rounds, args.peer)
-    table = Table(*COLUMNS)
+    rows = dry(cfg, args.batch) if args.dry else compare(cfg, args.batch, args.rounds, args.peer)
+    table = Table(*(DRY if args.dry else COLUMNS))
     for row in rows:
         table.add_row(*row)
     console = Console(width=120)
     console.print(table)
-    place = f'{DEVICE}, {torch.get_num_threads()} threads, torch {torch.__version__}'
-    console.print(f'{Path(args.config).stem}, batch {args.batch}, {place}')
+    place = 'dry' if args.dry else f'{DEVICE}, {torch.get_num_threads()} threads'
+    console.print(
+        f'{Path(args.config).stem}, batch {args.batch}, {place}, torch {torch.__version__}'
+    )
     return rows
 
 
