@@ -3,6 +3,7 @@
 from .bad_images import BadImageHook
 from .checkpoint_hook import CheckpointHook
 from .clock import ClockHook
+from .compile import compile_networks
 from .console import LineProcessor
 from .faults import FaultHook
 from .lars import LARC, LARS
@@ -29,4 +30,5 @@ __all__ = [
     'RecordHook',
     'RuleConstructor',
     'Runner',
+    'compile_networks',
 ]

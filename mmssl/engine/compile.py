@@ -3,18 +3,16 @@
 from typing import Any
 
 import torch
+from torch import nn
 
-from .clock import bare
 
-
-def compile_networks(runner: Any, target: str = '') -> None:
+def compile_networks(model: nn.Module, options: Any) -> None:
     """Compile what each backbone computes, once for each size of images.
 
     mmengine would compile the whole step, in which queues, clock and hooks send torch back to
-    Python. ``compile`` is True or holds options of torch.compile.
+    Python. ``options`` is True, holds options of torch.compile, or is empty: nothing is compiled.
     """
-    options = runner.cfg.get('compile')
-    for module in bare(runner.model).modules() if options else ():
+    for module in model.modules() if options else ():
         if hasattr(module, 'stream'):
             chosen = {} if options is True else dict(options)
             module.encode = torch.compile(module.encode, **{'dynamic': False, **chosen})

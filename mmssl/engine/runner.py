@@ -146,7 +146,9 @@ class Runner(Base):
         ]
         return super()._build_param_scheduler(ready, optim_wrapper)
 
-    _maybe_compile = compile_networks  # mmengine's compiles the step
+    def _maybe_compile(self, target: str) -> None:
+        compile_networks(bare(self.model), self.cfg.get('compile'))  # mmengine's compiles the step
+
     _has_loaded: bool
     _started = False
 

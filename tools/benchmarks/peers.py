@@ -56,6 +56,7 @@ class MMPretrain:
         recipe = Config.fromfile(str(folder / RECIPES[kind]), import_custom_modules=False)
         register_all_modules(init_default_scope=False)
         with DefaultScope.overwrite_default_scope('mmpretrain'):
+            recipe.model.setdefault('data_preprocessor', recipe.get('data_preprocessor'))
             model = MODELS.build(recipe.model)
             model.init_weights()
             if hasattr(model, 'momentum_encoder'):  # it becomes the student's copy at first use

@@ -37,6 +37,7 @@ from mmssl.analysis.memory import Memory
 from mmssl.analysis.rehearsal import Training, images
 from mmssl.apis import cli, load_config
 from mmssl.checkpoint import load
+from mmssl.engine import compile_networks
 from mmssl.registry import MODELS
 
 DEVICE = 'cuda' if torch.cuda.is_available() else 'cpu'
@@ -47,6 +48,7 @@ Step = Callable[[], float]
 def textbook(cfg: Config) -> Config:
     """Return the config with its switches taken back."""
     cfg = copy.deepcopy(cfg)
+    cfg.pop('compile', None)
     backbone = cfg.model.backbone
     backbone.pop('with_cp', None)
     if backbone.type == 'ResNet':
@@ -78,6 +80,7 @@ class Ours:
         if plain:
             self.model.move_teacher = partial(follow, self.model)
         self.training = Training(cfg, self.model)
+        compile_networks(self.model, cfg.get('compile'))
         self.wrapper = self.training.wrapper
         for group in self.wrapper.optimizer.param_groups:
             group['lr'] = RATE
@@ -153,7 +156,7 @@ def compare(cfg: Config, batch: int, rounds: int, peer: str | None = None) -> li
     multiply, multiplied = product(getattr(built['ours'].wrapper, 'amp', None) or torch.float32)
     taken = in_turns({**built, 'product': multiply}, rounds)
     rate = multiplied / statistics.median(taken.pop('product'))
-    rows = []
+    rows, compiled = [], bool(cfg.get('compile')) and DEVICE == 'cpu'  # Memory sees no kernels
     for name, times in taken.items():
         middle = statistics.median(times)
         rows.append(
@@ -162,7 +165,7 @@ def compare(cfg: Config, batch: int, rounds: int, peer: str | None = None) -> li
                 f'{middle:.2f} ({min(times):.2f} to {max(times):.2f})',
                 ratio(taken['ours'], times),
                 f'{batch / middle:.2f}',
-                f'{peak(built[name]):.0f}',
+                '-' if compiled and name == 'ours' else f'{peak(built[name]):.0f}',
                 f'{100 * work / middle / rate:.0f} %',
                 f'{losses[name]:.6f}',
             ]

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from timm.models.swin_transformer import SwinTransformer as TimmSwin
+from timm.models.swin_transformer import WindowAttention as TimmAttention
 from timm.models.swin_transformer import window_partition, window_reverse
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -40,6 +41,33 @@ def _regions(height: int, width: int, window: tuple[int, int], shift: tuple[int,
 
 def _bands(window: int, shift: int) -> tuple[slice, slice, slice]:
     return slice(0, -window), slice(-window, -shift), slice(-shift, None)
+
+
+class WindowAttention(TimmAttention):
+    """timm's attention within windows, fused: scores and weights of no window are kept."""
+
+    def split(self, x: Tensor, windows: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries, keys and values (B, windows * heads, n, c) of x (B * windows, n, C)."""
+        n, heads = x.shape[1], self.num_heads
+        parts = self.qkv(x).view(-1, windows, n, 3, heads, x.shape[2] // heads)
+        q, k, v = parts.permute(3, 0, 1, 4, 2, 5).flatten(2, 3).unbind()
+        return q, k, v
+
+    def bias(self, mask: Tensor | None) -> Tensor:
+        """Learned bias and mask (windows, n, n) of each window and head, (windows * heads, n, n).
+
+        One for all images: windows are heads here, so that it is not repeated in memory.
+        """
+        bias: Tensor = self._get_rel_pos_bias()
+        return bias[0] if mask is None else (bias + mask[:, None]).flatten(0, 1)
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Attend in x (B * windows, n, C); mask (windows, n, n)."""
+        windows = 1 if mask is None else len(mask)
+        y = F.scaled_dot_product_attention(*self.split(x, windows), attn_mask=self.bias(mask)[None])
+        y = y.unflatten(1, (windows, self.num_heads))  # (B, windows, heads, n, c)
+        out: Tensor = self.proj(y.transpose(2, 3).reshape(x.shape))
+        return out
 
 
 @MODELS.register_module()
@@ -103,6 +131,7 @@ class SwinTransformer(Backbone):
         for i, stage in enumerate(self.net.layers):
             size = (max(side // 2**i, 1),) * 2
             for block in stage.blocks:
+                block.attn.__class__ = WindowAttention  # timm's blocks take no class for it
                 if tuple(block.input_resolution) != size:
                     block.set_input_size(size, (window, window))
                     nn.init.trunc_normal_(block.attn.relative_position_bias_table, std=0.02)
@@ -186,11 +215,9 @@ class SwinTransformer(Backbone):
     def attention_weights(self, layer: Any, *inputs: Any, **options: Any) -> Tensor:
         """Return weights (B * windows, heads, w*w, w*w)."""
         (x,), mask = inputs, options['mask']
-        q, k, _ = layer.qkv(x).view(*x.shape[:2], 3, layer.num_heads, -1).permute(2, 0, 3, 1, 4)
-        bias = layer._get_rel_pos_bias()  # (1, heads, w*w, w*w)
-        if mask is not None:  # (windows, w*w, w*w)
-            bias = bias + mask.repeat(len(x) // len(mask), 1, 1)[:, None]
-        return weights(q, k, bias=bias)
+        windows = 1 if mask is None else len(mask)
+        q, k, _ = layer.split(x, windows)
+        return weights(q, k, bias=layer.bias(mask)).view(-1, layer.num_heads, *[x.shape[1]] * 2)
 
     def stem_and_stages(self) -> tuple[list[nn.Module | nn.Parameter], list[list[nn.Module]]]:
         """Return (patch embedding and positions, one part per stage)."""
