@@ -9,7 +9,7 @@ from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).resolve().parent
 BESIDE = ('configs', 'tools', 'model-index.yml')  # OpenMMLab looks for them in mmssl/.mim
-EXTRAS = ('transfer', 'deploy', 'analysis', 'tests', 'docs')
+EXTRAS = ('transfer', 'deploy', 'analysis', 'tests')
 
 
 def version() -> str:
@@ -74,7 +74,8 @@ setup(
     classifiers=[
         'Development Status :: 4 - Beta',
         'Intended Audience :: Science/Research',
-        'Operating System :: OS Independent',
+        'Operating System :: POSIX :: Linux',
+        'Operating System :: MacOS',
         'Programming Language :: Python :: 3',
         'Topic :: Scientific/Engineering :: Artificial Intelligence',
     ],

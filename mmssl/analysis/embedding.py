@@ -48,9 +48,7 @@ def _umap(rows: np.ndarray, seed: int) -> np.ndarray:
     try:
         from umap import UMAP
     except ImportError:
-        raise UserError(
-            "method 'umap' needs umap-learn: pip install umap-learn (or mmssl[analysis])"
-        ) from None
+        raise UserError("method 'umap' needs umap-learn: pip install umap-learn") from None
     neighbours = min(15, len(rows) - 1)
     # with fewer images than a spectral start has dimensions it fails
     start = 'spectral' if len(rows) > 2 * neighbours else 'random'

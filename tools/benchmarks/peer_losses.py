@@ -69,9 +69,9 @@ def moco() -> Case:
     theirs.memory_bank.bank.copy_(queue.bank0.T)
 
     def ours() -> Tensor:
+        queue.end_step()  # of the step before: this one's backward still needs the negatives
         loss = contrast.info_nce(q, k, 0.2, queue()[0])
         queue.push(k)
-        queue.end_step()
         return loss
 
     return [q], ours, lambda: theirs(q, k)
