@@ -11,7 +11,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map
 from torch.utils.flop_counter import FlopCounterMode
 
-from ..engine.optim_wrapper import TYPES
+from ..engine.optim_wrapper import read_amp
 from ..registry import MODELS
 from .as_cuda import AsCUDA
 from .memory import Memory
@@ -65,7 +65,7 @@ class DryRun:
             model = MODELS.build(cfg.model)
         with self._inside():
             self.training = Training(cfg, model.to_empty(device='cpu'), amp=False)
-        kind = TYPES.get(cfg.optim_wrapper.get('amp')) if device == 'cuda' else None
+        kind = read_amp(cfg.optim_wrapper.get('amp')) if device == 'cuda' else None
         self.training.wrapper.optim_context = lambda _: torch.autocast(
             'cpu', kind, enabled=kind is not None
         )

@@ -120,7 +120,7 @@ class Planner:
         total = batch * self.gpus * gathered(self.cfg)
         seconds = hours = None
         if timing is not None:
-            seconds = timing.seconds(batch) * gathered(self.cfg)
+            seconds = timing.seconds(batch) * gathered(self.cfg) + timing.update
             if self.images:
                 updates = self.images * self.cfg.train_cfg.max_epochs / total
                 hours = seconds * updates / 3600

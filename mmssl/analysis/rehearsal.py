@@ -2,6 +2,7 @@
 
 import io
 import random
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -49,6 +50,8 @@ class Training:
         if not amp:
             settings.pop('amp', None)
         self.model = model.train()
+        # kernels and their workspaces as the runner chooses them
+        torch.backends.cudnn.benchmark = bool((cfg.get('env_cfg') or {}).get('cudnn_benchmark'))
         with DefaultScope.overwrite_default_scope('mmssl'):
             self.wrapper: Any = build_optim_wrapper(model, settings)
         clock = Clock(cfg.train_cfg.max_epochs - 1, cfg.train_cfg.max_epochs, 1)
@@ -65,12 +68,16 @@ class Training:
             losses = self.model(**self.model.data_preprocessor(batch, True), mode='loss')
         return self.model.parse_losses(losses)[0]
 
-    def step(self, batch: Batch) -> Tensor:
-        """Update once, and return the loss of the last of the gathered batches."""
+    def step(self, batch: Batch, begins: Callable[[], None] = lambda: None) -> Tensor:
+        """Update once, and return the loss of the last of the gathered batches.
+
+        ``begins`` is called before each forward.
+        """
         model = self.model
         if model.teacher_moves == 'before':
             model.move_teacher()
         for _ in range(self.wrapper._accumulative_counts):
+            begins()
             loss = self.forward(batch)
             self.wrapper.update_params(loss)
         model.end_step()

@@ -15,10 +15,15 @@ LONG = 3.0  # seconds of a step after which no larger one is tried
 
 
 class Probe(NamedTuple):
-    """Images and seconds of real forward and backward passes; bytes of the last batch's peak."""
+    """Images and seconds of real forward and backward passes; bytes of the last batch's peak.
+
+    ``update`` is the time of what comes once however many batches an update gathers; without
+    gathering it is part of ``times``.
+    """
 
     times: list[tuple[int, float]]
     peak: int
+    update: float = 0.0
 
     def seconds(self, batch: int) -> float:
         """Return the time for ``batch`` images, on the line through the two largest probes."""
@@ -37,27 +42,39 @@ def probe(cfg: Any, device: str, target: int) -> Probe:
     with DefaultScope.overwrite_default_scope('mmssl'), Memory() as memory:
         training = Training(cfg, MODELS.build(cfg.model).to(device))
         memory.peak = memory.now
-        times.append((batch, _timed(training, images(cfg, batch), cuda)))
-    peak = torch.cuda.max_memory_allocated() if cuda else memory.peak
-    while times[-1][1] < LONG and batch < target:
-        batch = min(2 * batch, target)
+        training.step(images(cfg, LEAST))  # cold and watched: not timed
+    peak = memory.peak
+    while True:
         try:
-            times.append((batch, _timed(training, images(cfg, batch), cuda)))
+            once, update = _timed(training, images(cfg, batch), cuda)
         except torch.OutOfMemoryError:
             break
+        times.append((batch, once))
         peak = torch.cuda.max_memory_allocated() if cuda else peak
-        if len(times) == 2:  # the first was cold, and watched
-            times[0] = (LEAST, _timed(training, images(cfg, LEAST), cuda))
-    return Probe(times, peak)
+        if once >= LONG or batch >= target:
+            break
+        batch = min(2 * batch, target)
+    return Probe(times, peak, update)
 
 
-def _timed(training: Training, batch: Any, cuda: bool) -> float:
-    """Return the seconds of one forward and backward, its share of the update included."""
+def _timed(training: Training, batch: Any, cuda: bool) -> tuple[float, float]:
+    """Return the seconds of one forward and backward, and of the rest of an update of two.
+
+    Where nothing is gathered, the first is all of it.
+    """
+    marks: list[float] = []
+
+    def mark() -> None:
+        if cuda:
+            torch.cuda.synchronize()
+        marks.append(time.perf_counter())
+
     if cuda:
-        torch.cuda.synchronize()
         torch.cuda.reset_peak_memory_stats()
-    begin = time.perf_counter()
-    training.step(batch)
-    if cuda:
-        torch.cuda.synchronize()
-    return (time.perf_counter() - begin) / training.wrapper._accumulative_counts
+    mark()
+    training.step(batch, mark)
+    mark()
+    if len(marks) == 3:
+        return marks[2] - marks[0], 0.0
+    once = marks[2] - marks[1]  # from the first forward to the second
+    return once, max(marks[3] - marks[0] - 2 * once, 0.0)

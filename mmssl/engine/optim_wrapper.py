@@ -17,6 +17,13 @@ from .shard import local, spread, whole
 TYPES = {'float16': torch.float16, 'bfloat16': torch.bfloat16}
 
 
+def read_amp(amp: str | None) -> torch.dtype | None:
+    """Return the type that ``optim_wrapper.amp`` names. Raises UserError for another name."""
+    if amp is not None and amp not in TYPES:
+        raise UserError(f"optim_wrapper.amp='{amp}' is unknown; use {' or '.join(TYPES)}")
+    return TYPES[amp] if amp else None
+
+
 @torch.no_grad()
 def clip_each(params: list[nn.Parameter], max_norm: float) -> None:
     """Bound the norm of every tensor's gradient on its own (DINO's ``clip_gradients``)."""
@@ -72,12 +79,9 @@ class OptimWrapper(Base):
 
     @staticmethod
     def _amp_type(amp: str | None, required: bool) -> torch.dtype | None:
-        if amp is None:
-            return None
-        if amp not in TYPES:
-            raise UserError(f"optim_wrapper.amp='{amp}' is unknown; use {' or '.join(TYPES)}")
-        if torch.cuda.is_available():
-            return TYPES[amp]
+        kind = read_amp(amp)
+        if kind is None or torch.cuda.is_available():
+            return kind
         if required:
             raise UserError('--amp needs a GPU and none is visible; leave it out to train in fp32')
         from mmengine.logging import print_log
@@ -122,7 +126,7 @@ class OptimWrapper(Base):
     def _agree(self) -> None:
         params = [p for g in self.optimizer.param_groups for p in g['params'] if p.grad is not None]
         norms = list(torch._foreach_norm([local(p.grad) for p in params]) if params else [])
-        finite = torch.stack([torch.isfinite(x).all() for x in [*self.losses, *norms]])
+        finite = torch.stack([*self.losses, *norms]).isfinite()
         if self.scaler.is_enabled() and self.scaler.get_scale() >= 1:
             finite = finite[: len(self.losses)]  # the scaler passes over such gradients itself
         mine = torch.stack([~finite.all(), finite.new_tensor(False)]).to(torch.int32)

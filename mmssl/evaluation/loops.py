@@ -9,7 +9,7 @@ from ..core.errors import NoData
 from ..registry import LOOPS
 from .bank_loop import BankLoop, check_classes
 from .features import Bank
-from .knn import accuracy, knn
+from .knn import accuracy, nearest, vote
 from .predictions import of_votes
 
 TEMPERATURE = 0.07
@@ -64,8 +64,9 @@ class KNNLoop(BankLoop):
         classes = max(len(self.bank.dataset.classes), int(bank.labels.max()) + 1)
         metrics = {}
         self.runner.predictions = []
+        cosines, index = nearest(bank.features, query.features, max(self.k))
         for k in self.k:
-            votes = knn(bank.features, bank.labels, query.features, k, self.temperature, classes)
+            votes = vote(cosines[:, :k], index[:, :k], bank.labels, self.temperature, classes)
             metrics[f'knn/top1_k{k}'] = accuracy(votes, query.labels)
             metrics[f'knn/top5_k{k}'] = accuracy(votes, query.labels, 5)
             if not self.runner.predictions:

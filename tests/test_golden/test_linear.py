@@ -37,7 +37,7 @@ def test_moby(golden):
         arch=(8, (1, 2, 1, 1), (1, 2, 4, 4)), img_size=32, patch_size=2, window_size=4,
         drop_path_rate=0.0,
     )  # fmt: skip
-    cfg, model, settings = classifier('moby/benchmarks/swin', small, 10)
+    cfg, model, settings = classifier('moby/benchmarks/swin-tiny_8xb64', small, 10)
     load(model, case.folder / 'linear_official.pth')
     model.train()
     assert model.backbone.training, 'the official probe keeps the network in train mode'
@@ -70,7 +70,7 @@ def test_moby(golden):
 @pytest.mark.parametrize(('after', 'name'), [(0, 'lr_used'), (1, 'lr_after_step')])
 def test_mobys_rate(golden, after, name):
     case = golden('moby_linear_a')
-    cfg = config(find('moby/benchmarks/swin'))
+    cfg = config(find('moby/benchmarks/swin-tiny_8xb64'))
     assert moby_rate(cfg, case, after) == pytest.approx(float(case.expect[name]), rel=1e-12)
 
 

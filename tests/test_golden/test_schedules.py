@@ -188,7 +188,7 @@ def test_swav_learning_rate(golden, run):
     [
         (f'mocov2/{STEPS}', 'mocov2_schedules_a', 'lincls.lr', 1, {}),
         (f'{MOCOV3}vit-small-p16_8xb128-linear', 'mocov3_schedules_a', 'lincls.lr', 1, {}),
-        (f'{MOBY}swin-tiny_', 'moby_schedules_a', 'linear_probe.lr_used', 7,
+        (f'{MOBY}swin-tiny_8xb64', 'moby_schedules_a', 'linear_probe.lr_used', 7,
          dict(warmup=2, end=10)),
     ],
 )  # fmt: skip

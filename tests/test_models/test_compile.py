@@ -6,6 +6,8 @@ import pytest
 import torch
 from torch.testing import assert_close
 
+from mmssl.core import UserError
+from mmssl.engine import compile_networks
 from mmssl.registry import MODELS
 
 from ..methods import CVT, RESNET, SWIN, VIT
@@ -28,6 +30,16 @@ def test_a_compiled_network_is_one_graph_with_the_same_numbers(name):
     assert_close(compiled.seen, plain.seen, rtol=1e-12, atol=1e-12)
     for ours, theirs in zip(compiled.parameters(), plain.parameters(), strict=True):
         assert_close(ours.grad, theirs.grad, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ('network', 'said'),
+    [(dict(VIT, with_cp=True), 'with_cp exclude'), (dict(VIL, mode=1), 'mode=1 draws')],
+)
+def test_what_cannot_be_compiled_whole_is_refused(network, said):
+    with pytest.raises(UserError, match=said):
+        compile_networks(MODELS.build(network), True)
+    compile_networks(MODELS.build(network), None)
 
 
 def test_the_runner_compiles_the_networks_alone(tiny_config, tmp_path):

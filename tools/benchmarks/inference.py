@@ -17,14 +17,12 @@ import torchvision
 from rich.console import Console
 from rich.table import Table
 from torch import nn
-from turns import in_turns, ratio
+from turns import DEVICE, in_turns, ratio
 
 from mmssl.analysis.complexity import count
 from mmssl.apis import cli
 from mmssl.core import UserError
 from mmssl.registry import MODELS
-
-DEVICE = 'cuda' if torch.cuda.is_available() else 'cpu'
 
 
 class Entry(NamedTuple):
@@ -42,6 +40,7 @@ def _swin(arch: str, window: int = 7) -> dict:
 NETWORKS = {
     'ResNet-50': Entry(dict(type='ResNet', depth=50), 'torchvision/resnet50'),
     'ResNet-50 w2': Entry(dict(type='ResNet', depth=50, width=128)),
+    'ResNet-50 w4': Entry(dict(type='ResNet', depth=50, width=256)),
     'ViT-S/16': Entry(
         dict(type='VisionTransformer', arch='small'), 'vit_small_patch16_224', '940.4 (DeiT-S)'
     ),

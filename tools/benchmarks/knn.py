@@ -22,15 +22,13 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 from torch.nn import functional as F
-from turns import in_turns, ratio
+from turns import DEVICE, in_turns, peak, ratio
 
-from mmssl.analysis.memory import Memory
 from mmssl.apis import cli
 from mmssl.evaluation.knn import knn
 
 BANK, QUERIES, WIDTH, CLASSES = 1_281_167, 50_000, 384, 1000
 K, TEMPERATURE = 20, 0.07
-DEVICE = 'cuda' if torch.cuda.is_available() else 'cpu'
 Form = Callable[[], Tensor]
 
 
@@ -91,18 +89,6 @@ def forms(bank: Tensor, labels: Tensor, queries: Tensor, chunk: int) -> dict[str
     return built
 
 
-def peak(form: Form) -> str:
-    """MB that a form of torch takes."""
-    if DEVICE == 'cuda':
-        torch.cuda.reset_peak_memory_stats()
-        before = torch.cuda.memory_allocated()
-        form()
-        return f'{(torch.cuda.max_memory_allocated() - before) / 1e6:.0f}'
-    with Memory() as memory:
-        form()
-    return f'{memory.peak / 1e6:.0f}'
-
-
 def main(argv: Sequence[str] | None = None) -> list[list[str]]:
     """Measure, print the table and return its rows."""
     parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
@@ -127,7 +113,7 @@ def main(argv: Sequence[str] | None = None) -> list[list[str]]:
                 f'{middle:.2f}',
                 f'{middle * QUERIES / args.queries:.0f}',
                 ratio(taken['ours'], times),
-                peak(built[name]) if name in ('ours', 'textbook') else '',
+                f'{peak(built[name]):.0f}' if name in ('ours', 'textbook') else '',
                 f'{100 * (found[name] == found["ours"]).float().mean():.1f} %',
             ]
         )

@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 from torch.nn import functional as F
-from turns import in_turns, ratio
+from turns import DEVICE, in_turns, make_on_device, ratio
 
 from mmssl.analysis.memory import Memory
 from mmssl.apis import cli
@@ -181,6 +181,7 @@ def main(argv: Sequence[str] | None = None) -> list[list[str]]:
     parser.add_argument('--rounds', type=int, default=5)
     parser.add_argument('--cases', nargs='+', default=list(CASES), help='beginnings of names')
     args = parser.parse_args(argv)
+    make_on_device()
     chosen = cli.beginning('--cases', args.cases, CASES)
     table, rows = Table(*COLUMNS), []
     for name in chosen:
@@ -190,7 +191,9 @@ def main(argv: Sequence[str] | None = None) -> list[list[str]]:
     console = Console(width=150)
     console.print(table)
     threads = torch.get_num_threads()
-    console.print(f'batch {args.batch}, float32, {threads} threads, torch {torch.__version__}')
+    console.print(
+        f'batch {args.batch}, float32, {DEVICE}, {threads} threads, torch {torch.__version__}'
+    )
     return rows
 
 

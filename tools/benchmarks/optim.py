@@ -15,7 +15,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 from torch import nn
-from turns import in_turns, ratio
+from turns import DEVICE, in_turns, make_on_device, ratio
 
 from mmssl.apis import cli
 from mmssl.engine import RuleConstructor
@@ -124,6 +124,7 @@ def main(argv: Sequence[str] | None = None) -> list[list[str]]:
     parser.add_argument('--rounds', type=int, default=5)
     parser.add_argument('--networks', nargs='+', default=list(NETWORKS), help='beginnings of names')
     args = parser.parse_args(argv)
+    make_on_device()
     chosen = cli.beginning('--networks', args.networks, NETWORKS)
     table, rows = Table('task', 'network', 'ms, loop', 'ms, ours', 'ratio'), []
     for task in TASKS:
@@ -133,7 +134,9 @@ def main(argv: Sequence[str] | None = None) -> list[list[str]]:
     console = Console(width=100)
     console.print(table)
     threads = torch.get_num_threads()
-    console.print(f'float32, {args.rounds} rounds, {threads} threads, torch {torch.__version__}')
+    console.print(
+        f'float32, {args.rounds} rounds, {DEVICE}, {threads} threads, torch {torch.__version__}'
+    )
     return rows
 
 

@@ -18,7 +18,7 @@ from peers import missing
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor
-from turns import in_turns, ratio
+from turns import DEVICE, in_turns, make_on_device, ratio
 
 from mmssl.analysis.memory import Memory
 from mmssl.apis import cli
@@ -115,6 +115,7 @@ def main(argv: Sequence[str] | None = None) -> list[list[str]]:
     parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
     parser.add_argument('--rounds', type=int, default=5)
     args = parser.parse_args(argv)
+    make_on_device()
     try:
         import lightly
     except ImportError as error:
@@ -128,7 +129,8 @@ def main(argv: Sequence[str] | None = None) -> list[list[str]]:
     console.print(table)
     threads = torch.get_num_threads()
     console.print(
-        f'float32, {threads} threads, torch {torch.__version__}, lightly {lightly.__version__}'
+        f'float32, {DEVICE}, {threads} threads, torch {torch.__version__}, '
+        f'lightly {lightly.__version__}'
     )
     return rows
 

@@ -4,7 +4,7 @@ Data is made before; a step is forward, backward, clipping, optimizer and teache
 does them. Beside it in the same process, in turns, on the same images, from the same weights:
 
 textbook    the config with every switch taken back: maps channel by channel, attention as products
-            and softmax, all scores at once, optimizer and teacher tensor by tensor
+            and softmax, all scores at once, teacher and optimizer (not LARS, LARC) by tensor
 mmpretrain  (--peer) OpenMMLab's own recipe of the same network, through its own train_step
 
 Printed: median seconds, the median of the rounds' ratios (ours / other) and their range, samples/s,
@@ -17,8 +17,8 @@ import argparse
 import copy
 import statistics
 import tempfile
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -30,17 +30,15 @@ from rich.console import Console
 from rich.table import Table
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
-from turns import in_turns, ratio
+from turns import DEVICE, in_turns, peak, ratio
 
 from mmssl.analysis.dry_run import DryRun
-from mmssl.analysis.memory import Memory
 from mmssl.analysis.rehearsal import Training, images
 from mmssl.apis import cli, load_config
 from mmssl.checkpoint import load
 from mmssl.engine import compile_networks
 from mmssl.registry import MODELS
 
-DEVICE = 'cuda' if torch.cuda.is_available() else 'cpu'
 RATE = 1e-6  # weights stay where they are, so that every round computes the same
 Step = Callable[[], float]
 
@@ -91,9 +89,19 @@ class Ours:
             return float(self.training.step(self.data))
 
 
-def kernels(plain: bool) -> AbstractContextManager:
-    """Attend by products and softmax where ``plain``."""
-    return sdpa_kernel(SDPBackend.MATH) if plain else nullcontext()
+@contextmanager
+def kernels(plain: bool) -> Iterator[None]:
+    """Attend by products and softmax where ``plain``, in half precision where the networks are."""
+    if not plain:
+        yield
+        return
+    before = torch.backends.cuda.fp16_bf16_reduction_math_sdp_allowed()
+    torch.backends.cuda.allow_fp16_bf16_reduction_math_sdp(True)
+    try:
+        with sdpa_kernel(SDPBackend.MATH):
+            yield
+    finally:
+        torch.backends.cuda.allow_fp16_bf16_reduction_math_sdp(before)
 
 
 def forms(cfg: Config, data: dict[str, Any], peer: str | None) -> dict[str, Step]:
@@ -116,18 +124,6 @@ def product(dtype: torch.dtype) -> tuple[Step, float]:
     side = 8192 if DEVICE == 'cuda' else 2048
     a, b = (torch.randn(side, side, device=DEVICE, dtype=dtype) for _ in range(2))
     return lambda: float((a @ b)[0, 0]), 2.0 * side**3
-
-
-def peak(step: Step) -> float:
-    """MB above what is there before a step."""
-    if DEVICE == 'cpu':
-        with Memory() as memory:
-            step()
-        return memory.peak / 1e6
-    torch.cuda.reset_peak_memory_stats()
-    before = torch.cuda.memory_allocated()
-    step()
-    return (torch.cuda.max_memory_allocated() - before) / 1e6
 
 
 def dry(cfg: Config, batch: int) -> list[list[str]]:
@@ -156,7 +152,10 @@ def compare(cfg: Config, batch: int, rounds: int, peer: str | None = None) -> li
     multiply, multiplied = product(getattr(built['ours'].wrapper, 'amp', None) or torch.float32)
     taken = in_turns({**built, 'product': multiply}, rounds)
     rate = multiplied / statistics.median(taken.pop('product'))
-    rows, compiled = [], bool(cfg.get('compile')) and DEVICE == 'cpu'  # Memory sees no kernels
+    rows, compiled = (
+        [],
+        bool(cfg.get('compile')) and DEVICE == 'cpu',
+    )  # Memory sees no fused kernels
     for name, times in taken.items():
         middle = statistics.median(times)
         rows.append(

@@ -9,18 +9,23 @@ from torch._guards import detect_fake_mode
 
 
 def remembered(make: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    """Keep the last tensors that a function made, but none of those a tracer made of nothing.
+    """Keep the last tensors that a function made, on each ``device``, where the caller wants them.
 
+    None of those a tracer made of nothing:
     torch.export and plans run the network with tensors that hold no numbers; remembered, they
     would break every later call.
     """
-    kept = lru_cache(maxsize=64)(make)
+
+    @lru_cache(maxsize=64)
+    def kept(device: torch.device | str, *key: object) -> Tensor:
+        # whatever the caller builds on, and whether or not it will ask for gradients
+        with torch.device('cpu'), torch.inference_mode(False):
+            return make(*key).to(device)
 
     @wraps(make)
-    def call(*key: object) -> Tensor:
+    def call(*key: object, device: torch.device | str = 'cpu') -> Tensor:
         if torch.compiler.is_compiling() or detect_fake_mode():
-            return make(*key)
-        with torch.device('cpu'):  # whatever device the caller builds on
-            return kept(*key)
+            return make(*key).to(device)
+        return kept(device, *key)
 
     return call

@@ -44,7 +44,10 @@ def _bands(window: int, shift: int) -> tuple[slice, slice, slice]:
 
 
 class WindowAttention(TimmAttention):
-    """timm's attention within windows, fused: scores and weights of no window are kept."""
+    """timm's attention within windows, fused: a GPU keeps no window's scores and weights.
+
+    So does a CPU without gradients; where the bias learns, torch's kernel is not for it.
+    """
 
     def split(self, x: Tensor, windows: int) -> tuple[Tensor, Tensor, Tensor]:
         """Queries, keys and values (B, windows * heads, n, c) of x (B * windows, n, C)."""
@@ -192,7 +195,7 @@ class SwinTransformer(Backbone):
         padded, mask = x.shape[1:3], None
         if any(shift):
             x = torch.roll(x, (-shift[0], -shift[1]), (1, 2))
-            mask = _regions(*padded, tuple(window), tuple(shift)).to(x)
+            mask = _regions(*padded, tuple(window), tuple(shift), device=x.device).to(x.dtype)
         parts = window_partition(x, window).view(-1, window[0] * window[1], c)
         parts = block.attn(parts, mask=mask).view(-1, *window, c)
         x = window_reverse(parts, window, *padded)  # (B, h', w', C)

@@ -89,13 +89,13 @@ class FullAttention(_Biased):
     def forward(self, x: Tensor, grid: tuple[int, int]) -> Tensor:
         """Tokens (B, g + h*w, C), global ones first -> the same shape."""
         q, k, v, bias = self.parts(x, grid)
-        y = F.scaled_dot_product_attention(q, k, v, attn_mask=bias)
+        y = F.scaled_dot_product_attention(q, k, v, attn_mask=bias[None])
         return self.proj(y.transpose(1, 2).reshape(x.shape))
 
     def parts(self, x: Tensor, grid: tuple[int, int]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Return q, k, v (B, heads, g + N, c) and bias (heads, g + N, g + N)."""
         q, k, v = self.qkv(x).view(*x.shape[:2], 3, self.heads, -1).permute(2, 0, 3, 1, 4)
-        return q, k, v, self.with_globals(self.bias(grid)).to(q)
+        return q, k, v, self.with_globals(self.bias(grid)).to(q).contiguous()
 
     def weights(self, x: Tensor, grid: tuple[int, int]) -> Tensor:
         """Return weights (B, heads, g + N, g + N)."""
@@ -134,7 +134,7 @@ class SlidingAttention(_Biased):
             over = torch.cat(
                 [bias[:, :g, :g], bias[:, :g, g:].expand(-1, -1, n - g)], 2
             )  # (M, g, g + N)
-            top = F.scaled_dot_product_attention(q[:, :, :g], k, v, attn_mask=over.to(q))
+            top = F.scaled_dot_product_attention(q[:, :, :g], k, v, attn_mask=over.to(q)[None])
             y = torch.cat([top, y], 2)
         return self.proj(y.transpose(1, 2).reshape(x.shape))
 
@@ -158,7 +158,7 @@ class SlidingAttention(_Biased):
         """Attention of grid queries (B, M, N, c) to global and nearby keys (B, M, g + N, c)."""
         q, k, v, bias = self.nearby(q, k, v, grid)
         q, k, v = (t.flatten(1, 2) for t in (q, k, v))  # fused attention wants four dimensions
-        y = F.scaled_dot_product_attention(q, k, v, attn_mask=bias.flatten(0, 1))
+        y = F.scaled_dot_product_attention(q, k, v, attn_mask=bias.flatten(0, 1)[None])
         return self.join(y.unflatten(1, bias.shape[:2]), grid)
 
     def nearby(
@@ -175,7 +175,7 @@ class SlidingAttention(_Biased):
             keys.append(self.chunks(k[:, :, g:], grid, 1)[:, :, at[0], at[1]].flatten(2, 3))
             values.append(self.chunks(v[:, :, g:], grid, 1)[:, :, at[0], at[1]].flatten(2, 3))
             masks.append(self.chunks(real, grid, 1)[0, 0, at[0], at[1]].flatten(0, 1)[..., 0])
-            index = _offsets(w, row, column).to(q.device)
+            index = _offsets(w, row, column, device=q.device)
             biases.append(self.local_relative_position_bias_table[index].permute(2, 0, 1))
         bias = torch.cat(biases, 2)[:, None].to(q)  # (M, 1, w*w, keys)
         mask = torch.cat(masks, 1)[None, :, None]  # (1, chunks, 1, keys)
