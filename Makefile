@@ -14,7 +14,7 @@ help:
 	@echo 'make test                       install-all, then lint, types and unit'
 	@echo 'make lint                       ruff check, ruff format --check, codespell'
 	@echo 'make types                      mypy'
-	@echo 'make unit [ARGS="-k name"]      pytest'
+	@echo 'make unit [ARGS="-k name"]      pytest, on up to four cores'
 	@echo 'make clean                      remove caches and build folders'
 	@echo 'make distclean                  also remove .venv'
 	@echo
@@ -53,7 +53,7 @@ types:
 
 unit:
 	@$(SETUP) all
-	$(BIN)/python -m pytest tests $(ARGS)
+	$(BIN)/python -m pytest tests --numprocesses auto --maxprocesses 4 --dist loadfile $(ARGS)
 
 clean:
 	rm -rf build dist .ruff_cache .mypy_cache .pytest_cache .hypothesis

@@ -4,9 +4,8 @@ import warnings
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
-CHUNK = 2**24  # similarities held at once
+CHUNK = 2**23  # similarities held at once
 ROWS = 1024  # queries of a product: fewer read the whole bank too often, more win nothing
 
 
@@ -49,9 +48,11 @@ def nearest(bank: Tensor, queries: Tensor, k: int) -> tuple[Tensor, Tensor]:
 
 
 def _unit(rows: Tensor) -> Tensor:
-    if not torch.isfinite(rows).all():
+    lengths = torch.linalg.vector_norm(rows, dim=1, keepdim=True)
+    # one pass less than asking every number: a sum of squares may overflow, so ask again
+    if not torch.isfinite(lengths).all() and not torch.isfinite(rows).all():
         raise ValueError('kNN features are not finite: the checkpoint or the images are damaged')
-    return F.normalize(rows, dim=1)
+    return rows / lengths.clamp_min(1e-12)
 
 
 def _merged(

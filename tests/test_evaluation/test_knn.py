@@ -52,6 +52,19 @@ def test_votes_are_brute_force_for_all_sizes(
     np.testing.assert_allclose(ours.numpy(), expected, rtol=1e-9, atol=1e-300)
 
 
+@pytest.mark.parametrize('chunk', [30, 2**24])
+def test_the_nearest_of_a_large_k_begin_with_those_of_a_small_one(chunk, monkeypatch):
+    """So one search serves every k."""
+    monkeypatch.setattr(module, 'CHUNK', chunk)
+    bank, queries = torch.randn(60, 5).double(), torch.randn(7, 5).double()
+    cosines, index = module.nearest(bank, queries, 50)
+    unit = torch.nn.functional.normalize
+    right = (unit(queries) @ unit(bank).T).sort(descending=True)
+    torch.testing.assert_close(cosines, right.values[:, :50])
+    assert torch.equal(index, right.indices[:, :50])
+    assert torch.equal(module.nearest(bank, queries, 7)[1], index[:, :7])
+
+
 def test_its_name_and_arguments_are_fixed():
     """`mmssl.evaluation.knn.knn(bank, labels, queries, k, temperature, classes)`."""
     assert mmssl.evaluation.knn.knn is knn
