@@ -37,8 +37,6 @@ class _Answers(TorchDispatchMode):
             return args[0].new_empty(
                 (round(self.share * args[0].numel()), args[0].dim()), dtype=torch.long
             )
-        if func is aten.bincount.default:
-            return args[0].new_empty(args[2])  # at least so long
         return func(*args, **kwargs)
 
 

@@ -107,18 +107,18 @@ def _link(
     views = [x[..., 0].numel() for x in student]
     places = teacher[0][..., 0].numel()  # rows of a teacher view
     first = torch.arange(0, places, places // images, device=device)  # of every image
-    rows, targets, shares = [], [], []
+    rows, targets, shares, counts = [], [], [], []
     for v, view in enumerate(torch.arange(sum(views), device=device).split(views)):
+        counts.append(torch.full_like(view, len(teacher) - (v < len(teacher))))
         for i in range(len(teacher)):
             if v != i:
                 match = first if matches is None else first[:, None] + matches[i][v]
                 targets.append(match.flatten() + i * places)
                 rows.append(view)
                 shares.append(torch.full((len(view),), 1 / len(view), dtype=kind, device=device))
-    ends = torch.cat(rows)
-    order, counts = ends.argsort(stable=True), ends.bincount(minlength=sum(views))
+    order, count = torch.cat(rows).argsort(stable=True), torch.cat(counts)
     share = torch.cat(shares)[order] / len(rows)
-    return Links(torch.cat(targets)[order], share, counts.cumsum(0) - counts)
+    return Links(torch.cat(targets)[order], share, count.cumsum(0) - count)
 
 
 def masked(

@@ -25,7 +25,7 @@ class ViewPreprocessor(BaseDataPreprocessor):
     def __init__(
         self, mean: Sequence[float] = IMAGENET_MEAN, std: Sequence[float] = IMAGENET_STD
     ) -> None:
-        super().__init__()
+        super().__init__(non_blocking=True)  # loaders pin memory
         self.register_buffer('mean', torch.tensor(mean).view(3, 1, 1), persistent=False)
         self.register_buffer('std', torch.tensor(std).view(3, 1, 1), persistent=False)
 

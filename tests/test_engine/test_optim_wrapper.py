@@ -7,6 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
+from torch.amp.grad_scaler import GradScaler
 from torch.testing import assert_close
 
 from mmssl.core import Clock, UserError
@@ -119,6 +120,50 @@ def test_mixed_precision_without_a_gpu(caplog):
 def test_unknown_precision():
     with pytest.raises(UserError, match="amp='fp8' is unknown; use float16 or bfloat16"):
         wrapper([group((1.0,))], amp='fp8')
+
+
+def scaled(net, scale):
+    """Return a wrapper that scales its loss, as float16 does on a GPU."""
+    made = wrapper(net.parameters())
+    made.scaler = GradScaler('cpu', init_scale=scale, growth_interval=2)
+    return made
+
+
+def test_a_scaled_loss_moves_weights_as_the_loss_itself():
+    net = nn.Linear(3, 1).double()
+    plain = copy.deepcopy(net)
+    x = torch.randn(4, 3, dtype=torch.float64)
+    made = {scaled(net, 1024.0): net, wrapper(plain.parameters()): plain}
+    for _ in range(3):
+        for update, network in made.items():
+            update.update_params(network(x).square().mean())
+    for ours, theirs in zip(net.parameters(), plain.parameters(), strict=True):
+        assert_close(ours, theirs, rtol=1e-12, atol=1e-12)
+    (first, _) = made
+    assert first.scaler.get_scale() == 2048.0, 'doubled after two good updates'
+    other = scaled(plain, 1.0)
+    other.load_state_dict(first.state_dict())
+    assert other.scaler.get_scale() == 2048.0
+
+
+@pytest.mark.parametrize(('scale', 'faulty'), [(1024.0, False), (1.0, False), (0.5, True)])
+def test_gradients_that_overflow_are_passed_over_while_the_scale_can_fall(scale, faulty):
+    """Below a scale of 1 they are not the scaler's doing; no weight moves either way."""
+    net = nn.Linear(2, 1, bias=False).double()
+    before = net.weight.clone()
+    made = scaled(net, scale)
+    made.backward(net(torch.ones(1, 2, dtype=torch.float64)).sum())
+    net.weight.grad[0, 1] = torch.inf
+    made.step()
+    assert torch.equal(net.weight, before)
+    assert (made.faulty, made.scaler.get_scale()) == (faulty, scale / 2)
+
+
+def test_a_scaled_loss_that_is_not_finite_is_a_fault():
+    net = nn.Linear(2, 1, bias=False).double()
+    made = scaled(net, 1024.0)
+    made.update_params(net(torch.full((1, 2), torch.nan, dtype=torch.float64)).sum())
+    assert made.faulty and not made.updated
 
 
 def test_the_state_comes_back():
