@@ -116,5 +116,5 @@ def test_mocov3_benchmarks(short):
 
 def test_a_benchmark_takes_its_weights_from_the_command_line():
     option = 'model.backbone.init_cfg.checkpoint'
-    path = find('mocov3/benchmarks/resnet50')
+    path = find('mocov3/benchmarks/resnet50_8xb128')
     assert load_config(path, {option: 'some.pth'}).model.backbone.init_cfg.checkpoint == 'some.pth'

@@ -36,8 +36,8 @@ MOBY, ESVIT, IBOT, SERE = (f'{name}/benchmarks/' for name in ('moby', 'esvit', '
 SWAV, MOCOV3 = 'swav/benchmarks/resnet50', 'mocov3/benchmarks/'
 STEPS = 'benchmarks/resnet50_8xb32-linear-steplr'
 FACTS = {
-    f'{MOBY}swin-tiny_': Facts(1.0, 512, 100, 768),
-    f'{MOBY}deit-small_': Facts(1.0, 512, 100, 384),
+    f'{MOBY}swin-tiny_8xb64': Facts(1.0, 512, 100, 768),
+    f'{MOBY}deit-small_8xb64': Facts(1.0, 512, 100, 384),
     # the last blocks of stage three before the last norm, those of stage four after it
     f'{ESVIT}swin-tiny-w7_4xb256-linear': four(0.004, 2304),
     f'{ESVIT}swin-tiny-w14_4xb256-linear': four(0.004, 2304),
