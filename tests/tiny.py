@@ -2,7 +2,8 @@
 
 import itertools
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -145,3 +146,13 @@ class Lead(Chase):
     """The same with a teacher that moves before the forward."""
 
     teacher_moves = 'before'
+
+
+@contextmanager
+def precision(dtype: torch.dtype) -> Iterator[None]:
+    """Build and run networks in ``dtype``."""
+    torch.set_default_dtype(dtype)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(torch.float32)

@@ -24,7 +24,7 @@ from ..registry import RUNNERS
 from . import console, files, loaders, state
 from .batch import keep_batch, scale_rate
 from .clock import bare
-from .compile import compile_networks
+from .compile import compile_runner
 from .faults import explained
 from .shard import WholeHook, fully_shard
 from .signals import listening
@@ -146,9 +146,7 @@ class Runner(Base):
         ]
         return super()._build_param_scheduler(ready, optim_wrapper)
 
-    def _maybe_compile(self, target: str) -> None:
-        compile_networks(bare(self.model), self.cfg.get('compile'))  # mmengine's compiles the step
-
+    _maybe_compile = compile_runner  # mmengine's compiles the step
     _has_loaded: bool
     _started = False
 

@@ -1,6 +1,7 @@
 """Weighted nearest-neighbour classification."""
 
 import warnings
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -15,10 +16,32 @@ def knn(
     """Votes (Q, classes) of the k nearest bank rows, each exp(cosine / temperature).
 
     bank (N, C), labels (N,) and queries (Q, C) on one device (Wu et al. 2018, sec. 3.4; DINO
-    ``eval_knn.py``). Warnings and errors are those of `nearest`. Raises ValueError for a
-    temperature that is not above 0.
+    ``eval_knn.py``). Warnings and errors are those of `by_k`.
     """
-    return vote(*nearest(bank, queries, k), labels, temperature, classes)
+    (votes,) = by_k(bank, labels, queries, [k], temperature, classes)
+    return votes
+
+
+def by_k(
+    bank: Tensor,
+    labels: Tensor,
+    queries: Tensor,
+    ks: Sequence[int],
+    temperature: float,
+    classes: int,
+) -> Iterator[Tensor]:
+    """Yield what `knn` answers for each k, all from one search.
+
+    Raises ValueError, before searching, for a k below 1 or a temperature that is not above 0;
+    `nearest` has the others.
+    """
+    if min(ks) < 1 or temperature <= 0:
+        raise ValueError(
+            f'kNN needs k >= 1 and a temperature above 0, got {min(ks)} and {temperature}'
+        )
+    cosines, index = nearest(bank, queries, max(ks))
+    for k in ks:
+        yield _vote(cosines[:, :k], index[:, :k], labels, temperature, classes)
 
 
 @torch.no_grad()
@@ -31,10 +54,8 @@ def nearest(bank: Tensor, queries: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """
     if len(bank) == 0:
         raise ValueError('kNN needs at least one bank image')
-    if k < 1:
-        raise ValueError(f'kNN needs k >= 1, got {k}')
     if k > len(bank):
-        warnings.warn(f'kNN: k={k} lowered to the {len(bank)} images of the bank', stacklevel=3)
+        warnings.warn(f'kNN: k={k} lowered to the {len(bank)} images of the bank', stacklevel=2)
         k = len(bank)
     rows = max(1, min(len(queries), ROWS, CHUNK))
     parts = _unit(queries).split(rows)
@@ -66,12 +87,9 @@ def _merged(
 
 
 @torch.no_grad()
-def vote(
+def _vote(
     cosines: Tensor, index: Tensor, labels: Tensor, temperature: float, classes: int
 ) -> Tensor:
-    """Votes (Q, classes) of neighbours (Q, k) with labels (N,): exp(cosine / temperature)."""
-    if temperature <= 0:
-        raise ValueError(f'kNN needs a temperature above 0, got {temperature}')
     votes = cosines.new_zeros((len(cosines), classes), dtype=torch.float64)
     # in double precision: exp(1 / T) leaves single precision below T = 0.0113
     return votes.scatter_add_(1, labels[index], (cosines.double() / temperature).exp())

@@ -9,7 +9,7 @@ from ..core.errors import NoData
 from ..registry import LOOPS
 from .bank_loop import BankLoop, check_classes
 from .features import Bank
-from .knn import accuracy, nearest, vote
+from .knn import accuracy, by_k
 from .predictions import of_votes
 
 TEMPERATURE = 0.07
@@ -64,9 +64,9 @@ class KNNLoop(BankLoop):
         classes = max(len(self.bank.dataset.classes), int(bank.labels.max()) + 1)
         metrics = {}
         self.runner.predictions = []
-        cosines, index = nearest(bank.features, query.features, max(self.k))
-        for k in self.k:
-            votes = vote(cosines[:, :k], index[:, :k], bank.labels, self.temperature, classes)
+        sets = bank.features, bank.labels, query.features
+        answers = by_k(*sets, self.k, self.temperature, classes)
+        for k, votes in zip(self.k, answers, strict=True):
             metrics[f'knn/top1_k{k}'] = accuracy(votes, query.labels)
             metrics[f'knn/top5_k{k}'] = accuracy(votes, query.labels, 5)
             if not self.runner.predictions:

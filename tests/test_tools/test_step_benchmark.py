@@ -11,6 +11,7 @@ import torch
 from mmssl.apis import load_config
 
 from ..conftest import REPO
+from ..tiny import precision
 
 FOLDER = REPO / 'tools/benchmarks'
 
@@ -46,9 +47,8 @@ OPTIONS = {
 
 @pytest.fixture
 def double() -> Iterator[None]:
-    torch.set_default_dtype(torch.float64)
-    yield
-    torch.set_default_dtype(torch.float32)
+    with precision(torch.float64):
+        yield
 
 
 @pytest.mark.usefixtures('double')
@@ -75,9 +75,8 @@ def test_textbook_and_ours_take_the_same_steps(name: str, monkeypatch: pytest.Mo
 
 def test_bytes_without_a_step() -> None:
     """What ours saves grows with the batch, and of half the images about half is taken."""
-    tool, path = module('step'), REPO / 'configs' / next(iter(OPTIONS))
-    options = {**OPTIONS[str(path.relative_to(REPO / 'configs'))], 'optim_wrapper.amp': None}
-    cfg = load_config(path, options)
+    tool, name = module('step'), next(iter(OPTIONS))
+    cfg = load_config(REPO / 'configs' / name, {**OPTIONS[name], 'optim_wrapper.amp': None})
     few, many = ({n: float(mb) for n, mb, _ in tool.dry(cfg, batch)} for batch in (32, 64))
     assert many['textbook'] / few['textbook'] == pytest.approx(2, rel=0.05)
     assert many['ours'] / few['ours'] == pytest.approx(2, rel=0.05)

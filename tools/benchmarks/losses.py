@@ -18,8 +18,8 @@ from rich.table import Table
 from torch import Tensor
 from torch.nn import functional as F
 from turns import DEVICE, in_turns, make_on_device, ratio
+from turns import peak as above
 
-from mmssl.analysis.memory import Memory
 from mmssl.apis import cli
 from mmssl.functional import distill
 from mmssl.functional.blocked import Factors
@@ -135,9 +135,7 @@ def peak(tasks: list[Task], form: Callable[[Task], Tensor]) -> float:
     """MB above inputs and weight gradients."""
     for x in (x for t in tasks for x in t.inputs()):
         x.grad = None
-    with Memory() as memory:
-        run(tasks, form)
-    return (memory.peak - sum(t.weights[0].nbytes for t in tasks)) / 1e6
+    return above(partial(run, tasks, form)) - sum(t.weights[0].nbytes for t in tasks) / 1e6
 
 
 def error(found: Found, exact: Found) -> str:

@@ -18,9 +18,8 @@ from peers import missing
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor
-from turns import DEVICE, in_turns, make_on_device, ratio
+from turns import DEVICE, in_turns, make_on_device, peak, ratio
 
-from mmssl.analysis.memory import Memory
 from mmssl.apis import cli
 from mmssl.functional import contrast
 from mmssl.models.heads import SwAVHead
@@ -102,9 +101,7 @@ def compare(name: str, rounds: int) -> list[str]:
     for form in forms.values():
         for x in inputs:
             x.grad = None
-        with Memory() as memory:
-            values.append(f'{form():.6f}')
-        peaks.append(f'{memory.peak / 1e6:.0f}')
+        peaks.append(f'{peak(lambda form=form: values.append(f"{form():.6f}")):.0f}')
     taken = in_turns(forms, rounds)
     middle = [f'{statistics.median(times):.3f}' for times in taken.values()]
     return [name, *middle, ratio(taken['ours'], taken['lightly']), *peaks, *values]

@@ -136,7 +136,7 @@ def dry(cfg: Config, batch: int) -> list[list[str]]:
         before = run.memory.now
         with kernels(plain):
             peaks[name] = (run.peak(batch) - before) / 1e6
-    return [[n, f'{peak:.0f}', f'{peaks["ours"] / peak:.3f}'] for n, peak in peaks.items()]
+    return [[n, f'{mb:.0f}', f'{peaks["ours"] / mb:.3f}'] for n, mb in peaks.items()]
 
 
 def compare(cfg: Config, batch: int, rounds: int, peer: str | None = None) -> list[list[str]]:
@@ -152,10 +152,8 @@ def compare(cfg: Config, batch: int, rounds: int, peer: str | None = None) -> li
     multiply, multiplied = product(getattr(built['ours'].wrapper, 'amp', None) or torch.float32)
     taken = in_turns({**built, 'product': multiply}, rounds)
     rate = multiplied / statistics.median(taken.pop('product'))
-    rows, compiled = (
-        [],
-        bool(cfg.get('compile')) and DEVICE == 'cpu',
-    )  # Memory sees no fused kernels
+    rows = []
+    unseen = {'ours'} if cfg.get('compile') and DEVICE == 'cpu' else set()  # by Memory
     for name, times in taken.items():
         middle = statistics.median(times)
         rows.append(
@@ -164,7 +162,7 @@ def compare(cfg: Config, batch: int, rounds: int, peer: str | None = None) -> li
                 f'{middle:.2f} ({min(times):.2f} to {max(times):.2f})',
                 ratio(taken['ours'], times),
                 f'{batch / middle:.2f}',
-                '-' if compiled and name == 'ours' else f'{peak(built[name]):.0f}',
+                '-' if name in unseen else f'{peak(built[name]):.0f}',
                 f'{100 * work / middle / rate:.0f} %',
                 f'{losses[name]:.6f}',
             ]

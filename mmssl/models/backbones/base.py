@@ -81,15 +81,6 @@ class Backbone(nn.Module):
         """Yield the tokens that feature maps for detectors are made of; x (B, 3, H, W)."""
         return self.stream(x)
 
-    def refuse_compiling(self) -> None:
-        """Raise UserError where torch.compile cannot take the network whole."""
-        if self.with_cp:
-            raise UserError(
-                'compile and model.backbone.with_cp exclude each other: torch compiles no block '
-                'that replays random numbers and batch norms; leave one out, or save memory by '
-                'model.size_by_size where the method has it'
-            )
-
     def attention_layers(self) -> list[nn.Module]:
         """Return the attention module of each block; UserError where there is none."""
         raise UserError(f'{type(self).__name__} has no attention to show; use a transformer')

@@ -115,7 +115,12 @@ class ViL(Backbone):
         **dense: Any,
     ) -> None:
         super().__init__(**dense)
-        self.stages, self.mode = parse_arch(arch), mode
+        self.stages = parse_arch(arch)
+        if mode > 0:
+            self.uncompiled = (
+                f'ViL with mode={mode} draws new neighbours at every call; leave compile out, or '
+                'train with model.backbone.mode=0'
+            )
         depth = sum(stage['n'] for stage in self.stages)
         drops = iter(torch.linspace(0, drop_path_rate, depth, device='cpu').tolist())
         self.net, inner, side = nn.Module(), 3, img_size
@@ -147,15 +152,6 @@ class ViL(Backbone):
         if isinstance(module, nn.Linear):
             nn.init.trunc_normal_(module.weight, std=0.02)
             nn.init.zeros_(module.bias)
-
-    def refuse_compiling(self) -> None:
-        """Raise UserError: a graph holds its neighbours, and each call would want another."""
-        super().refuse_compiling()
-        if self.mode > 0:
-            raise UserError(
-                f'compile: ViL with mode={self.mode} draws new neighbours at every call; leave '
-                'compile out, or train with model.backbone.mode=0'
-            )
 
     def stream(self, x: Tensor, mask: Tensor | None = None) -> Iterator[Tokens]:
         """Yield global tokens and grid after each block; masks are not defined here."""
