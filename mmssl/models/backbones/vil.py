@@ -117,10 +117,7 @@ class ViL(Backbone):
         super().__init__(**dense)
         self.stages = parse_arch(arch)
         if mode > 0:
-            self.uncompiled = (
-                f'ViL with mode={mode} draws new neighbours at every call; leave compile out, or '
-                'train with model.backbone.mode=0'
-            )
+            self.uncompiled = f'ViL of mode={mode} draws at every call; take model.backbone.mode=0'
         depth = sum(stage['n'] for stage in self.stages)
         drops = iter(torch.linspace(0, drop_path_rate, depth, device='cpu').tolist())
         self.net, inner, side = nn.Module(), 3, img_size
