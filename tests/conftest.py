@@ -68,6 +68,14 @@ def two_ranks() -> Iterator[Ranks]:
     ranks.stop()
 
 
+@pytest.fixture(scope='session')
+def two_gpu_ranks() -> Iterator[Ranks]:
+    """Call a function on two processes whose group refuses CPU tensors, as NCCL does."""
+    ranks = Ranks(2, 'cuda:gloo')
+    yield ranks
+    ranks.stop()
+
+
 def picture(size: tuple[int, int] = (20, 16), seed: int = 0) -> Image.Image:
     """Return a picture of smooth colours and some noise, ``size`` is (width, height)."""
     rng = np.random.default_rng(seed)

@@ -16,10 +16,10 @@ from torch import distributed as td
 STOP = b''
 
 
-def _serve(rank: int, world: int, store: str, pipe: Any) -> None:
+def _serve(rank: int, world: int, backend: str, store: str, pipe: Any) -> None:
     torch.set_num_threads(1)
     td.init_process_group(
-        'gloo',
+        backend,
         init_method=f'file://{store}',
         rank=rank,
         world_size=world,
@@ -38,8 +38,8 @@ def _serve(rank: int, world: int, store: str, pipe: Any) -> None:
 class Ranks:
     """Call a module-level function on every rank at once; the answers come in rank order."""
 
-    def __init__(self, world: int = 2) -> None:
-        self.world = world
+    def __init__(self, world: int = 2, backend: str = 'gloo') -> None:
+        self.world, self.backend = world, backend
         self.pipes: list[Any] = []
         self.processes: list[Any] = []
 
@@ -69,7 +69,9 @@ class Ranks:
         for rank in range(self.world):
             ours, theirs = context.Pipe()
             process = context.Process(
-                target=_serve, args=(rank, self.world, str(store), theirs), daemon=True
+                target=_serve,
+                args=(rank, self.world, self.backend, str(store), theirs),
+                daemon=True,
             )
             process.start()
             self.pipes.append(ours)

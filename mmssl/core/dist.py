@@ -1,5 +1,12 @@
-"""Collectives that are the identity on one process."""
+"""Collectives that are the identity on one process.
 
+Tensors of a device travel over the default group, host values (CPU tensors, Python objects,
+barriers) over a group that serves the CPU: an NCCL group refuses them. Every function here picks
+the group by itself.
+"""
+
+import os
+from datetime import timedelta
 from typing import Any
 
 import numpy as np
@@ -25,6 +32,31 @@ def world_size() -> int:
     return td.get_world_size() if active() else 1
 
 
+_host: tuple[Any, Any] | None = None  # (default group, its host group)
+
+
+def host_group(timeout: timedelta | None = None) -> Any:
+    """Return the group for host values: the default one where it serves the CPU, else a gloo one.
+
+    The first call on a default group without CPU support is a collective; `init_distributed` makes
+    it, with its own ``timeout``.
+    """
+    global _host
+    default = td.group.WORLD
+    if 'cpu' in td.get_backend_config():
+        return default
+    if _host is None or _host[0] is not default:
+        # pairs connect when they first talk: all pairs of 1,024 processes are half a million
+        os.environ.setdefault('TORCH_GLOO_LAZY_INIT', '1')
+        _host = (default, td.new_group(backend='gloo', timeout=timeout))
+    return _host[1]
+
+
+def _group(x: Tensor) -> Any:
+    """Return the group that carries a tensor of x's device."""
+    return host_group() if x.device.type == 'cpu' else td.group.WORLD
+
+
 @torch.no_grad()
 def gather(x: Tensor) -> Tensor:
     """Concatenate equal-sized (B, ...) of all ranks in rank order -> (W*B, ...), no gradient."""
@@ -32,7 +64,7 @@ def gather(x: Tensor) -> Tensor:
         return x.detach()
     parts = [torch.empty_like(x) for _ in range(world_size())]
     with meeting('gather'):
-        td.all_gather(parts, x.detach().contiguous())
+        td.all_gather(parts, x.detach().contiguous(), group=_group(x))
     return torch.cat(parts)
 
 
@@ -55,7 +87,7 @@ def sum_over_ranks(x: Tensor) -> Tensor:
         return x
     total = x.clone()
     with meeting('sum'):
-        td.all_reduce(total)
+        td.all_reduce(total, group=_group(total))
     return total
 
 
@@ -66,7 +98,7 @@ def largest_over_ranks(x: Tensor) -> Tensor:
         return x
     most = x.clone()
     with meeting('agreement'):
-        td.all_reduce(most, td.ReduceOp.MAX)
+        td.all_reduce(most, td.ReduceOp.MAX, group=_group(most))
     return most
 
 
@@ -76,7 +108,7 @@ def from_rank_zero(x: Tensor) -> Tensor:
     if world_size() > 1:
         x = x.clone()
         with meeting('broadcast'):
-            td.broadcast(x, src=0)
+            td.broadcast(x, src=0, group=_group(x))
     return x
 
 
@@ -86,7 +118,7 @@ def object_from_rank_zero(value: Any) -> Any:
         return value
     box = [value]
     with meeting('broadcast of a value'):
-        td.broadcast_object_list(box, src=0)
+        td.broadcast_object_list(box, src=0, group=host_group())
     return box[0]
 
 
@@ -96,7 +128,7 @@ def gather_objects(value: Any) -> list[Any]:
         return [value]
     values: list[Any] = [None] * world_size()
     with meeting('gather of values'):
-        td.all_gather_object(values, value)
+        td.all_gather_object(values, value, group=host_group())
     return values
 
 
@@ -104,7 +136,7 @@ def wait() -> None:
     """Let all ranks meet."""
     if world_size() > 1:
         with meeting('barrier'):
-            td.barrier()
+            td.barrier(group=host_group())
 
 
 def seed_streams(seed: int) -> None:

@@ -8,7 +8,7 @@ from datetime import timedelta
 import torch
 from torch import distributed as td
 
-from . import watch
+from . import dist, watch
 from .errors import UserError
 
 LAUNCHERS = ('none', 'pytorch', 'slurm', 'mpi')
@@ -84,7 +84,9 @@ def init_distributed(launcher: str, backend: str | None = None, timeout: int = 1
         backend = None  # configs name the backend of GPUs; without one gloo does the same
     backend = backend or ('nccl' if torch.cuda.is_available() else 'gloo')
     # the group's own limit is later: the watchdog knows more to say
-    td.init_process_group(backend, timeout=timedelta(seconds=1.2 * timeout + 30))
+    limit = timedelta(seconds=1.2 * timeout + 30)
+    td.init_process_group(backend, timeout=limit)
+    dist.host_group(limit)
     watch.start(timeout)
 
 

@@ -37,7 +37,7 @@ def _random_states() -> dict[str, Any]:
     mine = torch.get_rng_state()
     states: dict[str, Any] = dict(torch=dist.gather(mine[None]))
     if torch.cuda.is_available():
-        states['cuda'] = dist.gather(torch.cuda.get_rng_state()[None].cuda()).cpu()
+        states['cuda'] = dist.gather(torch.cuda.get_rng_state()[None])
     numpy_state: Any = np.random.get_state()
     states['numpy'] = dist.gather(torch.from_numpy(numpy_state[1].astype(np.int64))[None])
     states['numpy_rest'] = plain(numpy_state[2:])

@@ -37,8 +37,7 @@ class Accuracy(BaseMetric):
         """Sum counts over ranks; mmengine's own collection assumes padded ranks."""
         ranks = torch.tensor(self.results, dtype=torch.long)
         counts = torch.tensor([len(ranks), *((ranks < k).sum() for k in self.topk)])
-        device = 'cuda' if dist.active() and torch.cuda.is_available() else 'cpu'
-        total = dist.sum_over_ranks(counts.to(device)).tolist()
+        total = dist.sum_over_ranks(counts).tolist()
         self.results.clear()
         return {
             f'accuracy/top{k}': 100 * hits / max(total[0], 1)

@@ -1,7 +1,9 @@
 """Collectives: the identity on one process, rank order on two."""
 
 import numpy as np
+import pytest
 import torch
+from torch import distributed as td
 from torch.testing import assert_close
 
 from mmssl.core import dist
@@ -39,8 +41,10 @@ def _collect():
     return found
 
 
-def test_two_ranks_agree_on_every_collective(two_ranks):
-    answers = two_ranks(_collect)
+@pytest.mark.parametrize('group', ['two_ranks', 'two_gpu_ranks'])
+def test_two_ranks_agree_on_every_collective(group, request):
+    """Host values travel on a group that takes them, whatever the default group serves."""
+    answers = request.getfixturevalue(group)(_collect)
     a = torch.arange(6.0).view(3, 2)
     expected = dict(
         gather=torch.cat([a, a + 10]),
@@ -57,6 +61,19 @@ def test_two_ranks_agree_on_every_collective(two_ranks):
         assert_close(found['untouched'], a + 10 * rank, rtol=0, atol=0)
         for name, value in expected.items():
             assert_close(found[name], value, rtol=0, atol=0, msg=name)
+
+
+def _refused():
+    try:
+        td.all_reduce(torch.ones(1))
+    except RuntimeError as error:
+        return str(error)
+    return 'taken'
+
+
+def test_the_stand_in_for_nccl_refuses_host_tensors(two_gpu_ranks):
+    for said in two_gpu_ranks(_refused):
+        assert 'No backend type associated with device type cpu' in said
 
 
 def _draw():

@@ -8,7 +8,7 @@ from mmengine.logging import MMLogger
 from torch.testing import assert_close
 
 from mmssl.checkpoint import read
-from mmssl.core import UserError
+from mmssl.core import UserError, dist
 from mmssl.engine import files, state
 
 from ..tiny import Watch, log, losses, make_runner, weights
@@ -266,3 +266,17 @@ def test_settings_become_plain():
         'a': [1, 'odd'], 2: None, 'odd': 0.5, 'd': {'e': [True, 'x']}
     }  # fmt: skip
     assert type(state.plain(np.int64(3))) is int
+
+
+def _generators():
+    torch.manual_seed(10 + dist.rank())
+    states = state._random_states()
+    expected = torch.rand(3)
+    torch.manual_seed(0)
+    state._set_random_states(states, seed=0)
+    return len(states['torch']), torch.equal(torch.rand(3), expected)
+
+
+def test_generators_are_saved_where_the_group_serves_gpus_only(two_gpu_ranks):
+    """Their states are host values: over an NCCL group every save on two GPUs would fail."""
+    assert two_gpu_ranks(_generators) == [(2, True)] * 2
