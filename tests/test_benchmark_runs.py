@@ -69,7 +69,7 @@ def test_a_benchmark_trains_and_its_file_tests_alike(config, pictures, pretraine
 def test_finetuning_tests_and_keeps_the_average(pictures, pretrained, tmp_path):
     """mmengine's EMAHook: the file's weights are the average, the raw ones stand beside."""
     options = tiny(pictures, dict(train=6, val=4))
-    options |= {'custom_hooks__2__momentum': 0.5, 'default_hooks__checkpoint__interval': 6}
+    options |= {'default_hooks__ema__momentum': 0.5, 'default_hooks__checkpoint__interval': 6}
     weights = {'model__backbone__init_cfg__checkpoint': str(pretrained)}
     runner = make_runner(FINETUNE, tmp_path, train_cfg__max_epochs=6, **options, **weights)
     runner.train()

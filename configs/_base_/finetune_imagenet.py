@@ -36,7 +36,4 @@ param_scheduler = [
     dict(type='CurveScheduler', param_name='lr', final=1e-5, warmup=5, warmup_start=5e-7)]
 auto_scale_lr = dict(base_batch_size=512)
 train_cfg = dict(max_epochs=100)
-custom_hooks = [
-    dict(type='ClockHook'),
-    dict(type='HealthHook'),
-    dict(type='EMAHook', momentum=4e-5, priority='ABOVE_NORMAL')]
+default_hooks = dict(ema=dict(type='EMAHook', momentum=4e-5, priority='ABOVE_NORMAL'))

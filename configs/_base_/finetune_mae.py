@@ -18,4 +18,4 @@ optim_wrapper = dict(
     clip_grad=None)
 param_scheduler = [dict(type='CurveScheduler', param_name='lr', final=1e-6, warmup=5)]
 auto_scale_lr = dict(base_batch_size=1024)
-custom_hooks = [dict(type='ClockHook'), dict(type='HealthHook')]
+default_hooks = dict(ema=None)

@@ -14,4 +14,3 @@ train_cfg = dict(type='EpochLoop')
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
 optim_wrapper = dict(type='OptimWrapper', constructor='RuleConstructor')
-custom_hooks = [dict(type='ClockHook'), dict(type='HealthHook')]

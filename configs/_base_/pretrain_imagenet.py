@@ -25,4 +25,3 @@ val_dataloader = dict(
 val_cfg = dict(type='KNNLoop', k=(20, ), bank=dict(split='train', per_class=50))
 
 optim_wrapper = dict(type='OptimWrapper', constructor='RuleConstructor')
-custom_hooks = [dict(type='ClockHook'), dict(type='HealthHook')]

@@ -10,6 +10,7 @@ default_hooks = dict(
     checkpoint=dict(type='CheckpointHook', interval=10, max_keep_ckpts=3, iterations=1000),
     faults=dict(type='FaultHook', non_finite='stop'),
     bad_images=dict(type='BadImageHook'),
+    health=dict(type='HealthHook'),
     record=dict(type='RecordHook'))
 env_cfg = dict(
     cudnn_benchmark=True,

@@ -7,7 +7,6 @@ from mmengine.model import is_model_wrapper
 from torch import nn
 
 from ..core import Clock, dist
-from ..registry import HOOKS
 
 
 def bare(model: nn.Module) -> Any:
@@ -15,12 +14,12 @@ def bare(model: nn.Module) -> Any:
     return model.module if is_model_wrapper(model) else model
 
 
-@HOOKS.register_module()
 class ClockHook(Hook):
     """Set the clock of model and optimizer wrapper and move the teacher at its moment.
 
     The teacher moves before the first forward of an optimizer step, or after the update,
-    as the method says; with gradient accumulation once per update.
+    as the method says; with gradient accumulation once per update. The runner registers it: it is
+    in no list of hooks that a config could replace.
     """
 
     priority = 'VERY_HIGH'

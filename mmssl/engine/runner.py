@@ -23,7 +23,7 @@ from ..core.sync_bn import convert_sync_bn
 from ..registry import RUNNERS
 from . import console, files, loaders, state
 from .batch import keep_batch, scale_rate
-from .clock import bare
+from .clock import ClockHook, bare
 from .compile import compile_runner
 from .faults import explained
 from .shard import WholeHook, fully_shard
@@ -69,6 +69,11 @@ class Runner(Base):
         logger = super().build_logger(*args, **kwargs)
         self._levels = console.quieten(logger)
         return logger
+
+    def register_default_hooks(self, hooks: dict | None = None) -> None:
+        """Add the hook that every method needs to those of the config."""
+        super().register_default_hooks(hooks)
+        self.register_hook(ClockHook())
 
     def setup_env(self, env_cfg: dict) -> None:
         """Join the process group before mmengine would, which needs a GPU for it."""

@@ -13,7 +13,7 @@ from ..tiny import Watch, log, losses, make_runner, scalars
 
 QUIET = dict(val_cfg=None, val_dataloader=None, val_evaluator=None)
 INTERVAL = dict(
-    custom_hooks=[dict(type='ClockHook'), dict(type='HealthHook', interval=4)],
+    default_hooks__health__interval=4,
     default_hooks__checkpoint=None,
 )
 

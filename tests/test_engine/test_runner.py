@@ -111,6 +111,26 @@ def test_the_loss_starts_near_its_uniform_value(tiny_config, tmp_path):
     assert first == pytest.approx(uniform, rel=0.5)
 
 
+@pytest.mark.parametrize('hooks', [[], None, [dict(type='EMAHook')]])
+def test_a_replaced_list_of_hooks_leaves_the_method_whole(tiny_config, tmp_path, hooks):
+    """Teacher, queue and clock: MoCo's run is the same whatever stands in custom_hooks."""
+    options = dict(
+        **ONE,
+        model__type='MoCo',
+        model__queue_length=14,
+        model__head=dict(_delete_=True, type='ContrastiveHead', temperature=0.2),
+    )
+    usual = make_runner(tiny_config(), tmp_path / 'a', **options)
+    start = started(usual)
+    expected = weights(usual)
+    runner = make_runner(tiny_config(), tmp_path / 'b', **options, custom_hooks=hooks)
+    runner.train()
+    assert same(weights(runner), expected)
+    assert int(expected['queue.pointer']) == 24 % 14
+    name = 'teacher.backbone.net.cls_token'
+    assert not torch.equal(expected[name], start[name])
+
+
 # when the teacher moves -----------------------------------------------------------------------
 TOY = dict(
     model__head=None,

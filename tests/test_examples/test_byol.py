@@ -134,7 +134,7 @@ def test_trains_from_the_command_line(pictures, tmp_path):
         'train_cfg.val_interval': 1,
         'param_scheduler.0.warmup': 1,
         'val_cfg.k': (5,),
-        'custom_hooks.1.interval': 1,
+        'default_hooks.health.interval': 1,
     }
     pairs = [f'{k}={str(v).replace(" ", "")}' for k, v in options.items()]
     command = [sys.executable, str(REPO / 'tools/train.py'), str(CONFIG), '--work-dir', 'run']

@@ -51,7 +51,7 @@ def test_layers_rates_and_schedule(short):
     (curve,) = cfg.param_scheduler
     assert (curve.final, curve.warmup, cfg.train_cfg.max_epochs) == (1e-6, warmup, epochs)
     assert cfg.model.backbone.drop_path_rate == drop_path
-    assert 'EMAHook' not in {hook.type for hook in cfg.custom_hooks}
+    assert cfg.default_hooks.get('ema') is None
 
 
 @pytest.mark.parametrize(('classes', 'outputs'), [(50, 51), (300, 301), (919, 920)])

@@ -115,4 +115,4 @@ def test_the_sweep_is_ibots(arch):
     assert len(RATES) == FACTS[short].layers
     cfg = load(find(short))
     assert cfg.val_evaluator.type == cfg.test_evaluator.type == 'SweepAccuracy'
-    assert 'SweepHook' in [hook.type for hook in cfg.custom_hooks]
+    assert cfg.default_hooks.sweep.type == 'SweepHook'

@@ -18,8 +18,7 @@ def test_the_job_ends_with_the_name_of_the_rank(tiny_config, tmp_path, kind):
     config.write_text(
         f"_base_ = '{tiny_config()}'\n"
         "custom_imports = dict(imports=['breaker'])\n"
-        "custom_hooks = [dict(type='ClockHook'), "
-        f"dict(type='Breaker', kind='{kind}', step=6, rank=1)]\n"
+        f"custom_hooks = [dict(type='Breaker', kind='{kind}', step=6, rank=1)]\n"
         'env_cfg = dict(dist_cfg=dict(timeout=10))\n'
     )
     done = start(

@@ -16,5 +16,4 @@ model = dict(
     head=dict(type='SweepHead'))
 optim_wrapper = dict(optimizer=dict(lr=4.0))     # times each rate: rates are for 256 images
 train_cfg = dict(max_epochs=100)
-custom_hooks = [dict(type='ClockHook'), dict(type='HealthHook'), dict(type='SweepHook')]
-default_hooks = dict(checkpoint=dict(save_best='sweep/top1_best'))
+default_hooks = dict(sweep=dict(type='SweepHook'), checkpoint=dict(save_best='sweep/top1_best'))
