@@ -28,7 +28,9 @@ class ImageSet(Dataset):
     shares (0, 0.8) and (0.8, 1) have no image in common.
 
     Items are addressed by index or (epoch, index): all randomness of an item comes from a
-    generator seeded by (seed, epoch, index), so it does not depend on workers or ranks. In place
+    generator seeded by (seed, epoch, index), so it does not depend on workers or ranks. An index
+    alone means the epoch of `set_epoch`, which a runner calls whatever the sampler; where nobody
+    has called it each access draws anew, from torch's generator. In place
     of an image that cannot be read comes another, drawn from the same three numbers; ``fault``
     among the item's data_samples then says which and why. Raises NoData (a UserError) when there
     are no images, UnreadableImage when `TRIES` draws in a row fail.
@@ -58,6 +60,8 @@ class ImageSet(Dataset):
         self.transforms = [TRANSFORMS.build(t) for t in pipeline]
         # process and image of each worker, so that one that dies can be named
         self.reading = torch.zeros(WORKERS, 2, dtype=torch.int64).share_memory_()
+        # shared with workers that outlive an epoch; below 0: not told
+        self._epoch = torch.full((1,), -1).share_memory_()
 
     def _keep(self, share: tuple[float, ...], per_class: int | None) -> np.ndarray:
         if not 0 <= share[0] < share[1] <= 1:
@@ -97,6 +101,10 @@ class ImageSet(Dataset):
         """Return what a person needs to find an image: mostly its path."""
         return self.source.name(int(self.kept[index]))
 
+    def set_epoch(self, epoch: int) -> None:
+        """Say which epoch an index alone means, in this process and in running workers."""
+        self._epoch.fill_(epoch)
+
     def __len__(self) -> int:
         return len(self.kept)
 
@@ -116,9 +124,12 @@ class ImageSet(Dataset):
 
     def __getitem__(self, at: int | tuple[int, int]) -> dict[str, Any]:
         """Return {'inputs': ..., 'data_samples': {...}} of one image."""
-        epoch, index = at if isinstance(at, tuple) else (0, at)
+        epoch, index = at if isinstance(at, tuple) else (int(self._epoch), at)
+        drawn = str(epoch)
+        if epoch < 0:
+            epoch, drawn = 0, f'draw{int(torch.randint(2**62, ()))}'
         faults: list[str] = []
-        seed = f'{self.seed}-{epoch}-{index}'
+        first = seed = f'{self.seed}-{drawn}-{index}'
         chosen = index
         while True:
             try:
@@ -129,7 +140,7 @@ class ImageSet(Dataset):
                 raise UnreadableImage(
                     f'{TRIES} images in a row could not be read: {"; ".join(faults)}'
                 )
-            seed = f'{self.seed}-{epoch}-{index}-{len(faults)}'
+            seed = f'{first}-{len(faults)}'
             chosen = random.Random(f'other-{seed}').randrange(len(self))
 
     def _make(

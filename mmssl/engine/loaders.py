@@ -11,6 +11,15 @@ from ..core import UserError, dist
 from .signals import Patient
 
 
+def tell_epoch(dataset: Any, epoch: int) -> None:
+    """Tell a data set, and those that it wraps, which epoch an index alone belongs to."""
+    if hasattr(dataset, 'set_epoch'):
+        dataset.set_epoch(epoch)
+    for inner in (getattr(dataset, 'dataset', None), *getattr(dataset, 'datasets', ())):
+        if inner is not None:
+            tell_epoch(inner, epoch)
+
+
 def build(
     settings: dict[str, Any],
     make: Callable[..., DataLoader],
@@ -27,6 +36,7 @@ def build(
     if not torch.cuda.is_available():
         cfg['pin_memory'] = False
     built = make(cfg, seed=seed, diff_rank_seed=diff_rank_seed)
+    tell_epoch(built.dataset, 0)  # evaluation stays there, training goes on
     # beginning to iterate draws a number: from here, so that a resumed network draws the same
     built.generator = torch.Generator().manual_seed(seed or 0)
     built.worker_init_fn = Patient(built.worker_init_fn)

@@ -7,6 +7,7 @@ from mmengine.runner import EpochBasedTrainLoop
 
 from ..core import dist, watch
 from ..registry import LOOPS
+from .loaders import tell_epoch
 
 
 @LOOPS.register_module()
@@ -46,6 +47,7 @@ class EpochLoop(EpochBasedTrainLoop):
         self.runner.call_hook('before_train_epoch')
         self.runner.model.train()
         first = self._iter % len(self.dataloader)
+        tell_epoch(self.dataloader.dataset, self._epoch)
         self.batches = iter(self.dataloader)
         for batch_idx, batch in enumerate(self.batches, first):
             self.run_iter(batch_idx, batch)

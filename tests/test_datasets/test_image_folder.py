@@ -5,8 +5,10 @@ import random
 from itertools import pairwise
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch.utils.data import DataLoader
 
 from mmssl.core import UserError
 from mmssl.core.errors import NoData
@@ -119,7 +121,7 @@ def test_the_first_images_by_name_are_not_favoured(folder):
 
 def test_an_items_randomness_comes_from_seed_epoch_and_index(folder):
     data = ImageFolder(str(folder), 'train', PEEK, seed=7)
-    for at, epoch, index in (((3, 5), 3, 5), (5, 0, 5), ((0, 5), 0, 5), ((3, 4), 3, 4)):
+    for at, epoch, index in (((3, 5), 3, 5), ((0, 5), 0, 5), ((3, 4), 3, 4)):
         item = data[at]
         assert item['draw'] == random.Random(f'7-{epoch}-{index}').random()
         assert (item['index'], item['label']) == (index, data.labels[index])
@@ -131,6 +133,25 @@ def test_an_items_randomness_comes_from_seed_epoch_and_index(folder):
         for i in range(17)
     }
     assert len(draws) == 2 * 2 * 17
+
+
+def test_an_index_alone_belongs_to_the_epoch_that_was_set(folder):
+    data = ImageFolder(str(folder), 'train', PEEK, seed=7)
+    for epoch in (0, 4):
+        data.set_epoch(epoch)
+        assert [data[5]['draw'], data[5]['draw']] == 2 * [random.Random(f'7-{epoch}-5').random()]
+
+
+def test_an_index_alone_draws_anew_where_no_epoch_was_set(folder):
+    """As in a loop of the user's own: every epoch and every item differ, torch's seed decides."""
+    data = ImageFolder(str(folder), 'train', PEEK, seed=7)
+    runs = []
+    for _ in range(2):
+        torch.manual_seed(3)
+        loader = DataLoader(data, batch_size=None, num_workers=2, persistent_workers=True)
+        runs.append([item['draw'] for _ in range(3) for item in loader])
+    assert len(set(runs[0])) == 3 * 17
+    assert runs[0] == runs[1]
 
 
 @pytest.mark.parametrize(

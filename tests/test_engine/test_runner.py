@@ -131,6 +131,45 @@ def test_a_replaced_list_of_hooks_leaves_the_method_whole(tiny_config, tmp_path,
     assert not torch.equal(expected[name], start[name])
 
 
+# views and samplers ---------------------------------------------------------------------------
+class Batches(Hook):
+    """Keep the images and views of every iteration."""
+
+    def __init__(self):
+        self.seen = []
+
+    def before_train_iter(self, runner, batch_idx, data_batch=None):
+        views = torch.stack(data_batch['inputs'], 1)  # (B, V, 3, H, W)
+        indices = data_batch['data_samples']['index'].tolist()
+        self.seen += [(runner.epoch, i, v.clone()) for i, v in zip(indices, views, strict=True)]
+
+
+SAMPLERS = {
+    'ours': dict(),
+    'mmengine': dict(
+        train_dataloader__sampler=dict(_delete_=True, type='DefaultSampler', shuffle=True)
+    ),
+    'shuffle=True': dict(train_dataloader__sampler=None, train_dataloader__shuffle=True),
+}
+
+
+@pytest.mark.parametrize('sampler', SAMPLERS)
+def test_views_change_by_epoch_whatever_the_sampler(tiny_config, tmp_path, sampler):
+    """Workers that outlive an epoch learn of the next one; the views are those of its numbers."""
+    workers = dict(train_dataloader__num_workers=2, train_dataloader__persistent_workers=True)
+    options = ONE | workers | SAMPLERS[sampler] | dict(train_cfg__max_epochs=3)
+    runner = make_runner(tiny_config(), tmp_path, **options)
+    hook = Batches()
+    runner.register_hook(hook)
+    runner.train()
+    assert sorted((epoch, i) for epoch, i, _ in hook.seen) == [
+        (epoch, i) for epoch in range(3) for i in range(24)
+    ]
+    dataset = runner.train_dataloader.dataset
+    for epoch, i, views in hook.seen:
+        assert torch.equal(views, torch.stack(dataset[epoch, i]['inputs']))
+
+
 # when the teacher moves -----------------------------------------------------------------------
 TOY = dict(
     model__head=None,
