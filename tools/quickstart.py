@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from mmssl.apis import cli, load_config
 from mmssl.core import UserError
 from mmssl.datasets import ImageFolder
+from mmssl.engine.files import training_files
 
 REPO = Path(__file__).resolve().parent.parent
 CONFIG = REPO / 'configs' / 'quickstart' / 'mocov3_vit-conv_1xb64-32e_shapes.py'
@@ -150,7 +151,7 @@ def train(config: str, work_dir: Path, epochs: int, options: dict[str, Any]) -> 
         return last
     for old in work_dir.glob('results/*.json'):
         old.unlink()
-    resume = ['--resume'] if any(work_dir.glob('epoch_*.pth')) else []
+    resume = ['--resume'] if training_files(work_dir) else []
     call('train', config, '--work-dir', str(work_dir), *resume, *flags(options))
     return last
 

@@ -19,6 +19,9 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         const='auto',
         help='continue: the newest checkpoint of the work dir, or the given one',
     )
+    parser.add_argument(
+        '--overwrite', action='store_true', help='replace an earlier run in the work dir'
+    )
     parser.add_argument('--no-validate', action='store_true', help='no monitor while training')
     parser.add_argument(
         '--auto-scale-lr', action='store_true', help='scale the learning rate with the batch'

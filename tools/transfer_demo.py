@@ -67,7 +67,8 @@ def run(name: str, pretrain: str, args: argparse.Namespace) -> dict[str, float]:
     out = folder / 'metrics.json'
     if not out.is_file():
         options = ['--cfg-options', f'pretrain={pretrain}', *args.cfg_options]
-        call('train', path, '--work-dir', folder, '--no-validate', *options)
+        # a killed training left no optimizer to go on with
+        call('train', path, '--work-dir', folder, '--overwrite', '--no-validate', *options)
         last = Path((folder / 'last_checkpoint').read_text().strip())
         where = ['--work-dir', folder / 'test', '--out', out, '--out-item', 'metrics']
         call('test', path, last, *where, '--show-dir', folder / 'pictures')

@@ -79,7 +79,10 @@ def apply_run_options(cfg: Config, args: argparse.Namespace) -> None:
 
 
 def apply_train_options(cfg: Config, args: argparse.Namespace) -> None:
-    """Write --resume and --no-persistent-workers into the config."""
+    """Write --resume, --overwrite and --no-persistent-workers into the config."""
+    if args.resume and args.overwrite:
+        raise UserError('--resume continues a run and --overwrite replaces it: give one')
+    cfg.overwrite = args.overwrite
     if args.resume:
         cfg.resume = True
         cfg.load_from = None if args.resume == 'auto' else args.resume

@@ -20,6 +20,7 @@ from .imports import import_custom
 OWN_KEYS = {
     'data_root',
     'load_part',
+    'overwrite',  # the training files of an earlier run in the work dir
     'side',
     'continue_epoch',
     'sync_bn',

@@ -79,14 +79,23 @@ class CheckpointHook(Hook):
         runner.save_checkpoint(runner.work_dir, name)
         if dist.rank() == 0:
             runner.logger.info(f'saved {folder / name}')
-            self._prune(folder, name)
+            done = runner.iter + runner.train_loop.in_iteration
+            self._prune(folder, name, done, done // len(runner.train_dataloader))
 
-    def _prune(self, folder: Path, name: str) -> None:
-        """Delete what the file ``name`` has made superfluous."""
+    def _prune(self, folder: Path, name: str, iteration: int, epoch: int) -> None:
+        """Delete what the file ``name`` has made superfluous: only files of earlier moments.
+
+        Later ones may be there, when an earlier file was resumed; this run has not written them.
+        """
         for file in folder.glob('iter_*.pth'):
-            if file.name != name:
+            if file.name != name and _number(file) <= iteration:
                 file.unlink()
         if self.keep >= 0:
-            epochs = sorted(folder.glob('epoch_*.pth'), key=lambda p: int(p.stem.split('_')[1]))
-            for file in epochs[: -self.keep or None]:
+            epochs = sorted(folder.glob('epoch_*.pth'), key=_number)
+            written = [file for file in epochs if _number(file) <= epoch]
+            for file in written[: -self.keep or None]:
                 file.unlink()
+
+
+def _number(file: Path) -> int:
+    return int(file.stem.split('_')[1])

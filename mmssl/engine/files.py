@@ -1,5 +1,6 @@
 """Training files on disk: written whole, checked when read, the newest valid one found."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ from ..checkpoint.digest import seal
 from ..core import UserError, dist
 
 FORMAT = 'mmssl-training-1'
+NAMES = re.compile(r'(epoch_\d+|iter_\d+|best.*)\.pth')  # of ours, and of mmengine
 
 
 def write(content: dict[str, Any], path: Path) -> None:
@@ -31,6 +33,33 @@ def write_together(content: dict[str, Any], path: Path) -> None:
     problem = dist.object_from_rank_zero(problem)
     if problem:
         raise UserError(problem)
+
+
+def training_files(folder: Path) -> list[Path]:
+    """Return the training files of a folder by their names, sorted."""
+    return sorted(file for file in folder.glob('*.pth') if NAMES.fullmatch(file.name))
+
+
+def check_work_dir(folder: str | Path, resume: bool, overwrite: bool) -> None:
+    """Raise UserError on all ranks when a new run would mix its files with those of an old one.
+
+    The first rank looks, before any rank writes.
+    """
+    if resume or overwrite:
+        return
+    found = training_files(Path(folder)) if dist.rank() == 0 else []
+    if name := dist.object_from_rank_zero(found[-1].name if found else ''):
+        raise UserError(
+            f'{folder}: holds training files of an earlier run ({name}); --resume continues it, '
+            '--work-dir FOLDER starts beside it, --overwrite replaces it'
+        )
+
+
+def clear(folder: str | Path) -> None:
+    """Remove the training files of an earlier run, on the first rank."""
+    if dist.rank() == 0:
+        for file in (*training_files(Path(folder)), Path(folder, 'last_checkpoint')):
+            file.unlink(missing_ok=True)
 
 
 def sweep(folder: Path) -> None:

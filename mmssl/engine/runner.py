@@ -76,9 +76,15 @@ class Runner(Base):
         self.register_hook(ClockHook())
 
     def setup_env(self, env_cfg: dict) -> None:
-        """Join the process group before mmengine would, which needs a GPU for it."""
+        """Join the process group before mmengine would, which needs a GPU for it.
+
+        Raises UserError when the work dir holds another run's training files.
+        """
         if self.distributed and not is_distributed():
             init_distributed(self.launcher, **env_cfg.get('dist_cfg', {}))
+        if self._train_loop is not None:
+            resume, overwrite = bool(self.cfg.get('resume')), bool(self.cfg.get('overwrite'))
+            files.check_work_dir(self.work_dir, resume, overwrite)
         super().setup_env(env_cfg)
 
     def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
@@ -196,6 +202,8 @@ class Runner(Base):
                 self.resume(str(self._resumed))
         elif self._load_from and not self._sharded:
             self.load_checkpoint(self._load_from)
+        if self._train_loop is not None and self.cfg.get('overwrite'):
+            files.clear(self.work_dir)  # all is built by now, and read
         if self._continues and self.iter == 0:
             raise UserError('continue_epoch: add load_from=PATH, a file of earlier epochs')
 

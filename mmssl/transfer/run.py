@@ -9,6 +9,7 @@ from mmengine.config import Config
 from ..apis import cli
 from ..core import UserError, dist
 from ..core.launch import init_distributed
+from ..engine import files
 from .data import check_data
 from .pretrain import PretrainHook, start_from
 from .runner import Runner
@@ -34,6 +35,7 @@ def train(args: argparse.Namespace) -> None:
     tests = ('test_cfg', 'test_dataloader', 'test_evaluator')
     cfg = prepare(args, (*parts, *tests))
     cli.apply_train_options(cfg, args)
+    files.check_work_dir(cfg.work_dir, bool(cfg.get('resume')), cfg.overwrite)
     if args.amp:
         cli.need_gpu()
         cfg.optim_wrapper.type = 'AmpOptimWrapper'

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from ..checkpoint import local_path, read
 from ..core import UserError
+from ..engine import files
 
 
 class Runner(Base):
@@ -26,6 +27,12 @@ class Runner(Base):
             wanted = dict(broadcast_buffers=False, find_unused_parameters=unused)
             model_wrapper_cfg = wanted | (model_wrapper_cfg or {}) | dict(device_ids=None)
         return super().wrap_model(model_wrapper_cfg, model)
+
+    def load_or_resume(self) -> None:
+        """Load as mmengine does; then, with everything built, an overwritten run's files go."""
+        super().load_or_resume()
+        if self._train_loop is not None and self.cfg.get('overwrite'):
+            files.clear(self.work_dir)
 
     def load_checkpoint(self, filename: str, *args: Any, **kwargs: Any) -> dict[str, Any]:
         """Fill the model from a detector's or segmentor's file; heads may be others to train.

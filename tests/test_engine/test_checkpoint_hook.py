@@ -3,6 +3,8 @@
 import pytest
 
 from mmssl.checkpoint import read
+from mmssl.core import UserError, dist
+from mmssl.engine.files import check_work_dir
 
 from ..tiny import make_runner, scalars
 
@@ -58,3 +60,64 @@ def test_the_best_is_kept(tiny_config, tmp_path):
     best = read(tmp_path / 'best.pth')['progress']
     assert best['best'] == max(accuracies)
     assert best['iter'] == 4 * (1 + accuracies.index(max(accuracies)))
+
+
+def test_files_of_later_epochs_are_not_counted_when_an_earlier_one_is_resumed(
+    tiny_config, tmp_path
+):
+    """What the resumed run has just written is what stays."""
+    many = dict(val_cfg=None, val_dataloader=None, val_evaluator=None, train_cfg__max_epochs=5)
+    keep = 'default_hooks__checkpoint__max_keep_ckpts'
+    make_runner(tiny_config(), tmp_path, **many, **{keep: -1}).train()
+    path = tmp_path / 'epoch_1.pth'
+    runner = make_runner(
+        tiny_config(),
+        tmp_path,
+        **many | {'train_cfg__max_epochs': 3, keep: 1},
+        resume=True,
+        load_from=str(path),
+    )
+    runner.train()
+    assert files(tmp_path) == ['epoch_3.pth', 'epoch_4.pth', 'epoch_5.pth']
+
+
+NONE = dict(val_cfg=None, val_dataloader=None, val_evaluator=None, train_cfg__max_epochs=1)
+
+
+def test_a_second_run_is_refused_before_anything_is_built(tiny_config, tmp_path):
+    make_runner(tiny_config(), tmp_path, **NONE).train()
+    before = {p: p.stat().st_mtime_ns for p in tmp_path.rglob('*')}
+    with pytest.raises(UserError) as caught:
+        make_runner(tiny_config(), tmp_path, **NONE)
+    said = str(caught.value)
+    assert '\n' not in said
+    for word in (str(tmp_path), 'epoch_1.pth', '--resume', '--work-dir', '--overwrite'):
+        assert word in said
+    assert {p: p.stat().st_mtime_ns for p in tmp_path.rglob('*')} == before
+
+
+def test_an_overwritten_run_goes_when_the_new_one_begins(tiny_config, tmp_path):
+    make_runner(tiny_config(), tmp_path, **NONE | dict(train_cfg__max_epochs=2)).train()
+    runner = make_runner(tiny_config(), tmp_path, **NONE, overwrite=True, randomness=dict(seed=3))
+    assert files(tmp_path) == ['epoch_1.pth', 'epoch_2.pth']  # it could still fail to be built
+    runner.train()
+    assert files(tmp_path) == ['epoch_1.pth']
+    assert read(tmp_path / 'epoch_1.pth')['meta']['seed'] == 3
+
+
+def _refused(folders):
+    try:
+        check_work_dir(folders[dist.rank()], resume=False, overwrite=False)
+    except UserError as error:
+        return str(error)
+    return None
+
+
+def test_the_first_rank_decides_for_all(two_ranks, tmp_path):
+    """On a network drive the second may see what the first has already written, or not yet."""
+    for name in ('used', 'empty'):
+        (tmp_path / name).mkdir()
+    (tmp_path / 'used' / 'iter_7.pth').touch()
+    used, empty = str(tmp_path / 'used'), str(tmp_path / 'empty')
+    assert two_ranks(_refused, [empty, used]) == [None, None]
+    assert all('iter_7.pth' in said for said in two_ranks(_refused, [used, empty]))

@@ -34,7 +34,7 @@ def test_a_resumed_run_adds_an_entry_and_a_new_one_starts_over(tiny_config, tmp_
     options = dict(OFF, param_scheduler=None)
     losses(make_runner(config, tmp_path, **options, resume=True))
     assert [entry['epoch'] for entry in sessions(tmp_path)] == [2, 3]
-    losses(make_runner(config, tmp_path, **options))
+    losses(make_runner(config, tmp_path, **options, overwrite=True))
     assert [entry['epoch'] for entry in sessions(tmp_path)] == [3]
 
 

@@ -48,6 +48,19 @@ def test_resume_takes_the_named_file(tiny_config, tmp_path, capsys):
         assert torch.equal(last(second)['state_dict'][name], value), name
 
 
+def test_a_folder_of_another_run_needs_a_word(tiny_config, tmp_path, capsys):
+    words = (tiny_config(), '--work-dir', tmp_path, '--no-validate')
+    short = ('--cfg-options', 'train_cfg.max_epochs=1')
+    assert call(capsys, *words, *short).code == 0
+    assert 'epoch_1.pth' in refused(call(capsys, *words, *short))
+    both = refused(call(capsys, *words, '--resume', '--overwrite', *short))
+    assert both.endswith('--resume continues a run and --overwrite replaces it: give one')
+    assert call(capsys, *words, '--resume').code == 0
+    assert last(tmp_path)['progress']['iter'] == 3 * PER_EPOCH
+    assert call(capsys, *words, '--overwrite', *short).code == 0
+    assert [file.name for file in tmp_path.glob('*.pth')] == ['epoch_1.pth']
+
+
 def test_options_reach_the_run(tiny_config, tmp_path, capsys):
     options = ('train_cfg.max_epochs=1', 'optim_wrapper.optimizer.lr=0.5', 'randomness.seed=3')
     words = (tiny_config(), '--work-dir', tmp_path, '--auto-scale-lr', '--cfg-options')

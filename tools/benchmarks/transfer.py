@@ -42,8 +42,8 @@ def run(
     """Train unless it is done, and return the last metrics in percent."""
     out = folder / 'metrics.json'
     if not out.is_file():
-        words = [REPO / 'tools' / 'train.py', config, '--work-dir', folder, '--cfg-options']
-        words += [f'pretrain={pretrain}', f'randomness.seed={seed}', *options]
+        words = [REPO / 'tools' / 'train.py', config, '--work-dir', folder, '--overwrite']
+        words += ['--cfg-options', f'pretrain={pretrain}', f'randomness.seed={seed}', *options]
         folder.mkdir(parents=True, exist_ok=True)
         with open(folder / 'output.txt', 'w') as log:
             done = subprocess.run(
