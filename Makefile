@@ -1,20 +1,28 @@
 # Everything happens in .venv, which is made when it is missing. A step that is done is not done again.
 
-SETUP := tools/misc/setup_env.sh
+SETUP := tools/dev/setup_env.sh
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart transfer-demo install install-all test lint types unit clean distclean
+.PHONY: help quickstart transfer-demo install install-all test fast nightly gpu lint types unit clean distclean
+
+PYTEST := $(BIN)/python -m pytest tests
+PARALLEL := --numprocesses auto --maxprocesses 4 --dist loadfile
+# not in `make fast`: whole commands, new processes, other libraries
+SLOW_ROOMS := test_cli test_tools test_transfer
 
 help:
 	@echo 'make quickstart [DATA=folder]   pretrain a small model and look at it, on your images if DATA is given'
 	@echo 'make transfer-demo              a detector and a segmentor over the quickstart, on shapes'
 	@echo 'make install                    the package and what it needs, in .venv'
 	@echo 'make install-all                also the checks, and mmcv with compiled operators, mmdet and mmseg'
+	@echo 'make fast                       lint, types and the quick tests, without mmcv: a few minutes'
 	@echo 'make test                       install-all, then lint, types and unit'
 	@echo 'make lint                       ruff check, ruff format --check, codespell'
 	@echo 'make types                      mypy'
-	@echo 'make unit [ARGS="-k name"]      pytest, on up to four cores'
+	@echo 'make unit [ARGS="-k name"]      pytest without the nightly and the GPU tests, on up to four cores'
+	@echo 'make nightly                    install-all, then every test'
+	@echo 'make gpu                        the tests that need a CUDA device'
 	@echo 'make clean                      remove caches and build folders'
 	@echo 'make distclean                  also remove .venv'
 	@echo
@@ -41,6 +49,18 @@ test: install-all
 	@$(MAKE) --no-print-directory types
 	@$(MAKE) --no-print-directory unit
 
+fast: lint types
+	$(PYTEST) --numprocesses 2 --dist loadfile $(SLOW_ROOMS:%=--ignore=tests/%) \
+		-m "not slow and not nightly and not gpu and not transfer" $(ARGS)
+
+nightly:
+	@$(SETUP) all
+	$(PYTEST) $(PARALLEL) $(ARGS)
+
+gpu:
+	@$(SETUP) dev
+	$(PYTEST) --ignore=tests/test_transfer -m gpu $(ARGS)
+
 lint:
 	@$(SETUP) dev
 	$(BIN)/ruff check .
@@ -53,7 +73,7 @@ types:
 
 unit:
 	@$(SETUP) all
-	$(BIN)/python -m pytest tests --numprocesses auto --maxprocesses 4 --dist loadfile $(ARGS)
+	$(PYTEST) $(PARALLEL) -m "not nightly and not gpu" $(ARGS)
 
 clean:
 	rm -rf build dist .ruff_cache .mypy_cache .pytest_cache .hypothesis

@@ -9,6 +9,7 @@ from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).resolve().parent
 BESIDE = ('configs', 'tools', 'model-index.yml')  # OpenMMLab looks for them in mmssl/.mim
+MAINTAINERS = ('dev', 'replay_golden.py')  # of tools: they need the repository
 EXTRAS = ('transfer', 'deploy', 'analysis', 'tests')
 
 
@@ -53,7 +54,8 @@ class BuildWithMim(build_py):
     def copy(self, source: Path, target: Path) -> None:
         """Copy a file, or a folder without caches; what is missing is an error."""
         if source.is_dir():
-            shutil.copytree(source, target, ignore=shutil.ignore_patterns('__pycache__', '*.pyc'))
+            left_out = ('__pycache__', '*.pyc', *(MAINTAINERS if source.name == 'tools' else ()))
+            shutil.copytree(source, target, ignore=shutil.ignore_patterns(*left_out))
         else:
             shutil.copyfile(source, target)
 

@@ -27,6 +27,7 @@ OPTIM_WRAPPER_CONSTRUCTORS = _child(
     'optim wrapper constructor', root.OPTIM_WRAPPER_CONSTRUCTORS, 'engine'
 )
 PARAM_SCHEDULERS = _child('parameter scheduler', root.PARAM_SCHEDULERS, 'engine')
+MODEL_WRAPPERS = _child('model wrapper', root.MODEL_WRAPPERS, 'engine')
 LOG_PROCESSORS = _child('log processor', root.LOG_PROCESSORS, 'engine')
 # none of ours yet; without a room to look in mmengine would say that mmssl is not installed
 VISUALIZERS = _child('visualizer', root.VISUALIZERS, 'engine')

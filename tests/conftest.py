@@ -12,15 +12,22 @@ from hypothesis import settings
 from PIL import Image
 from safetensors.torch import load_file
 
-from .ranks import Ranks
-from .server import Server, serving
-
-HERE = Path(__file__).parent
-REPO = HERE.parent
+from .helpers import images
+from .helpers.paths import GOLDEN
+from .helpers.ranks import Ranks
+from .helpers.server import Server, serving
 
 settings.register_profile('mmssl', deadline=None, max_examples=50, derandomize=True)
 settings.load_profile('mmssl')
 torch.set_num_threads(1)  # the networks here are smaller than what threads cost
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip tests marked ``gpu`` where there is no CUDA device."""
+    if not torch.cuda.is_available():
+        for item in items:
+            if item.get_closest_marker('gpu'):
+                item.add_marker(pytest.mark.skip(reason='no CUDA device'))
 
 
 @pytest.fixture(autouse=True)
@@ -33,7 +40,7 @@ def golden() -> Callable[[str], SimpleNamespace]:
     """Return a recorded case: folder, case (dict or None), batch and expect (tensors by name)."""
 
     def load(name: str) -> SimpleNamespace:
-        folder = HERE / 'golden' / name
+        folder = GOLDEN / name
         tensors = {
             part: load_file(folder / f'{part}.safetensors')
             for part in ('batch', 'expect')
@@ -50,7 +57,7 @@ def golden() -> Callable[[str], SimpleNamespace]:
 @pytest.fixture
 def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     """Return a web server on loopback; downloads go to an empty folder, pauses are short."""
-    from mmssl.checkpoint import download
+    from mmssl.checkpoint.fetch import download
 
     monkeypatch.setenv('TORCH_HOME', str(tmp_path / 'torch'))
     for name in ('http_proxy', 'HTTP_PROXY', 'https_proxy', 'HTTPS_PROXY'):
@@ -76,18 +83,10 @@ def two_gpu_ranks() -> Iterator[Ranks]:
     ranks.stop()
 
 
-def picture(size: tuple[int, int] = (20, 16), seed: int = 0) -> Image.Image:
-    """Return a picture of smooth colours and some noise, ``size`` is (width, height)."""
-    rng = np.random.default_rng(seed)
-    coarse = Image.fromarray(rng.integers(0, 256, (5, 6, 3), dtype=np.uint8)).resize(size)
-    noise = rng.integers(-20, 21, (size[1], size[0], 3))
-    return Image.fromarray((np.asarray(coarse) + noise).clip(0, 255).astype(np.uint8))
-
-
 @pytest.fixture(scope='session')
-def make_picture() -> Callable[..., Image.Image]:
-    """Return `picture`."""
-    return picture
+def make_image() -> Callable[..., Image.Image]:
+    """Return `helpers.images.make_image`."""
+    return images.make_image
 
 
 CLASSES = {'blue': (40, 60, 200), 'green': (60, 190, 70), 'red': (210, 50, 40)}
@@ -95,27 +94,31 @@ COUNTS = {'train': 8, 'val': 3}
 
 
 @pytest.fixture(scope='session')
-def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder of pictures: 3 classes with 8 (train) and 3 (val) images each.
+def image_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder of images: 3 classes with 8 (train) and 3 (val) images each.
 
     The colour gives the class away, so that accuracy is neither chance nor always 100 %.
     """
-    root = tmp_path_factory.mktemp('pictures')
+    root = tmp_path_factory.mktemp('images')
     for split, count in COUNTS.items():
         for label, (name, colour) in enumerate(CLASSES.items()):
             folder = root / split / name
             folder.mkdir(parents=True)
             for i in range(count):
-                image = np.asarray(picture((20 + i, 18), 100 * label + 10 * len(split) + i))
+                image = np.asarray(
+                    images.make_image((20 + i, 18), 100 * label + 10 * len(split) + i)
+                )
                 mixed = 0.6 * image + 0.4 * np.array(colour)
                 Image.fromarray(mixed.astype(np.uint8)).save(folder / f'{i}.png')
     return root
 
 
 @pytest.fixture(scope='session')
-def tiny_config(tmp_path_factory: pytest.TempPathFactory, pictures: Path) -> Callable[[str], Path]:
+def tiny_config(
+    tmp_path_factory: pytest.TempPathFactory, image_folder: Path
+) -> Callable[[str], Path]:
     """Return the path of a tiny config, of 'vit' or 'resnet'."""
-    from .tiny import write_config
+    from .helpers.tiny import write_config
 
     folder = tmp_path_factory.mktemp('configs')
-    return lambda backbone='vit': write_config(folder, pictures, backbone)
+    return lambda backbone='vit': write_config(folder, image_folder, backbone)

@@ -1,11 +1,11 @@
-"""What the documentation points at exists."""
+"""Links in the documentation point to existing files."""
 
 import re
 from pathlib import Path
 
 import pytest
 
-from .conftest import REPO
+from .helpers.paths import REPO
 
 PAGES = sorted(
     [REPO / 'README.md', *(REPO / 'docs').glob('*.md'), *(REPO / 'configs').glob('*/README.md')]

@@ -1,4 +1,4 @@
-"""A file of weights runs nothing, whichever command it is given to."""
+"""No command runs code from a file of weights."""
 
 import ast
 import os
@@ -10,12 +10,12 @@ import torch
 from mmssl.apis import get_model
 from mmssl.checkpoint import read
 from mmssl.core import UserError
-from mmssl.engine import files
+from mmssl.engine.state import training_file
 
-from .conftest import REPO
-from .test_checkpoint.test_payloads import Payload
-from .test_tools.command import call, refused
-from .tiny import log, make_runner
+from .helpers.command import call, refused
+from .helpers.paths import REPO
+from .helpers.payloads import Payload
+from .helpers.tiny import log, make_runner
 
 WAYS = ['load_from', 'init_cfg', 'resume', 'test', 'convert']
 QUICK = ('train_cfg.max_epochs=1', 'val_cfg=None', 'val_dataloader=None', 'val_evaluator=None')
@@ -97,7 +97,7 @@ def test_text_in_a_resumed_file_is_never_run(tiny_config, trained, tmp_path, cap
     content = torch.load(trained, weights_only=True)
     text = f"import os\nos.system('touch {marker}')\n"
     content['meta'] |= dict(config=text, cfg=text, settings=dict(config=text))
-    files.write(content, tmp_path / 'x.pth')
+    training_file.write(content, tmp_path / 'x.pth')
     options = ('train_cfg.max_epochs=2', *QUICK[1:])
     line = (tiny_config(), '--work-dir', tmp_path / 'w', '--resume', tmp_path / 'x.pth')
     assert call(capsys, *line, '--cfg-options', *options).code == 0
@@ -132,4 +132,4 @@ def test_no_value_reaches_a_shell():
 def test_a_foreign_file_is_no_training_state(tmp_path):
     torch.save({'state_dict': {'a': torch.ones(1)}}, tmp_path / 'a.pth')
     with pytest.raises(UserError, match='holds no training state of mmssl'):
-        files.open_training(tmp_path / 'a.pth')
+        training_file.open_training(tmp_path / 'a.pth')

@@ -16,5 +16,5 @@ export PYTHONPATH="$here/..${PYTHONPATH:+:$PYTHONPATH}"
 # shellcheck source=tools/nodes.sh
 source "$here/nodes.sh"
 
-exec python "$here/misc/torchrun.py" "${nodes[@]}" --nproc_per_node="$3" \
+exec python "$here/torchrun.py" "${nodes[@]}" --nproc_per_node="$3" \
     "$here/test.py" "$1" "$2" --launcher pytorch "${@:4}"

@@ -18,5 +18,5 @@ export PYTHONPATH="$here/..${PYTHONPATH:+:$PYTHONPATH}"
 # shellcheck source=tools/nodes.sh
 source "$here/nodes.sh"
 
-exec python "$here/misc/torchrun.py" "${nodes[@]}" --nproc_per_node="$2" \
+exec python "$here/torchrun.py" "${nodes[@]}" --nproc_per_node="$2" \
     "$here/train.py" "$1" --launcher pytorch "${@:3}"

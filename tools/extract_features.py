@@ -1,74 +1,7 @@
-"""Write the features of a folder of images to a .npz file: paths, features, labels, classes.
+"""Write the features of a folder of images to a .npz file: paths, features, labels, classes."""
 
-features (N, C) float32 are the pooled features that kNN uses; labels (N,) are indices into
-classes, the names of the class folders, or -1 where there are none.
-"""
-
-import argparse
-import os
-from collections.abc import Sequence
-from pathlib import Path
-
-import numpy as np
-import torch
-from torch.utils.data import DataLoader
-
-from mmssl.apis import cli
-from mmssl.apis.images import evaluation_steps
-from mmssl.apis.looking import with_weights
-from mmssl.core import UserError
-from mmssl.datasets import ImageFolder
-from mmssl.evaluation.features import extract
-
-
-def parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    """Read the command line."""
-    raw = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=raw)
-    parser.add_argument('model', help='name of a published model, or config file')
-    parser.add_argument('data', help='folder of images, in class folders or not')
-    parser.add_argument('--out', required=True, type=Path, help='the .npz file to write')
-    parser.add_argument(
-        '--weights', help="file, address or model name, or 'random'; default: the published ones"
-    )
-    parser.add_argument('--batch-size', type=int, default=64)
-    parser.add_argument('--workers', type=int, default=2, help='processes that read images')
-    parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu')
-    args = parser.parse_args(argv)
-    if args.out.suffix != '.npz':
-        raise UserError(f'--out {args.out}: end the name with .npz')
-    if args.batch_size < 1 or args.workers < 0:
-        raise UserError('--batch-size is at least 1, --workers at least 0')
-    return args
-
-
-def main(argv: Sequence[str] | None = None) -> None:
-    """Extract and write."""
-    args = parse(argv)
-    model = with_weights(args.model, args.weights, args.device)
-    images = ImageFolder(args.data, pipeline=[dict(type='LoadImage'), *evaluation_steps(model)])
-    loader = DataLoader(images, args.batch_size, num_workers=args.workers)
-    bank = extract(model, loader, Path(args.data).name)
-    write(
-        args.out,
-        paths=np.array([images.name(i) for i in range(len(images))]),
-        features=bank.features.cpu().numpy(),
-        labels=bank.labels.cpu().numpy(),
-        classes=np.array(images.classes, dtype=str),
-    )
-    print(f'{args.out}: {images.describe()}, {bank.features.shape[1]} features each')
-
-
-def write(path: Path, **arrays: np.ndarray) -> None:
-    """Write beside the final name, then rename."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f'.{path.name}.{os.getpid()}.npz')
-    try:
-        np.savez(beside, **arrays)
-        os.replace(beside, path)
-    finally:
-        beside.unlink(missing_ok=True)
-
+from mmssl.cli.extract_features import main
+from mmssl.cli.options import run_tool
 
 if __name__ == '__main__':
-    cli.run(main)
+    run_tool(main)

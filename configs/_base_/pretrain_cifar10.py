@@ -1,6 +1,6 @@
 """Pretraining on CIFAR-10's folders (train/, test/) of 32-px images."""
 
-_base_ = './pretrain_imagenet.py'
+_base_ = './pretrain.py'
 
 data_root = 'data/cifar10/'
 val_dataloader = dict(

@@ -1,6 +1,6 @@
 """Linear probe on stored features of CIFAR-10's folders (train/, test/) of 32-px images."""
 
-_base_ = './probe_imagenet.py'
+_base_ = './probe.py'
 
 data_root = 'data/cifar10/'
 test_dataloader = dict(

@@ -20,6 +20,6 @@ model = dict(
     momentum=dict(start=0.99, shape='constant'))
 
 optim_wrapper = dict(optimizer=dict(type='SGD', lr=0.24, momentum=0.9, weight_decay=5e-4))
-param_scheduler = [dict(type='CurveScheduler', param_name='lr', final=0.0)]
+param_scheduler = [dict(type='ScheduleParam', param_name='lr', final=0.0)]
 train_cfg = dict(max_epochs=200, val_interval=5, val_at_start=True)
 default_hooks = dict(checkpoint=dict(save_best='knn/top1'))

@@ -18,7 +18,7 @@ model = dict(
     momentum=dict(start=0.99, final=1.0))
 
 optim_wrapper = dict(optimizer=dict(type='AdamW', lr=2e-3, weight_decay=0.05))
-param_scheduler = [dict(type='CurveScheduler', param_name='lr', final=0.0, warmup=1)]
+param_scheduler = [dict(type='ScheduleParam', param_name='lr', final=0.0, warmup=1)]
 train_cfg = dict(max_epochs=3, val_interval=1, val_at_start=True)
 val_dataloader = dict(num_workers=2)
 val_cfg = dict(bank=dict(per_class=1000))

@@ -25,6 +25,6 @@ rules = [dict(ndim=1, decay_mult=0.0, adapt=False)]
 optim_wrapper = dict(
     optimizer=dict(type='LARS', lr=1.2, weight_decay=1e-6, momentum=0.9),
     paramwise_cfg=dict(rules=rules))
-param_scheduler = [dict(type='CurveScheduler', param_name='lr', final=0.0, warmup=10)]
+param_scheduler = [dict(type='ScheduleParam', param_name='lr', final=0.0, warmup=10)]
 train_cfg = dict(max_epochs=200, val_interval=5, val_at_start=True)
 default_hooks = dict(checkpoint=dict(save_best='knn/top1'))

@@ -20,6 +20,6 @@ model = dict(
 rules = [dict(match='prototypes', frozen_epochs=1)]
 optim_wrapper = dict(
     optimizer=dict(type='Adam', lr=4e-3, weight_decay=1e-6), paramwise_cfg=dict(rules=rules))
-param_scheduler = [dict(type='CurveScheduler', param_name='lr', final=0.0)]
+param_scheduler = [dict(type='ScheduleParam', param_name='lr', final=0.0)]
 train_cfg = dict(max_epochs=200, val_interval=5, val_at_start=True)
 default_hooks = dict(checkpoint=dict(save_best='knn/top1'))

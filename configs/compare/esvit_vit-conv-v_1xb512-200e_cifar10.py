@@ -3,8 +3,7 @@
 _base_ = './_base_/cifar10.py'
 
 model = dict(
-    type='EsViT',
-    region=False,
+    type='DINO',
     neck=dict(type='DINONeck', dims=(192, 2048, 2048, 256), prototypes=4096, train_scale=False),
     head=dict(type='DistillationHead', prototypes=4096, student_temp=0.1),
     teacher_temp=dict(
@@ -17,5 +16,5 @@ optim_wrapper = dict(
     optimizer=dict(type='AdamW', lr=1e-3, weight_decay=0.04),
     paramwise_cfg=dict(rules=rules), clip_grad=dict(max_norm=3.0, each=True))
 param_scheduler = [
-    dict(type='CurveScheduler', param_name='lr', final=1e-6, warmup=10),
-    dict(type='CurveScheduler', param_name='weight_decay', final=0.4)]
+    dict(type='ScheduleParam', param_name='lr', final=1e-6, warmup=10),
+    dict(type='ScheduleParam', param_name='weight_decay', final=0.4)]

@@ -3,8 +3,7 @@
 _base_ = './_base_/shapes.py'
 
 model = dict(
-    type='EsViT',
-    region=False,
+    type='DINO',
     neck=dict(
         type='DINONeck', dims=(64, 512, 128), prototypes=64, hidden_norm=True, train_scale=False),
     head=dict(type='DistillationHead', prototypes=64, student_temp=0.1),
@@ -15,4 +14,4 @@ rules = [dict(ndim=1, decay_mult=0.0), dict(match='last_layer', frozen_epochs=1)
 optim_wrapper = dict(
     optimizer=dict(type='AdamW', lr=2e-3, weight_decay=0.05),
     paramwise_cfg=dict(rules=rules), clip_grad=dict(max_norm=3.0, each=True))
-param_scheduler = [dict(type='CurveScheduler', param_name='lr', final=0.0, warmup=1)]
+param_scheduler = [dict(type='ScheduleParam', param_name='lr', final=0.0, warmup=1)]

@@ -2,4 +2,4 @@
 
 _base_ = './esvit_vit-conv-v_1xb256-200e_imagenette.py'
 
-model = dict(region=True)
+model = dict(type='EsViT')

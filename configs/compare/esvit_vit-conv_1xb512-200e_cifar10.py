@@ -2,4 +2,4 @@
 
 _base_ = './esvit_vit-conv-v_1xb512-200e_cifar10.py'
 
-model = dict(region=True)
+model = dict(type='EsViT')

@@ -7,6 +7,6 @@ px), 64 prototypes for 65,536, four small crops for eight, batch 64 for 512, 16 
 _base_ = './esvit_vit-conv-v_1xb64-16e_shapes.py'
 
 model = dict(
-    region=True,
+    type='EsViT',
     weights=(1.0, 0.1),     # at equal weights the regions, soon solved, leave classes unlearnt
     teacher_temp=dict(start=0.02, shape='constant'))

@@ -7,7 +7,7 @@ multi = dict(type='MultiView', views={{_base_.crops}}, mask=mask)
 train_dataloader = dict(dataset=dict(pipeline=[dict(type='LoadImage'), multi]))
 
 model = dict(
-    type='SERE',     # without relations: iBOT
+    type='iBOT',
     neck=dict(type='DINONeck', dims=(192, 2048, 2048, 256), prototypes=4096, shared=True),
     head=dict(type='DistillationHead', prototypes=4096, student_temp=0.1),
     teacher_temp=dict(
@@ -20,5 +20,5 @@ optim_wrapper = dict(
     optimizer=dict(type='AdamW', lr=1e-3, weight_decay=0.04),
     paramwise_cfg=dict(rules=rules), clip_grad=dict(max_norm=3.0, each=True))
 param_scheduler = [
-    dict(type='CurveScheduler', param_name='lr', final=1e-6, warmup=10),
-    dict(type='CurveScheduler', param_name='weight_decay', final=0.4)]
+    dict(type='ScheduleParam', param_name='lr', final=1e-6, warmup=10),
+    dict(type='ScheduleParam', param_name='weight_decay', final=0.4)]

@@ -11,7 +11,7 @@ multi = dict(type='MultiView', views={{_base_.crops}}, mask=mask)
 train_dataloader = dict(dataset=dict(pipeline=[dict(type='LoadImage'), multi]))
 
 model = dict(
-    type='SERE',     # without relations: iBOT
+    type='iBOT',
     neck=dict(
         type='DINONeck', dims=(64, 512, 128), prototypes=64, patch_prototypes=64, hidden_norm=True,
         train_scale=False),
@@ -24,4 +24,4 @@ rules = [dict(ndim=1, decay_mult=0.0), dict(match='last_layer', frozen_epochs=1)
 optim_wrapper = dict(
     optimizer=dict(type='AdamW', lr=2e-3, weight_decay=0.05),
     paramwise_cfg=dict(rules=rules), clip_grad=dict(max_norm=3.0, each=True))
-param_scheduler = [dict(type='CurveScheduler', param_name='lr', final=0.0, warmup=1)]
+param_scheduler = [dict(type='ScheduleParam', param_name='lr', final=0.0, warmup=1)]

@@ -16,4 +16,4 @@ model = dict(
 
 optim_wrapper = dict(
     optimizer=dict(type='AdamW', lr=1e-3, weight_decay=0.05), clip_grad=dict(max_norm=5.0))
-param_scheduler = [dict(type='CurveScheduler', param_name='lr', final=0.0, warmup=10)]
+param_scheduler = [dict(type='ScheduleParam', param_name='lr', final=0.0, warmup=10)]

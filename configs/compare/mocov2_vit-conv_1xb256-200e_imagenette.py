@@ -13,4 +13,4 @@ model = dict(
     momentum=dict(start=0.99, shape='constant'))
 
 optim_wrapper = dict(optimizer=dict(type='AdamW', lr=1e-3, weight_decay=0.1))
-param_scheduler = [dict(type='CurveScheduler', param_name='lr', final=0.0, warmup=10)]
+param_scheduler = [dict(type='ScheduleParam', param_name='lr', final=0.0, warmup=10)]

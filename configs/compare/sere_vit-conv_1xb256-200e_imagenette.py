@@ -3,6 +3,7 @@
 _base_ = './ibot_vit-conv_1xb256-200e_imagenette.py'
 
 model = dict(
+    type='SERE',
     relation=dict(     # grids of 16 x 16 and 8 x 8 patches
         alpha=0.2, beta=0.5, temperatures=(0.5, 0.1), overlap_size=(15, 15), local_grid=8,
         divisor=(16, 8)))

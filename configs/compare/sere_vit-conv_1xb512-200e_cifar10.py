@@ -3,6 +3,7 @@
 _base_ = './ibot_vit-conv_1xb512-200e_cifar10.py'
 
 model = dict(
+    type='SERE',
     relation=dict(     # grids of 8 x 8 and 4 x 4 patches
         alpha=0.2, beta=0.5, temperatures=(0.5, 0.1), overlap_size=(7, 7), local_grid=4,
         divisor=(8, 4)))

@@ -7,6 +7,7 @@ prototypes for 8,192, four small crops for ten, batch 64 for 1024, 16 epochs for
 _base_ = './ibot_vit-conv_1xb64-16e_shapes.py'
 
 model = dict(
+    type='SERE',
     relation=dict(     # grids of 4 x 4 and 2 x 2 patches
         alpha=0.2, beta=0.5, temperatures=(0.5, 0.1), overlap_size=(4, 4), local_grid=2,
         divisor=(4, 2)))

@@ -12,4 +12,4 @@ model = dict(
 rules = [dict(match='prototypes', frozen_epochs=1)]
 optim_wrapper = dict(
     optimizer=dict(type='AdamW', lr=1e-3, weight_decay=0.05), paramwise_cfg=dict(rules=rules))
-param_scheduler = [dict(type='CurveScheduler', param_name='lr', final=0.0, warmup=10)]
+param_scheduler = [dict(type='ScheduleParam', param_name='lr', final=0.0, warmup=10)]

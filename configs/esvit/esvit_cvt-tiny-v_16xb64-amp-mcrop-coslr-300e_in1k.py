@@ -3,7 +3,7 @@
 _base_ = './esvit_swin-tiny-w7_16xb32-amp-mcrop-coslr-300e_in1k.py'
 
 train_dataloader = dict(batch_size=64)
-model = dict(backbone=dict(_delete_=True, type='CvT', drop_path_rate=0.1), region=False)
+model = dict(backbone=dict(_delete_=True, type='CvT', drop_path_rate=0.1), type='DINO')
 optim_wrapper = dict(optimizer=dict(lr=2e-3))
 auto_scale_lr = dict(base_batch_size=1024)
 sync_bn = 'torch'

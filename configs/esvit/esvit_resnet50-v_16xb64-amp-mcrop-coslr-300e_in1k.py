@@ -6,7 +6,7 @@ train_dataloader = dict(batch_size=64)
 model = dict(
     backbone=dict(_delete_=True, type='ResNet', depth=50),
     neck=dict(dims=(2048, 2048, 2048, 256)),
-    region=False)
+    type='DINO')
 optim_wrapper = dict(optimizer=dict(lr=2e-3))
 auto_scale_lr = dict(base_batch_size=1024)
 sync_bn = 'torch'

@@ -6,5 +6,5 @@ train_dataloader = dict(batch_size=8)
 model = dict(
     backbone=dict(arch='base', window_size=14, drop_path_rate=0.2),
     neck=dict(dims=(1024, 2048, 2048, 256)),
-    region=False)
+    type='DINO')
 default_hooks = dict(checkpoint=dict(max_keep_ckpts=13))     # epochs 180 to 300

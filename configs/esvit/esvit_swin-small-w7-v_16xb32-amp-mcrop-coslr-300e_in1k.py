@@ -2,4 +2,4 @@
 
 _base_ = './esvit_swin-tiny-w7_16xb32-amp-mcrop-coslr-300e_in1k.py'
 
-model = dict(backbone=dict(arch='small', drop_path_rate=0.2), region=False)
+model = dict(backbone=dict(arch='small', drop_path_rate=0.2), type='DINO')

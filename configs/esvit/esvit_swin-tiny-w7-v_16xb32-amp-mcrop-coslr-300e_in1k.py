@@ -2,4 +2,4 @@
 
 _base_ = './esvit_swin-tiny-w7_16xb32-amp-mcrop-coslr-300e_in1k.py'
 
-model = dict(region=False)
+model = dict(type='DINO')

@@ -6,12 +6,12 @@ data_root = 'data/webvision1/'
 train_dataloader = dict(
     batch_size=64,
     dataset=dict(
-        type='ImageSet', split='', with_label=False,
+        type='ImageDataset', split='', with_label=False,
         source=dict(
             type='ListSource', num_classes=1000,
             ann_file=('info/train_filelist_google.txt', 'info/train_filelist_flickr.txt'))))
 val_dataloader = dict(dataset=dict(data_root='data/imagenet/'))   # the published figures' images
-model = dict(region=False)
+model = dict(type='DINO')
 optim_wrapper = dict(optimizer=dict(lr=2e-3))
 auto_scale_lr = dict(base_batch_size=1024)
 train_cfg = dict(max_epochs=150)

@@ -6,9 +6,9 @@ data_root = 'data/imagenet22k/'
 train_dataloader = dict(
     batch_size=64,
     dataset=dict(
-        type='ImageSet', split='train', with_label=False,
+        type='ImageDataset', split='train', with_label=False,
         source=dict(type='TsvSource')))
 val_dataloader = dict(dataset=dict(data_root='data/imagenet/'))   # the published figures' images
-model = dict(region=False)
+model = dict(type='DINO')
 optim_wrapper = dict(optimizer=dict(lr=2e-3))
 auto_scale_lr = dict(base_batch_size=1024)

@@ -1,6 +1,6 @@
 """EsViT, Swin-T (window 7), views and regions, 300 epochs, batch 512 (Li et al., ICLR 2022)."""
 
-_base_ = '../_base_/pretrain_imagenet.py'
+_base_ = '../_base_/pretrain.py'
 
 crop = dict(type='RandomView', jitter=(0.4, 0.4, 0.2, 0.1), interpolation='bicubic')
 big, small = dict(crop, size=224, scale=(0.4, 1.0)), dict(crop, size=96, scale=(0.05, 0.4))
@@ -27,6 +27,6 @@ optim_wrapper = dict(
     clip_grad=dict(max_norm=3.0, each=True))
 auto_scale_lr = dict(base_batch_size=512)
 param_scheduler = [
-    dict(type='CurveScheduler', param_name='lr', final=1e-6, warmup=10, warmup_reaches=True),
-    dict(type='CurveScheduler', param_name='weight_decay', final=0.4)]
+    dict(type='ScheduleParam', param_name='lr', final=1e-6, warmup=10, warmup_reaches=True),
+    dict(type='ScheduleParam', param_name='weight_decay', final=0.4)]
 train_cfg = dict(max_epochs=300)

@@ -5,4 +5,4 @@ The released run's folder is named after mode 0 (all nine chunks), the official 
 
 _base_ = './esvit_swin-tiny-w7_16xb32-amp-mcrop-coslr-300e_in1k.py'
 
-model = dict(backbone=dict(_delete_=True, type='ViL', drop_path_rate=0.1, mode=0), region=False)
+model = dict(backbone=dict(_delete_=True, type='ViL', drop_path_rate=0.1, mode=0), type='DINO')

@@ -4,7 +4,7 @@ Settings beyond the official README and defaults are marked: [3rd] other people'
 recipe, [sere] SERE's published ViT-B command, [memory] recalled, not read again.
 """
 
-_base_ = '../_base_/pretrain_imagenet.py'
+_base_ = '../_base_/pretrain.py'
 
 crop = dict(type='RandomView', jitter=(0.4, 0.4, 0.2, 0.1), interpolation='bicubic')
 big = dict(crop, size=224, scale=(0.32, 1.0))     # [3rd, sere]
@@ -15,7 +15,7 @@ multi = dict(type='MultiView', views=views, mask=mask)
 train_dataloader = dict(     # 32 x 32 [memory]; the README counts 24 GPUs
     batch_size=32, dataset=dict(pipeline=[dict(type='LoadImage'), multi]))
 model = dict(
-    type='SERE',     # without relations: iBOT
+    type='iBOT',
     backbone=dict(type='VisionTransformer', arch='base', drop_path_rate=0.1),
     neck=dict(     # frozen scale [3rd]
         type='DINONeck', dims=(768, 2048, 2048, 256), prototypes=8192, shared=True,
@@ -31,6 +31,6 @@ optim_wrapper = dict(     # clip 0.3 [sere, memory], lr 7.5e-4 per 256 images [m
     optimizer=dict(type='AdamW', lr=3e-3, weight_decay=0.04))
 auto_scale_lr = dict(base_batch_size=1024)
 param_scheduler = [     # down to 2e-6 [memory, sere]
-    dict(type='CurveScheduler', param_name='lr', final=2e-6, warmup=10, warmup_reaches=True),
-    dict(type='CurveScheduler', param_name='weight_decay', final=0.4)]
+    dict(type='ScheduleParam', param_name='lr', final=2e-6, warmup=10, warmup_reaches=True),
+    dict(type='ScheduleParam', param_name='weight_decay', final=0.4)]
 train_cfg = dict(max_epochs=400)     # [memory, 3rd]

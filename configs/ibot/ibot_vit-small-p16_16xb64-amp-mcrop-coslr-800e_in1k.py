@@ -1,6 +1,6 @@
 """iBOT, ViT-S/16, block masks, 800 epochs, batch 1024 (Zhou et al., ICLR 2022)."""
 
-_base_ = '../_base_/pretrain_imagenet.py'
+_base_ = '../_base_/pretrain.py'
 
 crop = dict(type='RandomView', jitter=(0.4, 0.4, 0.2, 0.1), interpolation='bicubic')
 big, small = dict(crop, size=224, scale=(0.25, 1.0)), dict(crop, size=96, scale=(0.05, 0.25))
@@ -10,7 +10,7 @@ multi = dict(type='MultiView', views=views, mask=mask)
 train_dataloader = dict(batch_size=64, dataset=dict(pipeline=[dict(type='LoadImage'), multi]))
 
 model = dict(
-    type='SERE',     # without relations: iBOT
+    type='iBOT',
     backbone=dict(type='VisionTransformer', arch='small', drop_path_rate=0.1),
     neck=dict(type='DINONeck', dims=(384, 2048, 2048, 256), prototypes=8192, shared=True),
     head=dict(type='DistillationHead', prototypes=8192, student_temp=0.1),
@@ -25,6 +25,6 @@ optim_wrapper = dict(
     optimizer=dict(type='AdamW', lr=2e-3, weight_decay=0.04))     # 5e-4 for each 256 images
 auto_scale_lr = dict(base_batch_size=1024)
 param_scheduler = [
-    dict(type='CurveScheduler', param_name='lr', final=1e-6, warmup=10, warmup_reaches=True),
-    dict(type='CurveScheduler', param_name='weight_decay', final=0.4)]
+    dict(type='ScheduleParam', param_name='lr', final=1e-6, warmup=10, warmup_reaches=True),
+    dict(type='ScheduleParam', param_name='weight_decay', final=0.4)]
 train_cfg = dict(max_epochs=800)

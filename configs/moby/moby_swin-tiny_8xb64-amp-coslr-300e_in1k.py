@@ -1,6 +1,6 @@
 """MoBY, Swin-T, 300 epochs, batch 512 (Xie et al. 2021)."""
 
-_base_ = '../_base_/pretrain_imagenet.py'
+_base_ = '../_base_/pretrain.py'
 
 crop = dict(type='RandomView', size=224, scale=(0.08, 1.0), jitter=(0.4, 0.4, 0.2, 0.1))
 views = [dict(crop, blur=1.0), dict(crop, blur=0.1, solarize=0.2)]
@@ -24,7 +24,7 @@ optim_wrapper = dict(
     paramwise_cfg=dict(rules=rules), clip_grad=dict(max_norm=5.0))
 auto_scale_lr = dict(base_batch_size=512)
 param_scheduler = [dict(
-    type='CurveScheduler', param_name='lr', final=5e-6, warmup=5, warmup_start=5e-7,
+    type='ScheduleParam', param_name='lr', final=5e-6, warmup=5, warmup_start=5e-7,
     after_warmup=False, lag=1, scale=('final', 'warmup_start'))]
 train_cfg = dict(max_epochs=300)
 sync_bn = 'torch'

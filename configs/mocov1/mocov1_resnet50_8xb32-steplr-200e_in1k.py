@@ -1,6 +1,6 @@
 """MoCo v1, ResNet-50, 200 epochs, batch 256 (He et al., CVPR 2020)."""
 
-_base_ = '../_base_/pretrain_imagenet.py'
+_base_ = '../_base_/pretrain.py'
 
 views = [dict(
     type='RandomView', size=224, scale=(0.2, 1.0), gray=0.2, gray_first=True,
@@ -21,6 +21,6 @@ model = dict(
 optim_wrapper = dict(optimizer=dict(type='SGD', lr=0.03, momentum=0.9, weight_decay=1e-4))
 auto_scale_lr = dict(base_batch_size=256)
 param_scheduler = [dict(
-    type='CurveScheduler', param_name='lr', shape='step', milestones=(120, 160),
+    type='ScheduleParam', param_name='lr', shape='step', milestones=(120, 160),
     hold_epochs=True)]
 train_cfg = dict(max_epochs=200)

@@ -1,6 +1,6 @@
 """MoCo v3, ResNet-50, 100 epochs, batch 4096 (Chen, Xie & He, ICCV 2021)."""
 
-_base_ = '../_base_/pretrain_imagenet.py'
+_base_ = '../_base_/pretrain.py'
 
 crop = dict(type='RandomView', size=224, scale=(0.2, 1.0), jitter=(0.4, 0.4, 0.2, 0.1))
 views = [dict(crop, blur=1.0), dict(crop, blur=0.1, solarize=0.2)]
@@ -23,6 +23,6 @@ optim_wrapper = dict(
     optimizer=dict(type='LARS', lr=9.6, weight_decay=1e-6, momentum=0.9),
     paramwise_cfg=dict(rules=rules))
 auto_scale_lr = dict(base_batch_size=4096)
-param_scheduler = [dict(type='CurveScheduler', param_name='lr', final=0.0, warmup=10)]
+param_scheduler = [dict(type='ScheduleParam', param_name='lr', final=0.0, warmup=10)]
 train_cfg = dict(max_epochs=100)
 sync_bn = 'torch'

@@ -1,6 +1,6 @@
 """MoCo v3, ViT-S/16, 300 epochs, batch 4096 (Chen, Xie & He, ICCV 2021)."""
 
-_base_ = '../_base_/pretrain_imagenet.py'
+_base_ = '../_base_/pretrain.py'
 
 crop = dict(type='RandomView', size=224, scale=(0.08, 1.0), jitter=(0.4, 0.4, 0.2, 0.1))
 views = [dict(crop, blur=1.0), dict(crop, blur=0.1, solarize=0.2)]
@@ -22,6 +22,6 @@ model = dict(
 optim_wrapper = dict(     # no rules: biases and norms decay too, as in the official code
     amp='float16', optimizer=dict(type='AdamW', lr=2.4e-3, weight_decay=0.1))
 auto_scale_lr = dict(base_batch_size=4096)
-param_scheduler = [dict(type='CurveScheduler', param_name='lr', final=0.0, warmup=40)]
+param_scheduler = [dict(type='ScheduleParam', param_name='lr', final=0.0, warmup=40)]
 train_cfg = dict(max_epochs=300)
 sync_bn = 'torch'

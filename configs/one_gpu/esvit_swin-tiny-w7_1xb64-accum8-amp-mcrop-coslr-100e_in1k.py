@@ -7,6 +7,6 @@ centres wait for the last of the eight; the loss in blocks is the same loss.
 _base_ = '../esvit/esvit_swin-tiny-w7_16xb32-amp-mcrop-coslr-300e_in1k.py'
 
 train_dataloader = dict(batch_size=64)
-model = dict(neck=dict(block=1024))
+model = dict(neck=dict(chunk_size=1024))
 optim_wrapper = dict(accumulative_counts=8)
 train_cfg = dict(max_epochs=100)

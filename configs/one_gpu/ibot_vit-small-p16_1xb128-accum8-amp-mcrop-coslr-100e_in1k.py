@@ -7,6 +7,6 @@ centres wait for the last of the eight; the loss in blocks is the same loss.
 _base_ = '../ibot/ibot_vit-small-p16_16xb64-amp-mcrop-coslr-800e_in1k.py'
 
 train_dataloader = dict(batch_size=128)
-model = dict(neck=dict(block=1024))
+model = dict(neck=dict(chunk_size=1024))
 optim_wrapper = dict(accumulative_counts=8)
 train_cfg = dict(max_epochs=100)

@@ -7,5 +7,5 @@ Given up against 8 x 128 images: the batch norms of the relation necks see 64 im
 _base_ = '../sere/sere_vit-small-p16_8xb128-amp-mcrop-coslr-100e_in1k.py'
 
 train_dataloader = dict(batch_size=64)
-model = dict(neck=dict(block=1024))
+model = dict(neck=dict(chunk_size=1024))
 optim_wrapper = dict(accumulative_counts=16)

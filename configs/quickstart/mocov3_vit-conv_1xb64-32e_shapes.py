@@ -1,6 +1,6 @@
 """MoCo v3 with a small convolutional-stem ViT on the embedded shapes, minutes on two cores."""
 
-_base_ = '../_base_/pretrain_imagenet.py'
+_base_ = '../_base_/pretrain.py'
 
 data_root = 'data/shapes/'
 # colour tells pictures of shapes apart, not their classes: take most of it away
@@ -24,7 +24,7 @@ model = dict(
     momentum=dict(start=0.99, final=1.0))
 
 optim_wrapper = dict(optimizer=dict(type='AdamW', lr=2e-3, weight_decay=0.05))
-param_scheduler = [dict(type='CurveScheduler', param_name='lr', final=0.0, warmup=2)]
+param_scheduler = [dict(type='ScheduleParam', param_name='lr', final=0.0, warmup=2)]
 train_cfg = dict(max_epochs=32, val_interval=4, val_at_start=True)
 val_dataloader = dict(
     num_workers=2,

@@ -19,5 +19,5 @@ rules = [
     dict(match='last_layer', frozen_epochs=3)]
 optim_wrapper = dict(optimizer=dict(lr=3e-3), paramwise_cfg=dict(rules=rules))
 param_scheduler = [
-    dict(type='CurveScheduler', param_name='lr', final=2e-6, warmup=10, warmup_reaches=True),
-    dict(type='CurveScheduler', param_name='weight_decay', final=0.4)]
+    dict(type='ScheduleParam', param_name='lr', final=2e-6, warmup=10, warmup_reaches=True),
+    dict(type='ScheduleParam', param_name='weight_decay', final=0.4)]

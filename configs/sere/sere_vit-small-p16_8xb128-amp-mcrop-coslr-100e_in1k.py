@@ -1,6 +1,6 @@
 """SERE on iBOT, ViT-S/16, 100 epochs, batch 1024 (Li, Gao & Cheng, TPAMI 2023)."""
 
-_base_ = '../_base_/pretrain_imagenet.py'
+_base_ = '../_base_/pretrain.py'
 
 crop = dict(type='RandomView', jitter=(0.4, 0.4, 0.2, 0.1), interpolation='bicubic')
 big, small = dict(crop, size=224, scale=(0.4, 1.0)), dict(crop, size=96, scale=(0.05, 0.4))
@@ -28,7 +28,7 @@ optim_wrapper = dict(
     optimizer=dict(type='AdamW', lr=2e-3, weight_decay=0.04))     # 5e-4 for each 256 images
 auto_scale_lr = dict(base_batch_size=1024)
 param_scheduler = [
-    dict(type='CurveScheduler', param_name='lr', final=1e-6, warmup=10, warmup_reaches=True),
-    dict(type='CurveScheduler', param_name='weight_decay', final=0.4)]
+    dict(type='ScheduleParam', param_name='lr', final=1e-6, warmup=10, warmup_reaches=True),
+    dict(type='ScheduleParam', param_name='weight_decay', final=0.4)]
 train_cfg = dict(max_epochs=100)
 sync_bn = 'torch'

@@ -1,6 +1,6 @@
 """SwAV, ResNet-50, 2x224 + 6x96 crops, 200 epochs, batch 256 with a queue."""
 
-_base_ = '../_base_/pretrain_imagenet.py'
+_base_ = '../_base_/pretrain.py'
 
 crop = dict(type='RandomView', jitter=(0.8, 0.8, 0.8, 0.2), blur=0.5)
 views = [
@@ -25,6 +25,6 @@ optim_wrapper = dict(
     paramwise_cfg=dict(rules=rules))
 auto_scale_lr = dict(base_batch_size=256)
 param_scheduler = [
-    dict(type='CurveScheduler', param_name='lr', final=0.0006, scale=('final', ))]
+    dict(type='ScheduleParam', param_name='lr', final=0.0006, scale=('final', ))]
 train_cfg = dict(max_epochs=200)
 sync_bn = 'torch'

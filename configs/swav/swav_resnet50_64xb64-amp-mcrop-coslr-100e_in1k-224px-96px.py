@@ -1,6 +1,6 @@
 """SwAV, ResNet-50, 2x224 + 6x96 crops, 100 epochs, batch 4096 (Caron et al., NeurIPS 2020)."""
 
-_base_ = '../_base_/pretrain_imagenet.py'
+_base_ = '../_base_/pretrain.py'
 
 crop = dict(type='RandomView', jitter=(0.8, 0.8, 0.8, 0.2), blur=0.5)
 views = [
@@ -23,7 +23,7 @@ optim_wrapper = dict(
     paramwise_cfg=dict(rules=rules))
 auto_scale_lr = dict(base_batch_size=4096)
 param_scheduler = [dict(
-    type='CurveScheduler', param_name='lr', final=0.0048, warmup=10, warmup_start=0.3,
+    type='ScheduleParam', param_name='lr', final=0.0048, warmup=10, warmup_start=0.3,
     warmup_reaches=True, scale=('final', 'warmup_start'))]
 train_cfg = dict(max_epochs=100)
 sync_bn = 'torch'

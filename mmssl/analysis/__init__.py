@@ -1,0 +1,1 @@
+"""Look inside a network: attention, correspondence, patches, embeddings, views."""

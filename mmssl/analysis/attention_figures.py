@@ -1,4 +1,4 @@
-"""Attention drawn: what each head looks at, and how widely."""
+"""Figures of attention: a map for each head, and the entropy of each block."""
 
 import math
 from collections.abc import Sequence
@@ -12,8 +12,8 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
+from ..reports.figures import BLUE, INK, hide_axes, png, style_axes
 from .attention import Query
-from .figures import BLUE, INK, bare, plain, png
 
 PANEL = 1.35  # inches
 COLUMNS = 6
@@ -21,13 +21,13 @@ HEAT = colormaps['inferno'].with_extremes(bad='#d8dee5')
 MARK = '#00d5ff'
 
 
-def heads(view: Tensor, maps: Tensor, kept: Tensor, spread: Tensor, query: Query) -> bytes:
-    """Draw a view (3, H, W) and each head's map (M, h, w), the widest head first -> PNG.
+def draw_heads(view: Tensor, maps: Tensor, kept: Tensor, entropy: Tensor, query: Query) -> bytes:
+    """Draw a view (3, H, W) and each head's map (M, h, w), largest entropy first -> PNG.
 
-    Above the map, each on a scale of its own and grey where the head cannot look; below it the
-    view, dark outside of ``kept`` (M, h, w). ``spread`` (M,) is the entropy of each head.
+    Above the map, each on a scale of its own and grey outside its window; below it the
+    view, dark outside of ``kept`` (M, h, w). ``entropy`` (M,) is that of each head.
     """
-    order = spread.argsort(descending=True).tolist()
+    order = entropy.argsort(descending=True).tolist()
     columns = min(len(order), COLUMNS)
     rows = math.ceil(len(order) / columns)
     size = ((columns + 2.1) * PANEL, rows * (2 * PANEL + 0.26))
@@ -37,15 +37,15 @@ def heads(view: Tensor, maps: Tensor, kept: Tensor, spread: Tensor, query: Query
     pixels = view.permute(1, 2, 0).cpu().numpy()
     whole = figure.add_subplot(grid[:2, :2], anchor='N')
     whole.imshow(pixels)
-    bare(whole, f'asked: {asked(query)}')
+    hide_axes(whole, f'asked: {query_name(query)}')
     for i, head in enumerate(order):
         at = 2 * (i // columns), 2 + i % columns
         above, below = (figure.add_subplot(grid[at[0] + k, at[1]]) for k in (0, 1))
         extent = (0, pixels.shape[1], pixels.shape[0], 0)
         above.imshow(maps[head].cpu().numpy(), cmap=HEAT, vmin=0, extent=extent)
-        bare(above, f'head {head} · {spread[head]:.2f}')
+        hide_axes(above, f'head {head} · {entropy[head]:.2f}')
         below.imshow(darkened(pixels, kept[head].cpu().numpy()))
-        bare(below)
+        hide_axes(below)
         if not isinstance(query, str):
             _mark(above, query, maps.shape[1:], pixels.shape)
     if not isinstance(query, str):
@@ -53,8 +53,8 @@ def heads(view: Tensor, maps: Tensor, kept: Tensor, spread: Tensor, query: Query
     return png(figure)
 
 
-def asked(query: Query) -> str:
-    """Say whose attention a query is."""
+def query_name(query: Query) -> str:
+    """Return whose attention a query is, in words."""
     names = {'cls': 'the class token', 'mean': 'all patches, mean'}
     return names[query] if isinstance(query, str) else f'the patch at {query[0]}, {query[1]}'
 
@@ -74,11 +74,11 @@ def darkened(pixels: np.ndarray, kept: np.ndarray) -> np.ndarray:
     return np.where(kept[rows][:, columns, None], pixels, pixels // 4)
 
 
-def entropies(spread: Sequence[Tensor], keys: Sequence[int]) -> bytes:
+def draw_entropies(entropy: Sequence[Tensor], keys: Sequence[int]) -> bytes:
     """Draw each block's entropy by head (M,), below that of even attention, ln keys -> PNG."""
     figure = Figure(figsize=(7.2, 3.2), dpi=150, layout='constrained')
     axes = figure.add_subplot()
-    for block, values in enumerate(spread):
+    for block, values in enumerate(entropy):
         axes.scatter([block] * len(values), values.tolist(), s=16, color=BLUE, alpha=0.7, lw=0)
     even = [math.log(k) for k in keys]
     axes.step(
@@ -96,5 +96,5 @@ def entropies(spread: Sequence[Tensor], keys: Sequence[int]) -> bytes:
     axes.set_xlabel('block', fontsize=10, color=INK)
     axes.xaxis.set_major_locator(MaxNLocator('auto', integer=True))
     axes.set_ylim(0, 1.15 * max(even))
-    plain(axes)
+    style_axes(axes)
     return png(figure)

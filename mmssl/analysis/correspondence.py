@@ -1,4 +1,4 @@
-"""Which region of one picture a network takes for which of another, and how often rightly.
+"""Match regions of two images by their features, and score the matches (correspondence).
 
 EsViT (Li et al. 2022), section 3.4 and its analysis; regions are the final tokens, row by row.
 """
@@ -12,18 +12,18 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..core import UserError
-from ..datasets.transforms.draw import Drawn
 from ..datasets.transforms.random_view import RandomView
+from ..datasets.transforms.view_params import ViewParams
+from ..evaluation.sanity_checks import refuse_non_finite
 
-COUNT = 10  # pairs that are looked at
+COUNT = 10  # most similar pairs that are scored
 COLORS: dict[str, Any] = dict(jitter=(0.4, 0.4, 0.2, 0.1), jitter_p=0.8)
 
 
 class Match(NamedTuple):
-    """Best match of each region of view one: similarity (N,), at (N,), its place in view two.
+    """Best match of each region of view one: similarity (N,), and its index in view two, at (N,).
 
-    ``order`` (N,) lists the regions of view one, the surest match first.
+    ``order`` (N,) lists the regions of view one, the most similar pair first.
     """
 
     similarity: Tensor
@@ -32,7 +32,7 @@ class Match(NamedTuple):
 
 
 class Score(NamedTuple):
-    """Of the surest matches: share exactly right, mean distance in pixels; the next similarity."""
+    """Share of exact matches among the best, their mean error in pixels, the next similarity."""
 
     accuracy: float
     distance: float
@@ -40,9 +40,11 @@ class Score(NamedTuple):
 
 
 def match(one: Tensor, two: Tensor) -> Match:
-    """Match regions (N, C) with those (K, C) of largest cosine. Raises UserError for nan."""
-    if not (torch.isfinite(one).all() and torch.isfinite(two).all()):
-        raise UserError('features are not finite: the checkpoint or the image is damaged')
+    """Match regions (N, C) with those (K, C) of largest cosine.
+
+    Raises UserError for features that are not finite.
+    """
+    refuse_non_finite(torch.cat([one, two]), 'features of regions')
     cosines = F.normalize(one.double(), dim=1) @ F.normalize(two.double(), dim=1).T  # (N, K)
     similarity, at = cosines.max(1)
     return Match(similarity, at, similarity.argsort(descending=True, stable=True))
@@ -55,7 +57,7 @@ def centres(grid: tuple[int, int], cell: tuple[float, float]) -> Tensor:
 
 
 def true_places(points: Tensor, box: tuple[int, ...], flip: bool) -> Tensor:
-    """Where points (N, 2) of a picture are in its view, in shares of the view's sides: (N, 2).
+    """Map points (N, 2) of an image into its view, in shares of the view's sides: (N, 2).
 
     ``box`` (x, y, w, h) is what the view shows. Points outside of it are nan.
     """
@@ -70,10 +72,10 @@ def true_places(points: Tensor, box: tuple[int, ...], flip: bool) -> Tensor:
 def mirror_score(
     one: Tensor, two: Tensor, grid: tuple[int, int], cell: tuple[float, float], count: int = COUNT
 ) -> Score:
-    """Score regions (N, C) of a picture against those (N, C) of its mirror image.
+    """Score regions (N, C) of an image against those (N, C) of its mirror image.
 
-    EsViT's ``measure_correspondence``: of the ``count`` surest matches, how many are the mirrored
-    cell and how far off they are; ``similarity`` is that of the first match not looked at.
+    EsViT's ``measure_correspondence``: of the ``count`` most similar matches, how many are the
+    mirrored cell and how far off they are; ``similarity`` is that of the first match not counted.
     """
     found = match(one, two)
     h, w = grid
@@ -98,17 +100,17 @@ def mirrored(view: Tensor, seed: int) -> Tensor:
     """Return a view (3, S, S) flipped, jittered and grey, as EsViT measures with."""
     side = view.shape[-1]
     make = RandomView(side, scale=(1, 1), ratio=(1, 1), flip=1.0, gray=1.0, **COLORS)
-    return _apply(make, view, make.draw(side, side, random.Random(seed)))
+    return _apply(make, view, make.sample_params(side, side, random.Random(seed)))
 
 
-def other_view(view: Tensor, seed: int) -> tuple[Tensor, Drawn]:
-    """Return another view of a view (3, S, S), as EsViT draws pairs with, and its numbers."""
+def other_view(view: Tensor, seed: int) -> tuple[Tensor, ViewParams]:
+    """Return another view of a view (3, S, S), as EsViT draws pairs with, and its parameters."""
     side = view.shape[-1]
     make = RandomView(side, scale=(0.4, 0.6), gray=0.2, interpolation='bicubic', **COLORS)
-    drawn = make.draw(side, side, random.Random(seed))
+    drawn = make.sample_params(side, side, random.Random(seed))
     return _apply(make, view, drawn), drawn
 
 
-def _apply(make: RandomView, view: Tensor, drawn: Drawn) -> Tensor:
+def _apply(make: RandomView, view: Tensor, drawn: ViewParams) -> Tensor:
     pixels = np.ascontiguousarray(view.permute(1, 2, 0).cpu().numpy())
     return torch.from_numpy(make.apply(pixels, drawn).copy()).permute(2, 0, 1)

@@ -1,4 +1,4 @@
-"""Correspondence drawn: lines between the regions that a network takes for the same."""
+"""Figures of correspondence: lines between matched regions of two images."""
 
 from typing import Any, NamedTuple
 
@@ -8,16 +8,16 @@ from matplotlib.figure import Figure
 from torch import Tensor
 from torch.nn import functional as F
 
+from ..reports.figures import INK, hide_axes, png
 from .correspondence import COUNT, centres, match, true_places
-from .figures import INK, bare, png
-from .patches import RIGHT, WRONG
+from .sheets import RIGHT, WRONG
 
-GAP = 0.06  # between the pictures, in sides
+GAP = 0.06  # between the images, in sides
 BEND = 0.06  # of a line at its middle, in lengths
 
 
 class Pairs(NamedTuple):
-    """Centres in shares of a side: one and two (K, 2), the surest first.
+    """Centres in shares of a side: one and two (K, 2), the most similar first.
 
     right: whether each is at most a cell from the truth, None where that is not known (another
     image) or not in the view.
@@ -28,10 +28,10 @@ class Pairs(NamedTuple):
     right: list[bool | None]
 
 
-def pairs(
+def best_pairs(
     one: Tensor, two: Tensor, grid: tuple[int, int], truth: tuple | None = None, count: int = COUNT
 ) -> Pairs:
-    """Pair the ``count`` surest of regions (N, C) with their match among (N, C).
+    """Pair the ``count`` most similar of regions (N, C) with their match among (N, C).
 
     ``truth`` (box, flip) says what of the first view the second shows, in shares of a side.
     """
@@ -53,7 +53,7 @@ def summary_region(pooled: Tensor, tokens: Tensor, grid: tuple[int, int]) -> Ten
     return centres(grid, (1 / grid[1], 1 / grid[0]))[int(at)]
 
 
-def arc(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+def curved_line(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
     """Return x and y (P,) of a line from a place (2,) left to one (2,) right, bent to the middle.
 
     Regions stand in rows, and straight lines between places of one row would cover each other.
@@ -64,7 +64,7 @@ def arc(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
     return x, a[1] + (b[1] - a[1]) * t + 4 * bend * t * (1 - t)
 
 
-def lines(
+def draw_pairs(
     views: tuple[Tensor, Tensor], found: Pairs, marks: list[tuple[int, Tensor, str]]
 ) -> bytes:
     """Draw two views (3, S, S) side by side and a line for each pair -> PNG.
@@ -83,7 +83,7 @@ def lines(
         color: Any = (
             {True: RIGHT, False: WRONG, None: '#f5f7fa'}[right] if known else palette(i % 10)
         )
-        x, y = arc(a, b)
+        x, y = curved_line(a, b)
         axes.plot(x, y, color='#1f2933', lw=3.4, alpha=0.55)
         axes.plot(x, y, color=color, lw=2)
         ends: dict[str, Any] = dict(marker='o', ls='', ms=5, mec='#1f2933', mew=0.8, zorder=3)
@@ -96,5 +96,5 @@ def lines(
     axes.set_xlim(0, 2 + GAP)
     axes.set_ylim(1, 0)
     axes.set_aspect('equal')
-    bare(axes)
+    hide_axes(axes)
     return png(figure)

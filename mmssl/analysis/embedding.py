@@ -1,41 +1,32 @@
-"""Features of many images as points of a plane."""
+"""Project the features of many images to the plane: PCA, t-SNE or UMAP."""
 
 import numpy as np
-import torch
 from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
 from torch import Tensor
 from torch.nn import functional as F
 
 from ..core import UserError
+from ..evaluation.sanity_checks import refuse_non_finite
 
 METHODS = ('pca', 'tsne', 'umap')
-LEAST = 4  # images; fewer have no shape
+MIN_IMAGES = 4
 
 
-def finite(features: Tensor) -> Tensor:
-    """Return features (N, C) as they are. Raises UserError when some are not finite."""
-    bad = (~torch.isfinite(features)).any(1).sum().item()
-    if bad:
-        raise UserError(
-            f'features of {bad} of {len(features)} images are not finite: the checkpoint or the '
-            'images are damaged'
-        )
-    return features
-
-
-def plane(features: Tensor, method: str = 'tsne', seed: int = 0) -> np.ndarray:
+def project(features: Tensor, method: str = 'tsne', seed: int = 0) -> np.ndarray:
     """Place features (N, C) in the plane (N, 2), by their direction.
 
     'pca' keeps two principal components; 'tsne' (van der Maaten and Hinton 2008, perplexity 30,
     or a third of the images) and 'umap' (McInnes et al. 2018, 15 neighbours) keep neighbours
-    together and say little of far distances.
+    together and say little of far distances. Raises UserError for another method, for fewer than
+    `MIN_IMAGES` images, for features that are not finite, and where umap-learn is missing.
     """
     if method not in METHODS:
         raise UserError(f"method '{method}' is unknown; use one of {', '.join(METHODS)}")
-    if len(features) < LEAST:
-        raise UserError(f'{len(features)} images are too few for a map; give at least {LEAST}')
-    rows = F.normalize(finite(features).double(), dim=1).cpu().numpy()
+    if len(features) < MIN_IMAGES:
+        raise UserError(f'{len(features)} images are too few for a map; give at least {MIN_IMAGES}')
+    refuse_non_finite(features, 'features of images')
+    rows = F.normalize(features.double(), dim=1).cpu().numpy()
     if method == 'pca':
         return PCA(2, random_state=seed).fit_transform(rows)
     if method == 'tsne':
@@ -55,8 +46,8 @@ def _umap(rows: np.ndarray, seed: int) -> np.ndarray:
     return UMAP(n_neighbors=neighbours, init=start, random_state=seed, n_jobs=1).fit_transform(rows)
 
 
-def apart(points: np.ndarray, cells: int) -> dict[tuple[int, int], int]:
-    """Choose points (N, 2) for a grid of (row, column) cells: in each, the one nearest its middle.
+def one_per_cell(points: np.ndarray, cells: int) -> dict[tuple[int, int], int]:
+    """Choose from points (N, 2), in each (row, column) of a grid, the one nearest its middle.
 
     Row 0 is the top, the largest second coordinate.
     """

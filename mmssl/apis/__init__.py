@@ -1,7 +1,7 @@
-"""What users call from Python."""
+"""Python API: models by name, features, classification, configs."""
 
-from .config import load_config
-from .hub import ModelHub, list_models
+from ..config.load import load_config
+from ..zoo.hub import ModelHub, list_models
 from .inference import FeatureExtractor, ImageClassificationInferencer, inference_model
 from .model import get_model
 

@@ -1,4 +1,4 @@
-"""Pictures however a caller holds them: path, address, array, PIL image, list or folder."""
+"""Open images from a path, address, array, PIL image, list or folder, and make batches of them."""
 
 import random
 import tempfile
@@ -12,18 +12,21 @@ from mmengine.model import BaseModel
 from PIL import Image
 from torch import Tensor
 
-from ..checkpoint.download import download
-from ..checkpoint.fetch import on_disk
+from ..checkpoint.fetch.download import download
+from ..checkpoint.fetch.fetch import on_disk
 from ..core import UserError
-from ..datasets.picture import Picture, to_rgb
+from ..datasets.encoded_image import EncodedImage, to_rgb
 from ..datasets.sources.base import EXTENSIONS, UnreadableImage
 from ..registry import TRANSFORMS
 
-LIMIT = 64 * 2**20  # bytes of a picture from an address
+MAX_BYTES = 64 * 2**20  # of an image from an address
 
 
 def to_list(images: Any) -> list[Any]:
-    """Return the pictures meant by ``images``: one, a list, or all files of a folder by name."""
+    """Return the images meant by ``images``: one, a list, or all files of a folder by name.
+
+    Raises UserError for an empty list and for a folder without images.
+    """
     if isinstance(images, (str, Path)) and '://' not in str(images) and Path(images).is_dir():
         folder = Path(images)
         found: list[Any] = sorted(p for p in folder.iterdir() if p.suffix.lower() in EXTENSIONS)
@@ -38,7 +41,7 @@ def to_list(images: Any) -> list[Any]:
 
 
 def batches(images: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
-    """Cut a list into parts of at most ``size``."""
+    """Cut a list into parts of at most ``size``. Raises UserError for a size below 1."""
     if size < 1:
         raise UserError(f'batch_size={size}: at least 1')
     for begin in range(0, len(images), size):
@@ -46,7 +49,7 @@ def batches(images: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
 
 
 def open_image(image: Any) -> Image.Image:
-    """Return one picture as PIL in RGB; arrays are uint8 (H, W, 3) in BGR order, or (H, W).
+    """Return one image as PIL in RGB; arrays are uint8 (H, W, 3) in BGR order, or (H, W).
 
     Raises TypeError for another kind and UserError naming an unreadable file.
     """
@@ -64,14 +67,14 @@ def open_image(image: Any) -> Image.Image:
         return _read(here)
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, 'image')
-        download(str(image), file, limit=LIMIT)
+        download(str(image), file, limit=MAX_BYTES)
         return _read(file, str(image))
 
 
 def _read(path: Path, name: str = '') -> Image.Image:
     name = name or str(path)
     try:
-        return Picture(path.read_bytes(), name).pil
+        return EncodedImage(path.read_bytes(), name).pil
     except OSError as error:
         raise UserError(f'{name}: not a readable image ({error.strerror})') from None
     except UnreadableImage as error:
@@ -94,29 +97,29 @@ def _from_array(array: np.ndarray) -> Image.Image:
 
 def evaluation_steps(model: BaseModel) -> list[dict[str, Any]]:
     """Return the transforms that the model's config evaluates with, without the reading."""
-    cfg = getattr(model, '_config', None) or {}
+    cfg = getattr(model, '_config', None) or {}  # only `get_model` sets it
     loader = cfg.get('test_dataloader') or cfg.get('val_dataloader')
     steps = loader['dataset']['pipeline'] if loader else [dict(type='CenterView', size=224)]
     return [step for step in steps if step['type'] != 'LoadImage']
 
 
-class Reader:
-    """From pictures to batches on the model's device, as the model's config evaluates them."""
+class ImageReader:
+    """Turns images into batches on the model's device, as the model's config evaluates them."""
 
     def __init__(self, model: BaseModel) -> None:
         self.model = model
         self.transforms = [TRANSFORMS.build(step) for step in evaluation_steps(model)]
 
     def __call__(self, images: list[Any], size: int) -> Iterator[tuple[list[Image.Image], Tensor]]:
-        """Yield the pictures and (B, 3, H, W), normalised, of each batch."""
+        """Yield the images and (B, 3, H, W), normalised, of each batch."""
         for part in batches(images, size):
-            pictures = [open_image(image) for image in part]
-            inputs = torch.stack([self.view(picture) for picture in pictures])
-            yield pictures, self.model.data_preprocessor({'inputs': inputs})['inputs']
+            opened = [open_image(image) for image in part]
+            inputs = torch.stack([self.view(image) for image in opened])
+            yield opened, self.model.data_preprocessor({'inputs': inputs})['inputs']
 
-    def view(self, picture: Image.Image) -> Tensor:
+    def view(self, image: Image.Image) -> Tensor:
         """Return the evaluation view, uint8 (3, H, W)."""
-        item: dict[str, Any] = dict(image=picture, index=0, epoch=0, path='', rng=random.Random(0))
+        item: dict[str, Any] = dict(image=image, index=0, epoch=0, path='', rng=random.Random(0))
         for transform in self.transforms:
             item = transform(item)
         return item['inputs']

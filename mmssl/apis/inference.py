@@ -1,5 +1,6 @@
-"""Features and classes of pictures."""
+"""Extract features of images and classify them, from Python."""
 
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -9,9 +10,9 @@ from torch import Tensor
 
 from ..core import UserError
 from ..models.classifier import Classifier
-from .images import Reader, to_list
+from .images import ImageReader, to_list
 from .model import get_model, read_config
-from .sheet import Sheet
+from .visualizer import save_prediction
 
 
 def _resolve(model: Any, pretrained: Any, device: Any, **overrides: Any) -> BaseModel:
@@ -24,40 +25,37 @@ def _resolve(model: Any, pretrained: Any, device: Any, **overrides: Any) -> Base
 
 
 class FeatureExtractor:
-    """Features of pictures; ``model`` is one of `get_model`, or what `get_model` takes."""
+    """Features of images; ``model`` is one of `get_model`, or what `get_model` takes."""
 
     def __init__(
         self, model: Any, pretrained: Any = True, device: Any = None, **overrides: Any
     ) -> None:
         self.model = _resolve(model, pretrained, device, **overrides).eval()
-        self.reader = Reader(self.model)
+        self.reader = ImageReader(self.model)
 
     @torch.no_grad()
     def __call__(self, images: Any, batch_size: int = 1, **stage: Any) -> list[Any]:
-        """Return, for each image, what ``extract_feat`` says of it without the batch dimension.
+        """Return, for each image, the output of ``extract_feat`` without the batch dimension.
 
         ``stage`` goes to a classifier's ``extract_feat``: 'backbone', 'neck' or 'pre_logits'.
         """
         found: list[Any] = []
-        for pictures, inputs in self.reader(to_list(images), batch_size):
+        for opened, inputs in self.reader(to_list(images), batch_size):
             features = self.model.extract_feat(inputs, **stage)
-            for i in range(len(pictures)):
+            for i in range(len(opened)):
                 one = features[i] if isinstance(features, Tensor) else tuple(f[i] for f in features)
                 found.append(one)
         return found
 
 
 class ImageClassificationInferencer:
-    """Classes of pictures by a trained classifier; arguments as `FeatureExtractor`'s.
+    """Classes of images by a trained classifier; arguments as `FeatureExtractor`'s.
 
     ``classes`` are names for its outputs, where the file or the config does not say them.
     """
 
-    # what belongs to a call, not to building
-    CALL = (
-        *('batch_size', 'return_datasamples', 'show_dir', 'show', 'wait_time', 'resize'),
-        *('rescale_factor', 'draw_score'),
-    )
+    # arguments of a call, not of building
+    CALL_OPTIONS = ('batch_size', 'return_datasamples', 'show_dir')
 
     def __init__(
         self,
@@ -70,7 +68,8 @@ class ImageClassificationInferencer:
         self.model = _resolve(model, pretrained, device, **overrides).eval()
         if not isinstance(self.model, Classifier):
             raise _no_classes(self.model)
-        self.reader = Reader(self.model)
+        self.reader = ImageReader(self.model)
+        # only `get_model` and mmengine's loading set it
         known = getattr(self.model, '_dataset_meta', {}).get('classes', ())
         self.classes = tuple(known if classes is None else classes)
         outputs = self.model.head.num_classes
@@ -83,43 +82,44 @@ class ImageClassificationInferencer:
         images: Any,
         batch_size: int = 1,
         return_datasamples: bool = False,
-        **drawing: Any,
+        show_dir: str | Path | None = None,
     ) -> list[Any]:
         """Return a dict for each image: pred_scores (array), pred_label, pred_score, pred_class.
 
-        ``return_datasamples`` gives mmengine's data elements instead. ``drawing`` are
-        ``show_dir``, ``show``, ``wait_time``, ``resize``, ``rescale_factor`` and ``draw_score``.
+        ``return_datasamples`` gives mmengine's data elements instead. ``show_dir`` is a folder
+        that receives each image with its prediction.
         """
-        sheet = Sheet(**drawing)
-        found: list[Any] = []
-        for pictures, inputs in self.reader(to_list(images), batch_size):
-            for picture, said in zip(pictures, self.model.predict(inputs), strict=True):
-                record = self._record(said)
-                sheet.add(picture, record)
-                found.append(_element(record) if return_datasamples else record)
-        return found
+        results: list[Any] = []
+        for opened, inputs in self.reader(to_list(images), batch_size):
+            for image, output in zip(opened, self.model.predict(inputs), strict=True):
+                prediction = self._prediction(output)
+                if show_dir is not None:
+                    save_prediction(Path(show_dir), len(results), image, prediction)
+                results.append(_data_element(prediction) if return_datasamples else prediction)
+        return results
 
-    def _record(self, said: dict[str, Any]) -> dict[str, Any]:
-        record = dict(said, pred_scores=said['pred_scores'].cpu().numpy())
+    def _prediction(self, output: dict[str, Any]) -> dict[str, Any]:
+        prediction = dict(output, pred_scores=output['pred_scores'].cpu().numpy())
         if self.classes:
-            record['pred_class'] = self.classes[said['pred_label']]
-        return record
+            prediction['pred_class'] = self.classes[output['pred_label']]
+        return prediction
 
 
-def _element(record: dict[str, Any]) -> BaseDataElement:
-    label, scores = torch.tensor([record['pred_label']]), torch.from_numpy(record['pred_scores'])
+def _data_element(prediction: dict[str, Any]) -> BaseDataElement:
     return BaseDataElement(
-        metainfo=dict(pred_class=record.get('pred_class')), pred_label=label, pred_score=scores
+        metainfo=dict(pred_class=prediction.get('pred_class')),
+        pred_label=torch.tensor([prediction['pred_label']]),
+        pred_score=torch.from_numpy(prediction['pred_scores']),
     )
 
 
 def inference_model(model: Any, *images: Any, **options: Any) -> dict[str, Any]:
-    """Return what a classifier, with its published weights, says of (the first) image.
+    """Return the prediction of a classifier, with its published weights, for (the first) image.
 
     ``model`` is a name, a config or a model; ``options`` go to `ImageClassificationInferencer`
     and its call. Raises NotImplementedError for a model that only pretrains.
     """
-    call = {k: options.pop(k) for k in ImageClassificationInferencer.CALL if k in options}
+    call = {k: options.pop(k) for k in ImageClassificationInferencer.CALL_OPTIONS if k in options}
     if not isinstance(model, BaseModel):
         cfg, info = read_config(model)
         if cfg.model.type.rpartition('.')[2] != 'Classifier':
@@ -129,9 +129,9 @@ def inference_model(model: Any, *images: Any, **options: Any) -> dict[str, Any]:
 
 def _no_classes(model: Any) -> NotImplementedError:
     name = model if isinstance(model, str) else type(model).__name__
-    info = getattr(model, '_metainfo', None)
+    info = getattr(model, '_metainfo', None)  # only `get_model` sets it
     return NotImplementedError(
-        f'{info.name if info else name}: a pretraining model says nothing of classes; use '
+        f'{info.name if info else name}: a pretraining model predicts no classes; use '
         "mmssl.FeatureExtractor for its features, or a classifier: list_models(task='Image "
         "Classification')"
     )

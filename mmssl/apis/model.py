@@ -1,4 +1,4 @@
-"""Networks by name, config path or config."""
+"""Build a model by name, config path or config, and load weights into it: `get_model`."""
 
 import copy
 import re
@@ -11,13 +11,13 @@ from mmengine.model import BaseModel
 from mmengine.registry import DefaultScope
 
 from ..checkpoint import load, local_path, read
+from ..config.check import check
+from ..config.load import load_config
 from ..core import UserError
 from ..models.classifier import Classifier
 from ..registry import MODELS
-from .check import check
-from .config import load_config
-from .hub import ModelHub, published
-from .index import ModelInfo
+from ..zoo.hub import ModelHub, published
+from ..zoo.metafile import ModelInfo
 
 Mapping = tuple[str, str]
 
@@ -49,13 +49,14 @@ def get_model(
     source = _source(pretrained, cfg, info, name)
     classes: tuple[str, ...] = ()
     if source is not None:
-        classes = _fill(built, source, url_mapping)
+        classes = _load_weights(built, source, url_mapping)
     elif (built.backbone.init_cfg or {}).get('checkpoint'):
         built.init_weights()
     if isinstance(built, Classifier):
-        classes = classes or _imagenet(built, cfg, info)
+        classes = classes or _imagenet_classes(built, cfg, info)
     built._dataset_meta = dict(classes=classes) if classes else {}
-    built._config, built._metainfo = cfg, info
+    built._config = cfg
+    built._metainfo = info
     return (built if device is None else built.to(device)).eval()
 
 
@@ -87,7 +88,7 @@ def read_config(model: str | Path | Config) -> tuple[Config, ModelInfo | None]:
 def _source(
     pretrained: bool | str | Path, cfg: Config, info: ModelInfo | None, name: str
 ) -> str | ModelInfo | None:
-    """Return whose weights are asked for."""
+    """Return the published model or the file whose weights are to be loaded, or None."""
     if isinstance(pretrained, (str, Path)):
         return published(str(pretrained)) or str(pretrained)
     if not isinstance(pretrained, bool):
@@ -103,7 +104,7 @@ def _source(
     return None
 
 
-def _fill(
+def _load_weights(
     model: BaseModel, source: str | ModelInfo, url_mapping: Mapping | None
 ) -> tuple[str, ...]:
     """Load weights; return the class names a classifier's file states."""
@@ -114,9 +115,9 @@ def _fill(
     if source.encoder:
         load(model, ModelHub.get(source.encoder).fetch(url_mapping), part='backbone')
     one_sided = isinstance(model, Classifier)
-    load(model, source.fetch(url_mapping), side=source.side if one_sided else 'export')
-    if not one_sided and source.side != 'export':
-        model.export = source.side  # a file's useful half need not be the method's usual one
+    load(model, source.fetch(url_mapping), branch=source.branch if one_sided else 'export')
+    if not one_sided and source.branch != 'export':
+        model.export = source.branch  # a file's useful half need not be the method's usual one
     return ()
 
 
@@ -129,7 +130,7 @@ def _stated_classes(path: Path) -> tuple[str, ...]:
     return tuple(names) if ok and names else ()
 
 
-def _imagenet(model: Classifier, cfg: Config, info: ModelInfo | None) -> tuple[str, ...]:
+def _imagenet_classes(model: Classifier, cfg: Config, info: ModelInfo | None) -> tuple[str, ...]:
     """Return ImageNet's class names for a classifier of its 1000 classes."""
     data = info.metadata.get('Training Data', '') if info else cfg.get('data_root') or ''
     if model.head.num_classes != 1000 or not re.search('imagenet', str(data), re.IGNORECASE):

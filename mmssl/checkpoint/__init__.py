@@ -1,18 +1,18 @@
-"""Files of weights: read safely, translated between layouts, loaded with a report."""
+"""Checkpoint files: read safely, translated between layouts, loaded with a report."""
 
-from .convert import Report, load
-from .dialects import Dialect, register_dialect, sides
-from .fetch import local_path
-from .reader import read
-from .template import Pair
+from .fetch.fetch import local_path
+from .layouts import Layout, branches, register_layout
+from .layouts.name_template import NamePair
+from .load import Report, load
+from .reader.read_file import read
 
 __all__ = [
-    'Dialect',
-    'Pair',
+    'Layout',
+    'NamePair',
     'Report',
+    'branches',
     'load',
     'local_path',
     'read',
-    'register_dialect',
-    'sides',
+    'register_layout',
 ]

@@ -1,16 +1,21 @@
-"""A backbone out of any checkpoint, under the names of another library."""
+"""Take a backbone out of any checkpoint, and rename it for another library."""
 
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ..core import UserError
-from . import kinds
-from .convert import arrange, exported
-from .dialects import DIALECTS, State, detect
-from .fetch import local_path
-from .reader import read
-from .sizes import family, position_index, resize_table, sizes
+from timm.layers import gen_relative_position_index
 
+from ..core import UserError
+from . import file_kinds
+from .architecture import family, sizes
+from .fetch.fetch import local_path
+from .layouts import LAYOUTS, State, detect
+from .load import exported
+from .matching import match_branches
+from .reader.read_file import read
+from .resize import resize_table, window_size
+
+TABLE = 'relative_position_bias_table'  # how a name of Swin's position biases ends
 # target -> family of networks -> the layout that is written
 TARGETS: dict[str, dict[str, str]] = {
     'mmssl': dict.fromkeys(('resnet', 'vit', 'swin', 'cvt', 'vil', 'other'), 'mmssl'),
@@ -25,11 +30,11 @@ TARGETS: dict[str, dict[str, str]] = {
 
 
 class Network(NamedTuple):
-    """A backbone's tensors (``net.*``), the layout and side they come from, and its settings."""
+    """A backbone's tensors (``net.*``), the layout and branch they come from, and its settings."""
 
     state: State
-    dialect: str
-    side: str
+    layout: str
+    branch: str
     settings: dict[str, Any]  # of our own training files, else empty
 
 
@@ -40,28 +45,39 @@ class Exported(NamedTuple):
     notes: list[str]
 
 
-def network(path: str | Path, dialect: str = 'auto', side: str = 'export') -> Network:
-    """Take one backbone out of a file of any layout; heads stay behind."""
+def network(path: str | Path, layout: str = 'auto', branch: str = 'export') -> Network:
+    """Take one backbone out of a file of any layout; heads are left out.
+
+    ``branch``: 'student', 'teacher', or 'export' for the one meant for downstream use. Raises
+    UserError when the file has no such branch, no backbone, or is of another kind.
+    """
     path = local_path(path)
     content = read(path)
-    if dialect == 'auto':
-        kinds.refuse_other_tasks(content, str(path))
-    spoken, foreign = detect(content, str(path), dialect)
-    ours, _ = spoken.translate(foreign)
-    names, taken = arrange(ours, (), exported(spoken, content, ours), side)
+    if layout == 'auto':
+        file_kinds.refuse_other_tasks(content, str(path))
+    file_layout, foreign = detect(content, str(path), layout)
+    ours, _ = file_layout.translate(foreign)
+    names, taken = match_branches(ours, (), exported(file_layout, content, ours), branch)
     if not names:
-        kinds.check(content, spoken, foreign, ours, str(path))
-    meta: Any = content.get('meta') if spoken.name == 'mmssl' else None
-    for entry in ('settings', 'model', 'backbone'):
-        meta = meta.get(entry) if isinstance(meta, dict) else None
-    settings = dict(meta) if isinstance(meta, dict) else {}
-    return Network({k: ours[v] for k, v in names.items()}, spoken.name, taken, settings)
+        file_kinds.check_pretraining(content, file_layout, foreign, ours, str(path))
+    state = {k: ours[v] for k, v in names.items()}
+    settings = _backbone_settings(content) if file_layout.name == 'mmssl' else {}
+    return Network(state, file_layout.name, taken, settings)
+
+
+def _backbone_settings(content: dict[str, Any]) -> dict[str, Any]:
+    """Return ``meta.settings.model.backbone`` of our own training files, or an empty dict."""
+    entry: Any = content.get('meta')
+    for key in ('settings', 'model', 'backbone'):
+        entry = entry.get(key) if isinstance(entry, dict) else None
+    return dict(entry) if isinstance(entry, dict) else {}
 
 
 def export(state: State, target: str) -> Exported:
     """Rename a backbone's tensors (``net.*``) for torchvision, timm, mmdet, mmseg or mmssl.
 
-    Raises UserError where the target has no such network.
+    Raises UserError when the target is unknown, has no such network, or would fill it with wrong
+    or random numbers.
     """
     if target not in TARGETS:
         raise UserError(f"target '{target}' is unknown; use one of {', '.join(TARGETS)}")
@@ -70,22 +86,23 @@ def export(state: State, target: str) -> Exported:
     if layout is None:
         raise UserError(f'{target} has no network of this kind ({kind}); use {_others(kind)}')
     _refuse_variants(state, kind, layout, target)
-    notes = []
+    notes: list[str] = []
     if 'mask_token' in state and layout != 'mmssl':
         notes.append('the mask token is left out: masks belong to pretraining')
     if layout == 'mmdet':
         state, notes = _one_window(state, notes)
     if layout == 'mmssl':
         return Exported(dict(state), notes)
-    foreign = DIALECTS[layout].restore({f'backbone.{key}': value for key, value in state.items()})
+    foreign = LAYOUTS[layout].restore({f'backbone.{key}': value for key, value in state.items()})
     if layout == 'mmdet':
-        foreign |= _indices(foreign)
+        foreign |= _position_indices(foreign)
         if target == 'mmdet':  # its Swin looks for names that begin so, and fails without
             foreign = {f'backbone.{key}': value for key, value in foreign.items()}
     return Exported({key: value.contiguous() for key, value in foreign.items()}, notes)
 
 
 def _others(kind: str) -> str:
+    """Return the targets that have a family of networks, in words."""
     return ', '.join(target for target, kinds in TARGETS.items() if kind in kinds)
 
 
@@ -107,7 +124,8 @@ def _refuse_variants(state: State, kind: str, layout: str, target: str) -> None:
 def _one_window(state: State, notes: list[str]) -> tuple[State, list[str]]:
     """Bring all stages of Swin to one window, which mmdet and mmseg have."""
     windows = sizes(state)['windows']
-    window, state = max(windows), dict(state)
+    window = max(windows)
+    resized = dict(state)
     for i, small in enumerate(windows):
         if small == window:
             continue
@@ -116,18 +134,17 @@ def _one_window(state: State, notes: list[str]) -> tuple[State, list[str]]:
             f'position biases are resized to {window}, which is not the same network'
         )
         for key in state:
-            if key.startswith(f'net.layers.{i}.') and key.endswith('relative_position_bias_table'):
-                state[key] = resize_table(state[key], window)
-    return state, notes
+            if key.startswith(f'net.layers.{i}.') and key.endswith(TABLE):
+                resized[key] = resize_table(state[key], window)
+    return resized, notes
 
 
-def _indices(foreign: State) -> State:
-    """Return the index buffers that mmdet and mmseg store beside each table."""
-    table = 'relative_position_bias_table'
-    return {
-        key.replace(table, 'relative_position_index'): position_index(
-            (int(len(value) ** 0.5) + 1) // 2
-        )
-        for key, value in foreign.items()
-        if key.endswith(table)
-    }
+def _position_indices(foreign: State) -> State:
+    """Return the index buffers (w*w, w*w) that mmdet and mmseg store beside each table."""
+    indices = {}
+    for key, table in foreign.items():
+        if key.endswith(TABLE):
+            window = window_size(table)
+            name = key.replace(TABLE, 'relative_position_index')
+            indices[name] = gen_relative_position_index((window, window))
+    return indices

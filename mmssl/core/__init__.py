@@ -1,6 +1,6 @@
 """What every room may use and what knows no other room."""
 
-from .curve import Clock, Curve
 from .errors import UserError
+from .schedule import Progress, Schedule
 
-__all__ = ['Clock', 'Curve', 'UserError']
+__all__ = ['Progress', 'Schedule', 'UserError']

@@ -6,15 +6,19 @@ the group by itself.
 """
 
 import os
+from collections.abc import Callable
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch import distributed as td
 
-from .watch import meeting
+from .errors import UserError
+from .watchdog import collective
+
+Result = TypeVar('Result')
 
 
 def active() -> bool:
@@ -63,7 +67,7 @@ def gather(x: Tensor) -> Tensor:
     if world_size() == 1:
         return x.detach()
     parts = [torch.empty_like(x) for _ in range(world_size())]
-    with meeting('gather'):
+    with collective('gather'):
         td.all_gather(parts, x.detach().contiguous(), group=_group(x))
     return torch.cat(parts)
 
@@ -86,7 +90,7 @@ def sum_over_ranks(x: Tensor) -> Tensor:
     if world_size() == 1:
         return x
     total = x.clone()
-    with meeting('sum'):
+    with collective('sum'):
         td.all_reduce(total, group=_group(total))
     return total
 
@@ -97,7 +101,7 @@ def largest_over_ranks(x: Tensor) -> Tensor:
     if world_size() == 1:
         return x
     most = x.clone()
-    with meeting('agreement'):
+    with collective('agreement'):
         td.all_reduce(most, td.ReduceOp.MAX, group=_group(most))
     return most
 
@@ -107,7 +111,7 @@ def from_rank_zero(x: Tensor) -> Tensor:
     """Return rank 0's x (same shape and type everywhere)."""
     if world_size() > 1:
         x = x.clone()
-        with meeting('broadcast'):
+        with collective('broadcast'):
             td.broadcast(x, src=0, group=_group(x))
     return x
 
@@ -117,9 +121,25 @@ def object_from_rank_zero(value: Any) -> Any:
     if world_size() == 1:
         return value
     box = [value]
-    with meeting('broadcast of a value'):
+    with collective('broadcast of a value'):
         td.broadcast_object_list(box, src=0, group=host_group())
     return box[0]
+
+
+def call_on_rank_zero(call: Callable[[], Result]) -> Result:
+    """Call a function on rank 0 alone; all ranks return its plain value or raise its UserError."""
+    result: tuple[Result | None, str | None] = (None, None)
+    if rank() == 0:
+        try:
+            result = call(), None
+        except UserError as error:
+            if world_size() == 1:
+                raise
+            result = None, str(error)
+    value, problem = object_from_rank_zero(result)
+    if problem:
+        raise UserError(problem)
+    return cast(Result, value)
 
 
 def gather_objects(value: Any) -> list[Any]:
@@ -127,7 +147,7 @@ def gather_objects(value: Any) -> list[Any]:
     if world_size() == 1:
         return [value]
     values: list[Any] = [None] * world_size()
-    with meeting('gather of values'):
+    with collective('gather of values'):
         td.all_gather_object(values, value, group=host_group())
     return values
 
@@ -135,7 +155,7 @@ def gather_objects(value: Any) -> list[Any]:
 def wait() -> None:
     """Let all ranks meet."""
     if world_size() > 1:
-        with meeting('barrier'):
+        with collective('barrier'):
             td.barrier(group=host_group())
 
 

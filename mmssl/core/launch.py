@@ -8,7 +8,7 @@ from datetime import timedelta
 import torch
 from torch import distributed as td
 
-from . import dist, watch
+from . import dist, watchdog
 from .errors import UserError
 
 LAUNCHERS = ('none', 'pytorch', 'slurm', 'mpi')
@@ -87,7 +87,7 @@ def init_distributed(launcher: str, backend: str | None = None, timeout: int = 1
     limit = timedelta(seconds=1.2 * timeout + 30)
     td.init_process_group(backend, timeout=limit)
     dist.host_group(limit)
-    watch.start(timeout)
+    watchdog.start(timeout)
 
 
 def leave() -> None:
@@ -97,7 +97,7 @@ def leave() -> None:
     that the interpreter may never collect; a thread that then lets go of a tensor while Python
     is being taken down ends the process by 'terminate called without an active exception'.
     """
-    watch.stop()
+    watchdog.stop()
     gc.collect()
     if td.is_available() and td.is_initialized():
         td.destroy_process_group()

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.distributed.nn.functional import all_reduce
 
 from . import dist
-from .watch import meeting
+from .watchdog import collective
 
 
 class SyncBatchNorm(nn.modules.batchnorm._BatchNorm):
@@ -30,12 +30,12 @@ class SyncBatchNorm(nn.modules.batchnorm._BatchNorm):
         axes = [0, *range(2, x.dim())]
         shape = [1, -1] + [1] * (x.dim() - 2)
         count = x.new_full((1,), x.numel() / x.shape[1])
-        with meeting('batch norm'):
+        with collective('batch norm'):
             sums = all_reduce(torch.cat([x.sum(axes), count]))  # (C + 1)
         count = sums[-1:].detach()
         mean = sums[:-1] / count
         offset = x - mean.view(shape)
-        with meeting('batch norm'):
+        with collective('batch norm'):
             variance = all_reduce(offset.square().sum(axes)) / count
         self._move_running(mean.detach(), variance.detach(), count)
         y = offset * torch.rsqrt(variance + self.eps).view(shape)
@@ -73,5 +73,6 @@ def convert_sync_bn(module: nn.Module, device: str) -> nn.Module:
         module.track_running_stats,
     )
     sync.__dict__.update({k: v for k, v in module.__dict__.items() if k in ('training',)})
-    sync._parameters, sync._buffers = module._parameters, module._buffers
+    sync._parameters = module._parameters
+    sync._buffers = module._buffers
     return sync

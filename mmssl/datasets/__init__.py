@@ -1,7 +1,7 @@
-"""From files in any storage to batches of views."""
+"""Data sets: image sources, transforms that make views, and the sampler."""
 
 from . import sources, transforms
-from .image_set import ImageFolder, ImageSet
+from .image_dataset import ImageDataset
 from .sampler import EpochSampler
 
-__all__ = ['EpochSampler', 'ImageFolder', 'ImageSet', 'sources', 'transforms']
+__all__ = ['EpochSampler', 'ImageDataset', 'sources', 'transforms']

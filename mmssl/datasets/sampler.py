@@ -1,4 +1,4 @@
-"""The order in which samples are read."""
+"""Sampler: the order in which the images of an epoch are read, over ranks and workers."""
 
 import math
 import random
@@ -25,23 +25,33 @@ class EpochSampler(Sampler):
 
     Two storages get orders of their own when shuffling, by the data set's ``locality``: 'rank'
     (a cache of this rank's share: always images r, r + W, ...) and 'shard' (see `_by_shards`).
+    Raises UserError where ``even`` leaves a rank without images.
     """
 
     def __init__(
         self, dataset: Sized, shuffle: bool = True, seed: int | None = 0, even: bool | None = None
     ) -> None:
-        self.dataset, self.shuffle, self.seed = dataset, shuffle, seed or 0
+        self.dataset = dataset
+        self.shuffle = shuffle
+        self.seed = seed or 0
         self.even = shuffle if even is None else even
-        self.rank, self.world_size = dist.rank(), dist.world_size()
-        self.epoch, self.skip = 0, 0
-        self.batch_size = self.workers = 1
-        self.locality = getattr(dataset, 'locality', None) if shuffle and self.even else None
+        self.rank = dist.rank()
+        self.world_size = dist.world_size()
+        self.epoch = 0
+        self.skip = 0
+        self.batch_size = 1
+        self.workers = 1
+        self.locality = None
+        if shuffle and self.even:
+            # anything with a length is sampled; only an ImageDataset has a locality
+            self.locality = getattr(dataset, 'locality', None)
         if self.even and len(dataset) < self.world_size:
             raise UserError(f'{len(dataset)} images cannot feed {self.world_size} processes')
 
     def serve(self, batch_size: int, workers: int) -> None:
         """Tell how the loader reads: batches in turn to each of so many workers."""
-        self.batch_size, self.workers = batch_size, max(1, workers)
+        self.batch_size = batch_size
+        self.workers = max(1, workers)
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch's order and randomness."""
@@ -78,7 +88,7 @@ class EpochSampler(Sampler):
         rng.shuffle(shards)
         counts = dataset.source.shards
         row = [i for s in shards for i in range(ends[s] - counts[s], ends[s])]
-        length = self._run()
+        length = self._images_per_worker()
         runs = []
         for worker in range(self.workers):
             begin = (self.rank * self.workers + worker) * length
@@ -92,7 +102,7 @@ class EpochSampler(Sampler):
         starts = range(0, length - length % size, size)
         return [i for start in starts for run in runs for i in run[start : start + size]]
 
-    def _run(self) -> int:
+    def _images_per_worker(self) -> int:
         """Return how many images each worker of each rank reads of shards."""
         return len(self.dataset) // (self.world_size * self.workers)
 
@@ -101,7 +111,7 @@ class EpochSampler(Sampler):
 
     def __len__(self) -> int:
         if self.locality == 'shard':
-            length = self._run()
+            length = self._images_per_worker()
             return (length - length % self.batch_size) * self.workers
         if self.even:
             return len(self.dataset) // self.world_size

@@ -1,12 +1,12 @@
-"""Textured shapes, data made from nothing: labelled images, and scenes with visible masks.
+"""Synthetic data of textured shapes: labelled images, and scenes with visible masks.
 
-A class is a shape and its texture. Colours, place, size, angle, background and strokes are drawn
+A class is a shape and its texture. Colours, place, size, angle, background and strokes are sampled
 without looking at the class, and colours come from two families only: colour then tells little
-about which picture a crop is from, and a network has to look at texture. A picture depends on
+about which image a crop is from, and a network has to look at texture. An image depends on
 (seed, split, index, label, size) alone. Its pixels are the same on every machine, because only
 exactly rounded operations (+ - * / sqrt floor) and PCG64's raw bits are used: no sin, no BLAS.
 
-Legend: H, W picture; N objects.
+Legend: H, W image; N objects.
 """
 
 import math
@@ -19,12 +19,12 @@ Plane = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 Image = NDArray[np.uint8]
 
-VERSION = 1  # of the pictures: one changed pixel makes it 2
+VERSION = 1  # of the images: one changed pixel makes it 2
 SPLITS = ('train', 'val')
 _HUES = -0.1, 2.9  # where reds to yellows and greens to blues begin, in sixths of a turn
 
 
-class Draws:
+class PortableRandom:
     """Uniform numbers from the raw bits of PCG64, a stream numpy promises never to change."""
 
     def __init__(self, *key: int) -> None:
@@ -46,7 +46,8 @@ class Draws:
     def direction(self) -> tuple[float, float]:
         """A unit vector of uniform angle, by rejection so that no sine is needed."""
         while True:
-            x, y = self.uniform(-1, 1), self.uniform(-1, 1)
+            x = self.uniform(-1, 1)
+            y = self.uniform(-1, 1)
             length = math.sqrt(x * x + y * y)
             if 0.1 < length < 1:
                 return x / length, y / length
@@ -62,7 +63,10 @@ def _length(x: Plane, y: Plane) -> Plane:
 
 def _star(x: Plane, y: Plane) -> Plane:
     """Inside at least four of five half-planes, 72 degrees apart."""
-    a, b, c, d = 0.5877853 * x, 0.9510565 * x, 0.8090170 * y, 0.3090170 * y
+    a = 0.5877853 * x
+    b = 0.9510565 * x
+    c = 0.8090170 * y
+    d = 0.3090170 * y
     return np.sort(0.43 - np.stack([-y, a + c, c - a, b - d, -b - d]), axis=0)[1]
 
 
@@ -88,17 +92,20 @@ def _wave(x: Plane) -> Plane:
 
 
 def _checker(u: Plane, v: Plane) -> Plane:
-    a, b = _wave(u * 0.75), _wave(v * 0.75)
+    a = _wave(u * 0.75)
+    b = _wave(v * 0.75)
     return np.where(a * b > 0, 1.0, -1.0) * np.minimum(abs(a), abs(b)) / 0.75
 
 
 def _dots(u: Plane, v: Plane) -> Plane:
-    u, v = u * 0.85 + 0.5 * (np.floor(v * 0.85) % 2), v * 0.85
+    u = u * 0.85 + 0.5 * (np.floor(v * 0.85) % 2)
+    v = v * 0.85
     return (0.36 - _length(_frac(u) - 0.5, _frac(v) - 0.5)) / 0.85
 
 
 def _rays(u: Plane, v: Plane) -> Plane:
-    a, b = abs(u) + 1e-9, abs(v) + 1e-9
+    a = abs(u) + 1e-9
+    b = abs(v) + 1e-9
     t = np.minimum(a, b) / np.maximum(a, b)
     turn = t * (0.15476 - 0.03055 * t * t)  # atan(t) / 2 pi, to 0.001
     return _wave(14 * np.where(a > b, turn, 0.25 - turn)) * _length(u, v) * 0.45
@@ -106,11 +113,18 @@ def _rays(u: Plane, v: Plane) -> Plane:
 
 def _blobs(u: Plane, v: Plane, table: Plane) -> Plane:
     """Value noise over a table (16, 16), cut at its middle."""
-    u, v = u * 2.2, v * 2.2
-    i, j = np.floor(u).astype(int), np.floor(v).astype(int)
-    a, b = u - i, v - j
-    a, b = a * a * (3 - 2 * a), b * b * (3 - 2 * b)
-    i, j, i1, j1 = i % 16, j % 16, (i + 1) % 16, (j + 1) % 16
+    u = u * 2.2
+    v = v * 2.2
+    i = np.floor(u).astype(int)
+    j = np.floor(v).astype(int)
+    a = u - i
+    b = v - j
+    a = a * a * (3 - 2 * a)
+    b = b * b * (3 - 2 * b)
+    i1 = (i + 1) % 16
+    j1 = (j + 1) % 16
+    i = i % 16
+    j = j % 16
     above = table[j, i] * (1 - a) + table[j, i1] * a
     under = table[j1, i] * (1 - a) + table[j1, i1] * a
     return (above * (1 - b) + under * b - 0.5) * 0.8
@@ -137,10 +151,10 @@ def _colour(hue: float, chroma: float, light: float) -> Plane:
     return light + min(chroma, 0.95 * float(room.min())) * tint
 
 
-def _tones(draws: Draws, *lights: float) -> list[Plane]:
+def _tones(rng: PortableRandom, *lights: float) -> list[Plane]:
     """Colours of one family, one for each luminance."""
-    low = _HUES[draws.below(2)]
-    return [_colour(draws.uniform(low, low + 1), draws.uniform(0.2, 0.4), at) for at in lights]
+    low = _HUES[rng.below(2)]
+    return [_colour(rng.uniform(low, low + 1), rng.uniform(0.2, 0.4), at) for at in lights]
 
 
 def _pixels(size: int, x0: float = 0, y0: float = 0) -> tuple[Plane, Plane]:
@@ -154,61 +168,67 @@ def _blend(canvas: Plane, cover: Plane, colour: Plane) -> Plane:
     return canvas + cover[..., None] * (colour - canvas)
 
 
-def _texture(draws: Draws, kind: int, at: tuple[Plane, Plane], period: float) -> Plane:
+def _texture(rng: PortableRandom, kind: int, at: tuple[Plane, Plane], period: float) -> Plane:
     """Share of the first of two tones, period in pixels: (H, W)."""
-    (x, y), (a, b) = at, draws.direction()
-    u = (a * x + b * y) / period + draws.uniform(-0.5, 0.5)
-    v = (a * y - b * x) / period + draws.uniform(-0.5, 0.5)
-    return np.clip(_TEXTURES[kind](u, v, draws.table(16, 16)) * period + 0.5, 0, 1)
+    x, y = at
+    a, b = rng.direction()
+    u = (a * x + b * y) / period + rng.uniform(-0.5, 0.5)
+    v = (a * y - b * x) / period + rng.uniform(-0.5, 0.5)
+    return np.clip(_TEXTURES[kind](u, v, rng.table(16, 16)) * period + 0.5, 0, 1)
 
 
-def _background(draws: Draws, size: int, unit: float) -> Plane:
+def _background(rng: PortableRandom, size: int, unit: float) -> Plane:
     """A faint texture of any kind; unit is the radius of an object in pixels: (H, W, 3)."""
-    light, step = draws.uniform(0.3, 0.75), draws.uniform(0.0, 0.08)
-    first, second = _tones(draws, light, light - step if light > 0.5 else light + step)
-    at = _pixels(size, draws.uniform(0, size), draws.uniform(0, size))
-    share = _texture(draws, draws.below(len(_TEXTURES)), at, unit * draws.uniform(0.25, 0.7))
+    light = rng.uniform(0.3, 0.75)
+    step = rng.uniform(0.0, 0.08)
+    first, second = _tones(rng, light, light - step if light > 0.5 else light + step)
+    at = _pixels(size, rng.uniform(0, size), rng.uniform(0, size))
+    share = _texture(rng, rng.below(len(_TEXTURES)), at, unit * rng.uniform(0.25, 0.7))
     return _blend(np.broadcast_to(first, (size, size, 3)), share, second)
 
 
 def _object(
-    draws: Draws, canvas: Plane, label: int, x0: float, y0: float, radius: float
+    rng: PortableRandom, canvas: Plane, label: int, x0: float, y0: float, radius: float
 ) -> tuple[Plane, Mask]:
-    """Paint one object: new canvas (H, W, 3) and the pixels at least half covered (H, W)."""
+    """Draw one object: new canvas (H, W, 3) and the pixels at least half covered (H, W)."""
     x, y = _pixels(len(canvas), x0, y0)
-    (a, b), stretch = draws.direction(), draws.uniform(0.8, 1.25)
-    px, py = (a * x + b * y) / (radius * stretch), (a * y - b * x) * stretch / radius
+    a, b = rng.direction()
+    stretch = rng.uniform(0.8, 1.25)
+    px = (a * x + b * y) / (radius * stretch)
+    py = (a * y - b * x) * stretch / radius
     cover = np.clip(_SHAPES[CLASSES[label]](px, py) * radius + 0.5, 0, 1)
-    lights = draws.uniform(0.12, 0.35), draws.uniform(0.65, 0.9)
-    first, second = _tones(draws, *(lights if draws.below(2) else lights[::-1]))
-    at = x - radius * draws.uniform(-0.6, 0.6), y - radius * draws.uniform(-0.6, 0.6)
-    share = _texture(draws, label, at, radius * draws.uniform(0.34, 0.42))
+    lights = rng.uniform(0.12, 0.35), rng.uniform(0.65, 0.9)
+    first, second = _tones(rng, *(lights if rng.below(2) else lights[::-1]))
+    at = x - radius * rng.uniform(-0.6, 0.6), y - radius * rng.uniform(-0.6, 0.6)
+    share = _texture(rng, label, at, radius * rng.uniform(0.34, 0.42))
     inside = _blend(np.broadcast_to(first, canvas.shape), share, second)
     return _blend(canvas, cover, inside), cover >= 0.5
 
 
-def _strokes(draws: Draws, canvas: Plane, count: int, unit: float) -> tuple[Plane, Mask]:
-    """Paint short lines over everything: new canvas (H, W, 3) and the pixels they hide (H, W)."""
+def _strokes(rng: PortableRandom, canvas: Plane, count: int, unit: float) -> tuple[Plane, Mask]:
+    """Draw short lines over everything: new canvas (H, W, 3) and the pixels they hide (H, W)."""
     size = len(canvas)
     hidden = np.zeros((size, size), dtype=bool)
     for _ in range(count):
-        x, y = _pixels(size, draws.uniform(0, size), draws.uniform(0, size))
-        (a, b), half = draws.direction(), unit * draws.uniform(0.3, 0.9)
+        x, y = _pixels(size, rng.uniform(0, size), rng.uniform(0, size))
+        a, b = rng.direction()
+        half = unit * rng.uniform(0.3, 0.9)
         along = a * x + b * y
         beyond = along - np.clip(along, -half, half)
-        width = 0.5 + unit * draws.uniform(0.03, 0.07)
+        width = 0.5 + unit * rng.uniform(0.03, 0.07)
         cover = np.clip(width - _length(beyond, a * y - b * x), 0, 1)
-        canvas = _blend(canvas, cover, _tones(draws, draws.uniform(0.1, 0.9))[0])
+        canvas = _blend(canvas, cover, _tones(rng, rng.uniform(0.1, 0.9))[0])
         hidden |= cover >= 0.5
     return canvas, hidden
 
 
-def _develop(draws: Draws, canvas: Plane) -> Image:
+def _develop(rng: PortableRandom, canvas: Plane) -> Image:
     """Light from one side, grain, eight bits."""
     size = len(canvas)
-    (x, y), (a, b) = _pixels(size, size / 2, size / 2), draws.direction()
-    grain = draws.table(size, size, 3) + draws.table(size, size, 3) - 1
-    # one strength for every picture, or a network would tell pictures by it
+    x, y = _pixels(size, size / 2, size / 2)
+    a, b = rng.direction()
+    grain = rng.table(size, size, 3) + rng.table(size, size, 3) - 1
+    # one strength for every image, or a network would tell images by it
     lit = canvas * (1 + 0.3 * (a * x + b * y) / size)[..., None] + 0.06 * grain
     return np.floor(np.clip(lit, 0, 1) * 255 + 0.5).astype(np.uint8)
 
@@ -216,35 +236,39 @@ def _develop(draws: Draws, canvas: Plane) -> Image:
 def draw_object(
     seed: int, index: int, label: int, size: int = 48, split: str = 'train'
 ) -> tuple[Image, Mask]:
-    """One large object: image (H, W, 3) and its visible pixels (H, W); H = W = size."""
-    draws = Draws(seed, SPLITS.index(split), index)
-    radius = size * draws.uniform(0.34, 0.46)
-    x0, y0 = size * draws.uniform(0.33, 0.67), size * draws.uniform(0.33, 0.67)
-    canvas, mask = _object(draws, _background(draws, size, radius), label, x0, y0, radius)
-    canvas, hidden = _strokes(draws, canvas, draws.below(3), radius)
-    return _develop(draws, canvas), mask & ~hidden
+    """Draw one large object: image (H, W, 3) and its visible pixels (H, W); H = W = size."""
+    rng = PortableRandom(seed, SPLITS.index(split), index)
+    radius = size * rng.uniform(0.34, 0.46)
+    x0 = size * rng.uniform(0.33, 0.67)
+    y0 = size * rng.uniform(0.33, 0.67)
+    canvas, mask = _object(rng, _background(rng, size, radius), label, x0, y0, radius)
+    canvas, hidden = _strokes(rng, canvas, rng.below(3), radius)
+    return _develop(rng, canvas), mask & ~hidden
 
 
 def draw_scene(
     seed: int, index: int, size: int = 128, split: str = 'train'
 ) -> tuple[Image, Mask, list[int]]:
-    """Up to six objects, at most 30 % of each hidden by later ones, and strokes over them.
+    """Draw up to six objects, at most 30 % of each hidden by later ones, and strokes over them.
 
     Image (H, W, 3), visible pixels (N, H, W) that never overlap, N labels; H = W = size.
     """
-    draws = Draws(seed, len(SPLITS) + SPLITS.index(split), index)
-    canvas = _background(draws, size, 0.2 * size)
-    found: list[tuple[int, Mask, Mask]] = []  # label, all its pixels, the visible ones
-    wanted = 2 + draws.below(5)
+    rng = PortableRandom(seed, len(SPLITS) + SPLITS.index(split), index)
+    canvas = _background(rng, size, 0.2 * size)
+    objects: list[tuple[int, Mask, Mask]] = []  # label, all its pixels, the visible ones
+    wanted = 2 + rng.below(5)
     for _ in range(5 * wanted):
-        label, radius = draws.below(len(CLASSES)), size * draws.uniform(0.11, 0.22)
-        x0, y0 = (draws.uniform(radius, size - radius) for _ in range(2))
-        painted, mask = _object(draws, canvas, label, x0, y0, radius)
-        left = [(old, whole, seen & ~mask) for old, whole, seen in found]
-        if all(10 * seen.sum() >= 7 * whole.sum() for _, whole, seen in left):
-            canvas, found = painted, [*left, (label, mask, mask)]
-        if len(found) == wanted:
+        label = rng.below(len(CLASSES))
+        radius = size * rng.uniform(0.11, 0.22)
+        x0 = rng.uniform(radius, size - radius)
+        y0 = rng.uniform(radius, size - radius)
+        with_object, mask = _object(rng, canvas, label, x0, y0, radius)
+        below = [(old, whole, visible & ~mask) for old, whole, visible in objects]
+        if all(10 * visible.sum() >= 7 * whole.sum() for _, whole, visible in below):
+            canvas = with_object
+            objects = [*below, (label, mask, mask)]
+        if len(objects) == wanted:
             break
-    canvas, hidden = _strokes(draws, canvas, draws.below(4), 0.2 * size)
-    masks = np.stack([seen for _, _, seen in found]) & ~hidden
-    return _develop(draws, canvas), masks, [label for label, _, _ in found]
+    canvas, hidden = _strokes(rng, canvas, rng.below(4), 0.2 * size)
+    masks = np.stack([visible for _, _, visible in objects]) & ~hidden
+    return _develop(rng, canvas), masks, [label for label, _, _ in objects]

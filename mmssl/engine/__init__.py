@@ -1,34 +1,34 @@
-"""Everything that moves training: runner, loop, clock, optimizers, monitors, checkpoints."""
+"""Training: runner, loop, hooks, optimizers, training state."""
 
-from .bad_images import BadImageHook
-from .checkpoint_hook import CheckpointHook
-from .clock import ClockHook
 from .compile import compile_networks
 from .console import LineProcessor
-from .faults import FaultHook
-from .lars import LARC, LARS
+from .hooks.bad_samples_hook import BadSamplesHook
+from .hooks.checkpoint_hook import CheckpointHook
+from .hooks.health_hook import HealthHook
+from .hooks.method_hook import MethodHook
+from .hooks.non_finite_hook import NonFiniteHook
+from .hooks.run_info_hook import RunInfoHook
 from .loop import EpochLoop
-from .monitor import HealthHook
-from .optim_wrapper import OptimWrapper
-from .record import RecordHook
-from .rules import RuleConstructor
+from .optim.lars import LARC, LARS
+from .optim.param_groups import ParamGroupConstructor
+from .optim.scheduler import ScheduleParam
+from .optim.wrapper import OptimWrapper
 from .runner import Runner
-from .schedule import CurveScheduler
 
 __all__ = [
     'LARC',
     'LARS',
-    'BadImageHook',
+    'BadSamplesHook',
     'CheckpointHook',
-    'ClockHook',
-    'CurveScheduler',
     'EpochLoop',
-    'FaultHook',
     'HealthHook',
     'LineProcessor',
+    'MethodHook',
+    'NonFiniteHook',
     'OptimWrapper',
-    'RecordHook',
-    'RuleConstructor',
+    'ParamGroupConstructor',
+    'RunInfoHook',
     'Runner',
+    'ScheduleParam',
     'compile_networks',
 ]

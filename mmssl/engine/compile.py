@@ -1,16 +1,20 @@
-"""The config's key ``compile``: networks by torch.compile."""
+"""torch.compile of the backbones, by the config's key ``compile``."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 
 from ..core import UserError
-from .clock import bare
+from ..core.io import unwrap_model
+from ..core.protocols import LayeredNetwork
+
+if TYPE_CHECKING:
+    from .runner import Runner
 
 WITH_CP = (
     'model.backbone.with_cp excludes it: torch compiles no block that replays random numbers and '
-    'batch norms; leave one out, or save memory by model.size_by_size where the method has it'
+    'batch norms; leave one of the two out'
 )
 
 
@@ -19,22 +23,25 @@ def compile_networks(model: nn.Module, options: Any) -> None:
 
     ``options`` is True, holds options of torch.compile, or is empty: nothing is compiled. Raises
     UserError for a network that cannot be compiled whole: with ``with_cp``, or when its
-    ``uncompiled`` says why.
+    ``not_compilable`` says why.
     """
-    networks: list[Any] = list(model.modules()) if options else []
-    for module in networks:
-        if hasattr(module, 'stream'):
-            reason = WITH_CP if module.with_cp else getattr(module, 'uncompiled', '')
-            if reason:
-                raise UserError(f'compile: {reason}')
-            chosen = {} if options is True else dict(options)
-            module.encode = torch.compile(module.encode, **{'dynamic': False, **chosen})
+    if not options:
+        return
+    chosen: dict[str, Any] = (
+        {'dynamic': False} if options is True else {'dynamic': False, **options}
+    )
+    networks: list[Any] = [m for m in model.modules() if isinstance(m, LayeredNetwork)]
+    for network in networks:
+        reason = WITH_CP if network.with_cp else network.not_compilable
+        if reason:
+            raise UserError(f'compile: {reason}')
+        network.encode = torch.compile(network.encode, **chosen)
 
 
-def compile_runner(runner: Any, target: str = '') -> None:
+def compile_runner(runner: 'Runner', target: str = '') -> None:
     """Compile the networks of a runner as its config says.
 
-    mmengine would compile the whole step, in which queues, clock and hooks send torch back to
+    mmengine would compile the whole step, in which queues, progress and hooks send torch back to
     Python.
     """
-    compile_networks(bare(runner.model), runner.cfg.get('compile'))
+    compile_networks(unwrap_model(runner.model), runner.cfg.get('compile'))

@@ -1,15 +1,18 @@
-"""What a person sees while waiting: short lines, and everything else in the log file only."""
+"""Console output: short lines for a person; everything else goes to the log file only."""
 
 import logging
 import math
 import re
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mmengine.logging import MMLogger
 from mmengine.runner import LogProcessor
 
 from ..registry import LOG_PROCESSORS
+
+if TYPE_CHECKING:
+    from .runner import Runner
 
 NOISE = ('Exp name:',)
 # scalars with a place of their own in the line, or of no use to a reader of it
@@ -28,8 +31,8 @@ class _Short(logging.Formatter):
         return f'{record.asctime}  {level}{record.message}'
 
 
-def quieten(logger: MMLogger) -> dict[logging.Handler, int]:
-    """Give the screen short lines and only warnings; return the levels it had, for `speak`."""
+def mute_screen(logger: MMLogger) -> dict[logging.Handler, int]:
+    """Give the screen short lines and only warnings; return its levels, for `unmute_screen`."""
     levels = {h: h.level for h in logger.handlers if not isinstance(h, logging.FileHandler)}
     for handler, level in levels.items():
         handler.setFormatter(_Short())
@@ -38,8 +41,8 @@ def quieten(logger: MMLogger) -> dict[logging.Handler, int]:
     return levels
 
 
-def speak(levels: dict[logging.Handler, int]) -> None:
-    """Let the screen show again what it showed before `quieten`."""
+def unmute_screen(levels: dict[logging.Handler, int]) -> None:
+    """Let the screen show again what it showed before `mute_screen`."""
     for handler, level in levels.items():
         handler.setLevel(level)
 
@@ -60,7 +63,9 @@ def _show(name: str, value: Any) -> str:
 class LineProcessor(LogProcessor):
     """mmengine's scalars in one line a newcomer can read: loss, rate, time left, health."""
 
-    def get_log_after_iter(self, runner: Any, batch_idx: int, mode: str) -> tuple[dict, str]:
+    def get_log_after_iter(
+        self, runner: 'Runner', batch_idx: int, mode: str
+    ) -> tuple[dict[str, Any], str]:
         """Return the scalars of this iteration and their line."""
         tag, _ = super().get_log_after_iter(runner, batch_idx, mode)
         if mode != 'train':
@@ -80,8 +85,8 @@ class LineProcessor(LogProcessor):
         return tag, '  '.join(parts)
 
     def get_log_after_epoch(
-        self, runner: Any, batch_idx: int, mode: str, with_non_scalar: bool = False
-    ) -> tuple[dict, str]:
+        self, runner: 'Runner', batch_idx: int, mode: str, with_non_scalar: bool = False
+    ) -> tuple[dict[str, Any], str]:
         """Return the metrics of an evaluation and their line."""
         tag, _ = super().get_log_after_epoch(runner, batch_idx, mode, with_non_scalar)
         left_out = PLACED

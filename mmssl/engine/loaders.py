@@ -1,4 +1,4 @@
-"""Loaders whose samples draw from (seed, epoch, index) on any machine."""
+"""Build data loaders whose samples are seeded by (seed, epoch, index) on any machine."""
 
 import copy
 from collections.abc import Callable
@@ -8,13 +8,15 @@ import torch
 from torch.utils.data import DataLoader
 
 from ..core import UserError, dist
-from .signals import Patient
+from ..core.protocols import EpochFollower, LoaderSampler
+from .signals import WorkerSignals
 
 
 def tell_epoch(dataset: Any, epoch: int) -> None:
     """Tell a data set, and those that it wraps, which epoch an index alone belongs to."""
-    if hasattr(dataset, 'set_epoch'):
+    if isinstance(dataset, EpochFollower):
         dataset.set_epoch(epoch)
+    # torch's Subset and ConcatDataset, mmengine's wrappers: the names are all they share
     for inner in (getattr(dataset, 'dataset', None), *getattr(dataset, 'datasets', ())):
         if inner is not None:
             tell_epoch(inner, epoch)
@@ -22,10 +24,10 @@ def tell_epoch(dataset: Any, epoch: int) -> None:
 
 def build(
     settings: dict[str, Any],
-    make: Callable[..., DataLoader],
+    make: Callable[..., DataLoader[Any]],
     seed: int | None,
     diff_rank_seed: bool,
-) -> DataLoader:
+) -> DataLoader[Any]:
     """Build a loader by mmengine's ``make``; raise UserError when it would hold no batch."""
     cfg = copy.deepcopy(settings)
     cfg.setdefault('collate_fn', dict(type='default_collate'))
@@ -39,8 +41,8 @@ def build(
     tell_epoch(built.dataset, 0)  # evaluation stays there, training goes on
     # beginning to iterate draws a number: from here, so that a resumed network draws the same
     built.generator = torch.Generator().manual_seed(seed or 0)
-    built.worker_init_fn = Patient(built.worker_init_fn)
-    if hasattr(built.sampler, 'serve'):
+    built.worker_init_fn = WorkerSignals(built.worker_init_fn)
+    if isinstance(built.sampler, LoaderSampler):
         built.sampler.serve(built.batch_size, built.num_workers)
     if len(built) == 0:
         raise UserError(

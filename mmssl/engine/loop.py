@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from mmengine.runner import EpochBasedTrainLoop
 
-from ..core import dist, watch
+from ..core import dist, watchdog
 from ..registry import LOOPS
 from .loaders import tell_epoch
 
@@ -59,6 +59,7 @@ class EpochLoop(EpochBasedTrainLoop):
 
     def _end_workers(self) -> None:
         """End the loader's processes; left to the garbage collector each would take seconds."""
+        # only the iterator of a loader with workers has it
         end = getattr(self.batches, '_shutdown_workers', None)
         if end is not None:
             end()
@@ -68,8 +69,8 @@ class EpochLoop(EpochBasedTrainLoop):
     def run_iter(self, idx: int, data_batch: Any) -> None:
         """Run one iteration with its hooks."""
         self.runner.call_hook('before_train_iter', batch_idx=idx, data_batch=data_batch)
-        watch.here.step = self._iter + 1
-        with watch.meeting('forward'):
+        watchdog.status.step = self._iter + 1
+        with watchdog.collective('forward'):
             outputs = self.runner.model.train_step(data_batch, self.runner.optim_wrapper)
         self.in_iteration = 1
         self.runner.call_hook(

@@ -1,4 +1,4 @@
-"""mmengine's runner, with safe files, any device, and errors a user can act on."""
+"""Runner: mmengine's, with safe files, any device, and errors that a user can act on."""
 
 import os
 from functools import cached_property
@@ -18,17 +18,27 @@ from torch.utils.data import DataLoader
 from ..checkpoint import load
 from ..core import UserError, dist
 from ..core.errors import NoData
+from ..core.io import unwrap_model
 from ..core.launch import init_distributed
+from ..core.protocols import OptionalLoop
 from ..core.sync_bn import convert_sync_bn
-from ..registry import RUNNERS
-from . import console, files, loaders, state
-from .batch import keep_batch, scale_rate
-from .clock import ClockHook, bare
+from ..registry import LOOPS, MODEL_WRAPPERS, RUNNERS
+from . import console, loaders
+from .batch_size import keep_global_batch, scale_learning_rate
 from .compile import compile_runner
-from .faults import explained
-from .shard import WholeHook, fully_shard
-from .signals import listening
-from .workers import workers_named
+from .error_advice import advise_on_errors
+from .fsdp import FullyShard, UnshardHook
+from .hooks.method_hook import MethodHook
+from .hooks.non_finite_hook import NonFiniteHook
+from .optim.wrapper import OptimWrapper
+from .signals import catch_signals
+from .state import training_file, training_state
+from .step_status import StepStatus
+from .worker_errors import name_dead_workers
+
+MMENGINE_HOOKS = {
+    *('runtime_info', 'timer', 'sampler_seed', 'logger', 'param_scheduler', 'checkpoint'),
+}
 
 
 @RUNNERS.register_module()
@@ -41,41 +51,46 @@ class Runner(Base):
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        with explained():
+        self.step_status = StepStatus()
+        with advise_on_errors():
             super().__init__(*args, **kwargs)
-        console.speak(self._levels)
+        console.unmute_screen(self._levels)
 
     def train(self) -> nn.Module:
         """Train; a signal saves and ends, errors of machine and loader become advice."""
         # outermost, or a launcher's SIGTERM would cut the advice off
-        with listening(self), explained(self), workers_named(self):
-            self.batch_size = keep_batch(self)
+        with catch_signals(self), advise_on_errors(self), name_dead_workers(self):
+            self.batch_size = keep_global_batch(self)
             if self._sharded:
-                self.register_hook(WholeHook())
+                self.register_hook(UnshardHook())
             return super().train()
 
-    def val(self) -> dict:
+    def val(self) -> dict[str, Any]:
         """Run the monitor alone; errors become advice."""
-        with explained(self), workers_named(self):
+        with advise_on_errors(self), name_dead_workers(self):
             return super().val()
 
     def test(self) -> dict[str, float]:
         """Evaluate; errors become advice."""
-        with explained(self), workers_named(self):
+        with advise_on_errors(self), name_dead_workers(self):
             return super().test()
 
     def build_logger(self, *args: Any, **kwargs: Any) -> MMLogger:
         """Build mmengine's logger, its screen quiet until the runner is ready."""
         logger = super().build_logger(*args, **kwargs)
-        self._levels = console.quieten(logger)
+        self._levels = console.mute_screen(logger)
         return logger
 
-    def register_default_hooks(self, hooks: dict | None = None) -> None:
-        """Add the hook that every method needs to those of the config."""
-        super().register_default_hooks(hooks)
-        self.register_hook(ClockHook())
+    def register_default_hooks(self, hooks: dict[str, Any] | None = None) -> None:
+        """Add to the config's hooks what every training needs, if it is not among them."""
+        # mmengine removes only hooks of its own by None
+        kept = {k: v for k, v in (hooks or {}).items() if v is not None or k in MMENGINE_HOOKS}
+        super().register_default_hooks(kept)
+        self.register_hook(MethodHook())
+        if not any(isinstance(hook, NonFiniteHook) for hook in self.hooks):
+            self.register_hook(NonFiniteHook())  # else updates would be dropped without a word
 
-    def setup_env(self, env_cfg: dict) -> None:
+    def setup_env(self, env_cfg: dict[str, Any]) -> None:
         """Join the process group before mmengine would, which needs a GPU for it.
 
         Raises UserError when the work dir holds another run's training files.
@@ -84,10 +99,10 @@ class Runner(Base):
             init_distributed(self.launcher, **env_cfg.get('dist_cfg', {}))
         if self._train_loop is not None:
             resume, overwrite = bool(self.cfg.get('resume')), bool(self.cfg.get('overwrite'))
-            files.check_work_dir(self.work_dir, resume, overwrite)
+            training_file.check_work_dir(self.work_dir, resume, overwrite)
         super().setup_env(env_cfg)
 
-    def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
+    def wrap_model(self, model_wrapper_cfg: dict[str, Any] | None, model: nn.Module) -> nn.Module:
         """Move to the device; synchronise batch norms and wrap when there are ranks."""
         device = 'cuda' if torch.cuda.is_available() else 'cpu'
         model = model.to(device)
@@ -95,9 +110,10 @@ class Runner(Base):
             return model
         if self.cfg.get('sync_bn'):
             model = convert_sync_bn(model, device)
-        kind = (model_wrapper_cfg or {}).get('type')
-        if kind == 'FullyShard' and self._train_loop is not None:
-            return self._shard(model, model_wrapper_cfg or {})
+        if model_wrapper_cfg and self._train_loop is not None:
+            wrapper = MODEL_WRAPPERS.build(model_wrapper_cfg)
+            if isinstance(wrapper, FullyShard):
+                return self._shard(model, wrapper)
         if not any(p.requires_grad for p in model.parameters()):
             return model
         return MMDistributedDataParallel(
@@ -107,8 +123,8 @@ class Runner(Base):
             find_unused_parameters=self.cfg.get('find_unused_parameters', False),
         )
 
-    def _shard(self, model: nn.Module, cfg: dict) -> nn.Module:
-        """Cut into shares a model that has its weights: files are read into whole tensors."""
+    def _shard(self, model: nn.Module, wrapper: FullyShard) -> nn.Module:
+        """Shard a model that has its weights already: files are read into full tensors."""
         if self.cfg.get('continue_epoch'):
             raise UserError('continue_epoch and FullyShard do not go together; use DDP for it')
         self.model = model
@@ -117,7 +133,7 @@ class Runner(Base):
             self._init_model_weights()
             if self._load_from:
                 self.load_checkpoint(self._load_from)
-        return fully_shard(model, **{k: v for k, v in cfg.items() if k != 'type'})
+        return wrapper(model)
 
     @property
     def _sharded(self) -> bool:
@@ -125,33 +141,50 @@ class Runner(Base):
 
     @staticmethod
     def build_dataloader(
-        dataloader: DataLoader | dict, seed: int | None = None, diff_rank_seed: bool = False
-    ) -> DataLoader:
+        dataloader: DataLoader[Any] | dict[str, Any],
+        seed: int | None = None,
+        diff_rank_seed: bool = False,
+    ) -> DataLoader[Any]:
         """Build a loader whose samples draw from (seed, epoch, index)."""
         if isinstance(dataloader, DataLoader):
             return dataloader
         return loaders.build(dataloader, Base.build_dataloader, seed, diff_rank_seed)
+
+    def build_optim_wrapper(self, optim_wrapper: Any) -> Any:
+        """Build the optimizer wrapper, which writes into this runner's step status.
+
+        Raises UserError for a wrapper of another library.
+        """
+        built = super().build_optim_wrapper(optim_wrapper)
+        if not isinstance(built, OptimWrapper):
+            raise UserError(
+                f"optim_wrapper.type='{type(built).__name__}': methods need type='OptimWrapper', "
+                "whose amp='float16' or 'bfloat16' is mixed precision"
+            )
+        built.status = self.step_status
+        return built
 
     def build_val_loop(self, loop: Any) -> Any:
         """Build the monitor; without labels or a validation folder it turns itself off."""
         try:
             return super().build_val_loop(loop)
         except NoData as error:
-            if not (isinstance(loop, dict) and loop.get('type') == 'KNNLoop'):
+            kind = LOOPS.get(loop['type']) if isinstance(loop, dict) and 'type' in loop else None
+            if not isinstance(kind, OptionalLoop):
                 raise
-            self.logger.warning(f'kNN monitor off: {error}')
+            self.logger.warning(f'{kind.off_without_data}: {error}')
             return None
 
-    def scale_lr(self, optim_wrapper: Any, auto_scale_lr: dict | None = None) -> None:
+    def scale_lr(self, optim_wrapper: Any, auto_scale_lr: dict[str, Any] | None = None) -> None:
         """Scale the base rate to the real batch when asked, printing both values."""
-        self.lr_ratio = scale_rate(self, optim_wrapper, auto_scale_lr or {})
+        self.lr_ratio = scale_learning_rate(self, optim_wrapper, auto_scale_lr or {})
 
     def _build_param_scheduler(self, scheduler: Any, optim_wrapper: Any) -> list[_ParamScheduler]:
-        """Tell our curves the length of an epoch and the ratio that scaled the rate."""
+        """Tell our schedules the length of an epoch and the ratio that scaled the rate."""
         configs = scheduler if isinstance(scheduler, (list, tuple)) else [scheduler]
         ready = [
             dict(c, ratio=self.lr_ratio, per_epoch=len(self.train_dataloader))
-            if isinstance(c, dict) and c.get('type', '').endswith('CurveScheduler')
+            if isinstance(c, dict) and c.get('type', '').endswith('ScheduleParam')
             else c
             for c in configs
         ]
@@ -167,7 +200,7 @@ class Runner(Base):
         self._started = True
         if self._resumed is not None or self._sharded:
             return
-        for module in bare(self.model).modules() if self._load_from else ():
+        for module in unwrap_model(self.model).modules() if self._load_from else ():
             cfg = getattr(module, 'init_cfg', None)
             if isinstance(cfg, dict) and cfg.get('checkpoint') == '':
                 module.init_cfg = None
@@ -180,13 +213,14 @@ class Runner(Base):
             return None
         if self._load_from:
             return Path(self._load_from)
-        found = files.newest(Path(self.work_dir), self.logger) if dist.rank() == 0 else None
-        return dist.object_from_rank_zero(found)
+        return dist.call_on_rank_zero(
+            lambda: training_file.newest(Path(self.work_dir), self.logger)
+        )
 
     @cached_property
     def _content(self) -> dict[str, Any]:
         """What is in the file to continue."""
-        return files.open_training(str(self._resumed))
+        return training_file.open_training(str(self._resumed))
 
     def load_or_resume(self) -> None:
         """Resume this run's newest whole file or the named one, or start from ``load_from``."""
@@ -203,16 +237,16 @@ class Runner(Base):
         elif self._load_from and not self._sharded:
             self.load_checkpoint(self._load_from)
         if self._train_loop is not None and self.cfg.get('overwrite'):
-            files.clear(self.work_dir)  # all is built by now, and read
+            training_file.clear(self.work_dir)  # all is built by now, and read
         if self._continues and self.iter == 0:
             raise UserError('continue_epoch: add load_from=PATH, a file of earlier epochs')
 
     def resume(self, filename: str, **_: Any) -> None:
         """Continue exactly where one of our own training files stands."""
-        content = self._content if self._resumed else files.open_training(filename)
+        content = self._content if self._resumed else training_file.open_training(filename)
         self.call_hook('after_load_checkpoint', checkpoint=content)
         try:
-            state.restore(self, content)
+            training_state.restore(self, content)
         except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
             raise UserError(
                 f'{filename}: calls itself a training file, but does not fit this run ({error})'
@@ -223,15 +257,15 @@ class Runner(Base):
     def load_checkpoint(self, filename: str, **_: Any) -> Any:
         """Fill the model from a file of any known layout."""
         report = load(
-            bare(self.model),
+            unwrap_model(self.model),
             filename,
             part=self.cfg.get('load_part', 'all'),
-            side=self.cfg.get('side', 'export'),
+            branch=self.cfg.get('branch', 'export'),
         )
-        if report.side == 'both from one':
-            bare(self.model).sync_teacher()
+        if report.branch == 'both from one':
+            unwrap_model(self.model).sync_teacher()
         # hooks that follow the weights, such as mmengine's EMAHook, start from them
-        weights = dict(state_dict=bare(self.model).state_dict())
+        weights = dict(state_dict=unwrap_model(self.model).state_dict())
         self.call_hook('after_load_checkpoint', checkpoint=weights)
         if self._continues:
             self._continue(report)
@@ -258,6 +292,6 @@ class Runner(Base):
 
     def save_checkpoint(self, out_dir: str, filename: str, **_: Any) -> None:
         """Write the whole state of training to ``out_dir/filename``, or leave no trace."""
-        content = state.collect(self)  # every rank takes part
+        content = training_state.collect(self)  # every rank takes part
         self.call_hook('before_save_checkpoint', checkpoint=content)
-        files.write_together(content, Path(out_dir) / filename)
+        training_file.write_together(content, Path(out_dir) / filename)

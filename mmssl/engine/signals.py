@@ -1,19 +1,22 @@
-"""A request to end: SIGTERM or SIGUSR1 become a checkpoint and a clean exit."""
+"""Stops by signal: SIGTERM and SIGUSR1 become a checkpoint and a clean exit."""
 
 import os
 import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .runner import Runner
 
 ENDING = (signal.SIGTERM, signal.SIGUSR1)
 GRACE = 30  # seconds for which a loader's process outlives the request
 
 
 @contextmanager
-def listening(runner: Any) -> Iterator[None]:
-    """While training, note a signal on the optimizer wrapper; all ranks follow after a step.
+def catch_signals(runner: 'Runner') -> Iterator[None]:
+    """While training, note a signal in the step status; all ranks follow after a step.
 
     CheckpointHook saves and leaves with status 128 + the signal's number.
     """
@@ -24,7 +27,7 @@ def listening(runner: Any) -> Iterator[None]:
 
     def note(number: int, _: Any) -> None:
         if os.getpid() == owner:  # forked processes inherit the handler, and mean nothing by it
-            runner.optim_wrapper.asked = number
+            runner.step_status.signal_received = number
 
     before = {number: signal.signal(number, note) for number in ENDING}
     try:
@@ -35,7 +38,7 @@ def listening(runner: Any) -> Iterator[None]:
                 signal.signal(number, handler)
 
 
-class Patient:
+class WorkerSignals:
     """Let a loader's process live on for a while after SIGTERM, ignoring SIGUSR1.
 
     A scheduler signals every process of a job; the workers must still deliver while the trainer

@@ -1,12 +1,12 @@
-"""How a backbone is judged."""
+"""Evaluation of backbones: kNN, linear probes, metrics, stored features."""
 
 from . import knn
-from .loops import KNNLoop
-from .metrics import Accuracy
+from .knn_loop import KNNLoop
+from .metrics.accuracy import Accuracy
+from .metrics.mean_iou import MeanIoU
 from .predictions import PredictionHook
 from .probe_loop import ProbeLoop
-from .segmentation import MeanIoU
-from .sweep import SweepAccuracy, SweepHook
+from .sweep_hook import SweepHook
 
 __all__ = [
     'Accuracy',
@@ -14,7 +14,6 @@ __all__ = [
     'MeanIoU',
     'PredictionHook',
     'ProbeLoop',
-    'SweepAccuracy',
     'SweepHook',
     'knn',
 ]

@@ -1,30 +1,30 @@
-"""Features kept on disk: a second measurement of the same network reads them."""
+"""Feature cache on disk: a second evaluation of the same network and data reads it."""
 
 import hashlib
 import json
 import logging
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 from mmengine.logging import print_log
+from mmengine.runner import Runner
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
 from ..core import UserError, dist
-from ..core.faults import SHARE
+from ..core.io import atomic_path, to_plain, unwrap_model
 from ..version import __version__
-from .features import Bank, extract
-from .identity import of_data, of_network, of_weights, plain
+from .feature_extraction import Bank, extract
+from .fingerprint import data_fingerprint, network_settings, weights_hash
 
 POOLED = dict(blocks=1, pool='auto')
 
 
 def features(
-    runner: Any,
+    runner: Runner,
     loader: Any,
     name: str,
     layer: dict[str, Any],
@@ -33,14 +33,15 @@ def features(
 ) -> Bank:
     """Return features of a loader's images, read from ``folder`` where they are there.
 
-    ``layer``: arguments of `Backbone.descriptor`, or none for normalised pixels. ``folder``: the
-    config's ``features_cache``. ``fp16``: under autocast on a GPU. All on the model's device.
+    ``layer``: arguments of `Backbone.last_blocks_features`, or none for normalised pixels.
+    ``folder``: the config's ``features_cache``. ``fp16``: under autocast on a GPU. All on the
+    model's device. Raises UserError as `extract` and `cached` do.
     """
-    model = getattr(runner.model, 'module', runner.model)
-    share = getattr(runner, 'bad_share', SHARE)
+    model = unwrap_model(runner.model)
+    share = runner.step_status.bad_samples_share
 
-    def feature(images: Tensor) -> Tensor:
-        return model.backbone.descriptor(images, **layer) if layer else images.flatten(1)
+    def feature(images: Tensor) -> Tensor:  # (B, 3, H, W) -> (B, C)
+        return model.backbone.last_blocks_features(images, **layer) if layer else images.flatten(1)
 
     def make() -> Bank:
         own = None if layer == POOLED else feature  # `encode` is what a model in shares can run
@@ -49,22 +50,24 @@ def features(
 
     if folder is None:
         return make()
-    key = _decided_by(model, loader)
-    key |= dict(network=of_network(runner.cfg.model.backbone), layer=plain(layer), share=share)
-    key |= dict(half=fp16 and torch.cuda.is_available())
+    key = _weights_and_data(model, loader)
+    key['network'] = network_settings(runner.cfg.model.backbone)
+    key['layer'] = to_plain(layer)
+    key['share'] = share
+    key['half'] = fp16 and torch.cuda.is_available()
     device = model.data_preprocessor.mean.device
     return Bank(*(tensor.to(device) for tensor in cached(key, folder, make)))
 
 
-def _decided_by(model: Any, loader: Any) -> dict[str, Any]:
-    """Return what of weights and images decides features."""
+def _weights_and_data(model: Any, loader: Any) -> dict[str, Any]:
+    """Return what of weights and images the features depend on."""
     preprocessor = model.data_preprocessor
     return dict(
-        weights=of_weights(model.backbone),
+        weights=weights_hash(model.backbone),
         mean=preprocessor.mean.flatten().tolist(),
         std=preprocessor.std.flatten().tolist(),
-        transform=plain(loader.dataset.pipeline),
-        data=of_data(loader.dataset),
+        transform=to_plain(loader.dataset.pipeline),
+        data=data_fingerprint(loader.dataset),
         version=__version__,
     )
 
@@ -108,16 +111,14 @@ def _read(path: Path, text: str) -> Bank | None:
 
 
 def _write(bank: Bank, path: Path, text: str) -> None:
-    """Write beside the final name and rename: others see all or nothing. A full disk is warned of.
+    """Write the file whole or not at all; warn of a full disk.
 
     The features are in memory, and what they cost is not thrown away.
     """
-    beside = path.with_name(f'.{path.name}.{os.getpid()}')
     tensors = {name: tensor.cpu().contiguous() for name, tensor in bank._asdict().items()}
     try:
-        save_file(tensors, beside, metadata={'key': text})
-        os.replace(beside, path)
+        with atomic_path(path) as beside:
+            save_file(tensors, beside, metadata={'key': text})
     except Exception as error:  # safetensors has a class of its own for it
         message = f'features are not kept: {path} could not be written ({error})'
         print_log(message, logger='current', level=logging.WARNING)
-        beside.unlink(missing_ok=True)

@@ -1,10 +1,17 @@
-"""Weighted nearest-neighbour classification."""
+"""Weighted k-nearest-neighbour classification, in chunks of bounded memory.
+
+``val_cfg.temperature`` of a config sets the temperature (``test_cfg`` in an evaluation alone; the
+default is TEMPERATURE of knn_loop.py), ``val_cfg.k`` the numbers of neighbours. No config key sets
+CHUNK: similarities are computed for so many pairs at once, whatever the data's size.
+"""
 
 import warnings
 from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
+
+from .sanity_checks import refuse_non_finite
 
 CHUNK = 2**23  # similarities held at once
 ROWS = 1024  # queries of a product: fewer read the whole bank too often, more win nothing
@@ -30,10 +37,10 @@ def by_k(
     temperature: float,
     classes: int,
 ) -> Iterator[Tensor]:
-    """Yield what `knn` answers for each k, all from one search.
+    """Yield the votes (Q, classes) of `knn` for each k, all from one search.
 
-    Raises ValueError, before searching, for a k below 1 or a temperature that is not above 0;
-    `nearest` has the others.
+    bank (N, C), labels (N,), queries (Q, C). Raises ValueError, before searching, for a k below 1
+    or a temperature that is not above 0; `nearest` has the others.
     """
     if min(ks) < 1 or temperature <= 0:
         raise ValueError(
@@ -50,7 +57,7 @@ def nearest(bank: Tensor, queries: Tensor, k: int) -> tuple[Tensor, Tensor]:
 
     bank (N, C), queries (Q, C); rows are normalised here, part by part. Any sizes: memory beyond
     the result is bounded by `CHUNK`. A k above N is lowered to N with a warning. Raises
-    ValueError for an empty bank or for features that are not finite.
+    ValueError for an empty bank, UserError for features that are not finite.
     """
     if len(bank) == 0:
         raise ValueError('kNN needs at least one bank image')
@@ -59,6 +66,7 @@ def nearest(bank: Tensor, queries: Tensor, k: int) -> tuple[Tensor, Tensor]:
         k = len(bank)
     rows = max(1, min(len(queries), ROWS, CHUNK))
     parts = _unit(queries).split(rows)
+    # of each part: cosines and rows of the best so far
     found = [(q.new_empty((len(q), 0)), q.new_empty((len(q), 0), dtype=torch.long)) for q in parts]
     for start in range(0, len(bank), CHUNK // rows):
         columns = _unit(bank[start : start + CHUNK // rows]).T
@@ -69,10 +77,11 @@ def nearest(bank: Tensor, queries: Tensor, k: int) -> tuple[Tensor, Tensor]:
 
 
 def _unit(rows: Tensor) -> Tensor:
+    """Rows (N, C) at length 1. Raises UserError where some are not finite."""
     lengths = torch.linalg.vector_norm(rows, dim=1, keepdim=True)
     # one pass less than asking every number: a sum of squares may overflow, so ask again
-    if not torch.isfinite(lengths).all() and not torch.isfinite(rows).all():
-        raise ValueError('kNN features are not finite: the checkpoint or the images are damaged')
+    if not torch.isfinite(lengths).all():
+        refuse_non_finite(rows, 'the kNN features')
     return rows / lengths.clamp_min(1e-12)
 
 
@@ -81,7 +90,8 @@ def _merged(
 ) -> tuple[Tensor, Tensor]:
     """The k best of those found before (q, k') and of cosines (q, n) to rows from ``start`` on."""
     top, at = cosines.topk(min(k, cosines.shape[1]), dim=1)
-    best, index = torch.cat([best, top], 1), torch.cat([index, at + start], 1)
+    best = torch.cat([best, top], 1)
+    index = torch.cat([index, at + start], 1)
     best, order = best.topk(min(k, best.shape[1]), dim=1)
     return best, index.gather(1, order)
 
@@ -90,6 +100,7 @@ def _merged(
 def _vote(
     cosines: Tensor, index: Tensor, labels: Tensor, temperature: float, classes: int
 ) -> Tensor:
+    """Votes (Q, classes) of neighbours with cosines and rows (Q, k) of labels (N,)."""
     votes = cosines.new_zeros((len(cosines), classes), dtype=torch.float64)
     # in double precision: exp(1 / T) leaves single precision below T = 0.0113
     return votes.scatter_add_(1, labels[index], (cosines.double() / temperature).exp())

@@ -1,4 +1,4 @@
-"""What a model said of each image: collected, written, drawn."""
+"""Predictions of each image: collected over ranks, written as JSON, drawn below the image."""
 
 import json
 from collections.abc import Sequence
@@ -6,54 +6,57 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.hooks import Hook
+from mmengine.runner import Runner
 from PIL import Image, ImageDraw
 
 from ..core import dist
-from ..core.faults import of_batch
-from ..datasets.picture import Picture
+from ..core.bad_samples import readable
+from ..core.io import atomic_write
+from ..datasets.encoded_image import EncodedImage
 from ..registry import HOOKS
 
 Prediction = dict[str, Any]
 
 
 def describe(dataset: Any, index: int, label: int, score: float) -> Prediction:
-    """Return a plain record of one prediction."""
+    """Return the prediction of image ``index``, as plain data."""
     classes = dataset.classes
-    record: Prediction = dict(
+    prediction: Prediction = dict(
         path=dataset.name(index), pred_label=label, pred_score=round(score, 6)
     )
     if label < len(classes):
-        record['pred_class'] = classes[label]
+        prediction['pred_class'] = classes[label]
     if dataset.labels:
-        record['gt_label'] = dataset.labels[index]
-    return record
+        prediction['gt_label'] = dataset.labels[index]
+    return prediction
 
 
 @HOOKS.register_module()
 class PredictionHook(Hook):
-    """Keep the predictions of a test loop as ``runner.predictions``, one record per image."""
+    """Keep the predictions of a test loop in the step status, one for each image."""
 
-    def before_test(self, runner: Any) -> None:
+    def before_test(self, runner: Runner) -> None:
         """Forget earlier ones."""
-        runner.predictions = []
+        runner.step_status.predictions = []
 
     def after_test_iter(
-        self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None
+        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
     ) -> None:
-        """Record what the model said of each image of a batch."""
+        """Keep the predictions of a batch; not of pixels, which have the classes of a mask."""
+        if not outputs:
+            return
         dataset = runner.test_dataloader.dataset
         samples = data_batch['data_samples']
         indices = samples['index'].tolist()
-        faults = of_batch(samples) or [''] * len(indices)
-        for index, output, fault in zip(indices, outputs or [], faults, strict=False):
-            if fault or 'pred_label' not in output:
-                continue  # another image was shown in its place, or pixels have the classes
-            record = describe(dataset, index, output['pred_label'], output['pred_score'])
-            runner.predictions.append(record)
+        for i, output in readable(samples, outputs):
+            if 'pred_label' in output:
+                label = output['pred_label']
+                prediction = describe(dataset, indices[i], label, output['pred_score'])
+                runner.step_status.predictions.append(prediction)
 
 
 def of_votes(dataset: Any, votes: Any, indices: Any) -> list[Prediction]:
-    """Return records of kNN votes (Q, classes) of images ``indices`` (Q,) of the data set."""
+    """Return the predictions that votes (Q, classes) make of images ``indices`` (Q,)."""
     shares = votes / votes.sum(1, keepdim=True).clamp_min(1e-12)
     best, labels = shares.max(1)
     rows = zip(indices.tolist(), labels.tolist(), best.tolist(), strict=True)
@@ -69,33 +72,33 @@ def collect(predictions: Sequence[Prediction]) -> list[Prediction]:
 
 def write(path: Path, content: Any) -> None:
     """Write metrics or predictions as JSON."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(content, indent=2) + '\n')
+    atomic_write(path, json.dumps(content, indent=2) + '\n')
 
 
 def captioned(
-    picture: Image.Image, text: str, colour: str, height: int = 256, font: int = 10
+    image: Image.Image, text: str, colour: str, height: int = 256, font: int = 10
 ) -> Image.Image:
-    """Return an RGB picture, ``height`` pixels high, with a line of text below it."""
-    width = max(round(picture.width * height / picture.height), 160)
+    """Return an RGB image, ``height`` pixels high, with a line of text below it."""
+    width = max(round(image.width * height / image.height), 160)
     sheet = Image.new('RGB', (width, height + 2 * font), 'white')
-    sheet.paste(picture.resize((width, height)))
+    sheet.paste(image.resize((width, height)))
     ImageDraw.Draw(sheet).text((4, height + 0.4 * font), text, colour, font_size=font)
     return sheet
 
 
-def caption(record: Prediction, score: bool = True) -> str:
+def caption(prediction: Prediction, score: bool = True) -> str:
     """Return the class, by its name where known, and the score."""
-    name = record.get('pred_class', record['pred_label'])
-    return f'{name}  {record["pred_score"]:.2f}' if score else str(name)
+    name = prediction.get('pred_class', prediction['pred_label'])
+    return f'{name}  {prediction["pred_score"]:.2f}' if score else str(name)
 
 
 def draw(folder: Path, predictions: Sequence[Prediction], dataset: Any) -> None:
-    """Save each picture with its prediction below, green when right and red when wrong."""
+    """Save each image with its prediction below, green when right and red when wrong."""
     folder.mkdir(parents=True, exist_ok=True)
     places = {dataset.name(i): i for i in range(len(dataset))}
-    for i, record in enumerate(predictions):
-        picture = Picture(dataset.read(places[record['path']]), record['path']).pil
-        right = record.get('gt_label') in (None, record['pred_label'])
-        sheet = captioned(picture, caption(record), 'darkgreen' if right else 'darkred')
-        sheet.save(folder / f'{i:06d}_{Path(record["path"]).stem}.png')
+    for i, prediction in enumerate(predictions):
+        path = prediction['path']
+        image = EncodedImage(dataset.read(places[path]), path).pil
+        right = prediction.get('gt_label') in (None, prediction['pred_label'])
+        sheet = captioned(image, caption(prediction), 'darkgreen' if right else 'darkred')
+        sheet.save(folder / f'{i:06d}_{Path(path).stem}.png')

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..core import Curve, UserError
+from ..core import Schedule, UserError
+from ..functional.grouped_linear import grouped_linear
 
 RATES = (0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
 DECAYS = (0.0, 1e-5, 1e-4, 1e-3, 1e-2)
@@ -30,7 +31,7 @@ class Recipe(NamedTuple):
         return [(rate, decay) for rate in self.rates for decay in self.decays]
 
     def check(self) -> 'Recipe':
-        """Return itself; UserError for numbers that cannot work."""
+        """Return itself. Raises UserError for numbers that cannot work."""
         if not self.rates or not self.decays or min(self.rates) <= 0 or min(self.decays) < 0:
             raise UserError('a probe needs rates above 0 and decays of at least 0')
         if self.epochs < 1 or self.batch < 1 or not 0 < self.held_out < 1:
@@ -46,8 +47,7 @@ class Layers(NamedTuple):
 
     def logits(self, x: Tensor) -> Tensor:
         """(B, C) -> (B, G, classes)."""
-        flat = x @ self.weights.flatten(0, 1).T  # (B, G * classes)
-        return flat.unflatten(1, self.biases.shape) + self.biases
+        return grouped_linear(x, self.weights, self.biases)
 
 
 class Scale(NamedTuple):
@@ -84,18 +84,21 @@ def train(
     """
     n, width = x.shape
     rates, decays = torch.tensor(grid, dtype=x.dtype, device=x.device).T  # (G,) each
-    weights, biases = x.new_zeros(len(grid), classes, width), x.new_zeros(len(grid), classes)
-    layers, moments = Layers(weights, biases), Layers(weights.clone(), biases.clone())
-    batches, curve = math.ceil(n / recipe.batch), Curve(1.0, 0.0)
+    weights = x.new_zeros(len(grid), classes, width)
+    biases = x.new_zeros(len(grid), classes)
+    layers = Layers(weights, biases)
+    moments = Layers(weights.clone(), biases.clone())
+    batches = math.ceil(n / recipe.batch)
+    schedule = Schedule(1.0, 0.0)
     order = torch.Generator().manual_seed(seed)
     for epoch in range(recipe.epochs):
         for i, rows in enumerate(torch.randperm(n, generator=order).split(recipe.batch)):
             rows = rows.to(x.device)
-            pull, error = _gradient(layers, x[rows], labels[rows])
-            pull += decays[:, None, None] * weights
-            step = curve(epoch * batches + i, recipe.epochs * batches, batches) * rates
-            moments.weights.mul_(0.9).add_(pull)
-            moments.biases.mul_(0.9).add_(error)
+            grad_weights, grad_biases = _gradient(layers, x[rows], labels[rows])
+            grad_weights += decays[:, None, None] * weights
+            step = schedule.value_at(epoch * batches + i, recipe.epochs * batches, batches) * rates
+            moments.weights.mul_(0.9).add_(grad_weights)
+            moments.biases.mul_(0.9).add_(grad_biases)
             weights.addcmul_(moments.weights, step[:, None, None], value=-1)
             biases.addcmul_(moments.biases, step[:, None], value=-1)
     return layers
@@ -123,7 +126,7 @@ def score(layers: Layers, x: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def split(labels: Tensor, share: float, seed: int = 0) -> tuple[Tensor, Tensor]:
-    """Return rows that train and rows held out, ``share`` of each class, drawn by the seed.
+    """Return rows that train (T,) and rows held out (H,), ``share`` of each class, by the seed.
 
     Raises UserError when nothing would be left to train on or to choose by.
     """
@@ -143,7 +146,8 @@ def split(labels: Tensor, share: float, seed: int = 0) -> tuple[Tensor, Tensor]:
 
 def interval(percent: float, count: int, confidence: float = 0.95) -> tuple[float, float]:
     """Wilson's interval in percent of an accuracy over ``count`` images (Wilson 1927)."""
-    z, p = NormalDist().inv_cdf((1 + confidence) / 2), percent / 100
+    z = NormalDist().inv_cdf((1 + confidence) / 2)
+    p = percent / 100
     middle = (p + z * z / (2 * count)) / (1 + z * z / count)
     half = z * math.sqrt(p * (1 - p) / count + z * z / (4 * count**2)) / (1 + z * z / count)
     return 100 * (middle - half), 100 * (middle + half)

@@ -1,21 +1,22 @@
-"""The cached probe as a loop of the runner: features once, then a grid of linear classifiers."""
+"""Linear probe on stored features, as a loop of the runner: a grid of classifiers side by side."""
 
 from typing import Any
 
 import torch
+from mmengine.runner import Runner
 
 from ..core import UserError
 from ..core.errors import NoData, closest
 from ..registry import LOOPS
 from . import probe
-from .bank_loop import BankLoop, check_classes
+from .feature_loop import BankLoop, check_classes
 from .knn import accuracy
 from .predictions import of_votes
 from .probe import Layers, Recipe, Scale
 
 
 def recipe(settings: dict[str, Any] | None) -> Recipe:
-    """Read the ``probe`` of a config; UserError naming an unknown key."""
+    """Read the ``probe`` of a config. Raises UserError naming an unknown key."""
     for key in settings or {}:
         if key not in Recipe._fields:
             raise UserError(f"probe has no setting '{key}'{closest(key, Recipe._fields)}")
@@ -27,17 +28,18 @@ class ProbeLoop(BankLoop):
     """Linear classification of the loader's images by layers trained on features of a bank.
 
     ``bank`` overrides the loader's data set to give the training images. ``feature`` is
-    dict(blocks=, pool=) as `Backbone.descriptor` takes them. ``probe`` are the settings of
-    `Recipe`. The pair of learning rate and weight decay is chosen on images held out of the
-    training set, the layer trained once more on all of them, and the loader's images are looked
-    at once, at the end. ``fp16`` extracts under autocast on a GPU.
+    dict(blocks=, pool=) as `Backbone.last_blocks_features` takes them. ``probe`` are the
+    settings of `Recipe`. The pair of learning rate and weight decay is chosen on images held out
+    of the training set, the layer trained once more on all of them, and the loader's images are
+    measured once, at the end. ``fp16`` extracts under autocast on a GPU. Raises NoData without
+    labels.
     """
 
     names = ('training', 'test')
 
     def __init__(
         self,
-        runner: Any,
+        runner: Runner,
         dataloader: Any,
         bank: dict | None = None,
         feature: dict[str, Any] | None = None,
@@ -58,12 +60,15 @@ class ProbeLoop(BankLoop):
         """Return the accuracies in percent, their interval, and what was chosen by which."""
         bank, query = self._features()
         scale = Scale.of(bank.features)
-        x, labels = scale(bank.features), bank.labels
+        x = scale(bank.features)
+        labels = bank.labels
         (rate, decay), held_out = self.choose(x, labels)
         chosen = self._train(x, labels, [(rate, decay)])
         logits = chosen.logits(scale(query.features))[:, 0]  # (Q, classes)
-        found = self.dataloader.dataset
-        self.runner.predictions = of_votes(found, logits.double().softmax(1), query.indices)
+        dataset = self.dataloader.dataset
+        self.runner.step_status.predictions = of_votes(
+            dataset, logits.double().softmax(1), query.indices
+        )
         top1 = accuracy(logits, query.labels)
         low, high = probe.interval(top1, len(logits))
         return {
@@ -77,13 +82,14 @@ class ProbeLoop(BankLoop):
         }
 
     def choose(self, x: torch.Tensor, labels: torch.Tensor) -> tuple[tuple[float, float], float]:
-        """Return the pair that is best on held-out training images, and its accuracy there.
+        """Return the (rate, decay) that is best on held-out images, and its accuracy there.
 
-        Of equal accuracies the lower loss counts. Warns of a rate at an end of the grid.
+        x (N, C) and labels (N,) are the training images. Of equal accuracies the lower loss
+        counts. Warns of a rate at an end of the grid.
         """
         grid = self.recipe.grid()
-        kept, held = probe.split(labels, self.recipe.held_out, self.runner.seed)
-        layers = self._train(x[kept], labels[kept], grid)
+        trained, held = probe.split(labels, self.recipe.held_out, self.runner.seed)
+        layers = self._train(x[trained], labels[trained], grid)
         percent, loss = (s.tolist() for s in probe.score(layers, x[held], labels[held]))
         best = max(range(len(grid)), key=lambda i: (percent[i], -loss[i]))
         info = self.runner.logger.info

@@ -1,1 +1,1 @@
-"""Equations of the papers: functions of tensors, without state and without config."""
+"""Losses and other equations of the papers: functions of tensors, without state or config."""

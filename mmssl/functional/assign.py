@@ -1,4 +1,4 @@
-"""Soft assignments of embeddings to prototypes."""
+"""Soft assignments to prototypes: Sinkhorn-Knopp (SwAV) and centred softmax (DINO)."""
 
 import torch
 from torch import Tensor
@@ -18,7 +18,8 @@ def sinkhorn(scores: Tensor, epsilon: float, iterations: int) -> Tensor:
     """
     q = (scores / epsilon).exp()
     q = q / dist.sum_over_ranks(q.sum())
-    rows, prototypes = len(scores) * dist.world_size(), scores.shape[1]
+    rows = len(scores) * dist.world_size()
+    prototypes = scores.shape[1]
     for _ in range(iterations):
         q = q / (dist.sum_over_ranks(q.sum(0, keepdim=True)) * prototypes)
         q = q / (q.sum(1, keepdim=True) * rows)
@@ -28,5 +29,5 @@ def sinkhorn(scores: Tensor, epsilon: float, iterations: int) -> Tensor:
 @torch.no_grad()
 @full_precision
 def centered_softmax(scores: Tensor, center: Tensor, temperature: float) -> Tensor:
-    """Sharpened teacher targets softmax((scores - center) / temperature) over the last axis."""
+    """Sharpened targets softmax((scores - center) / temperature): (..., K), (K,) -> (..., K)."""
     return ((scores - center) / temperature).softmax(-1)

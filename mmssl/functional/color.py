@@ -1,19 +1,24 @@
-"""The colour operations of views, on whole batches with a number for each image.
+"""Colour operations on a batch of views, on the device (``pixels='device'``).
 
-Views are float (B, 3, H, W) from 0 to 255, factors (B,). What Pillow and OpenCV do image by image
-in the loader's workers; values stay within range after each operation, without rounding.
+Views are float (B, 3, H, W) from 0 to 255, factors (B,): a strength for each image. What Pillow
+and OpenCV do image by image in the loader's workers; values stay within range after each
+operation, without rounding.
 """
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ..core.color_ops import MAX_OPS, ColorOp
+
 LUMA = (0.299, 0.587, 0.114)
 
 
-def _each(factor: Tensor) -> Tensor:
+def _per_image(factor: Tensor) -> Tensor:
+    """(B,) -> (B, 1, 1, 1)."""
     return factor.view(-1, 1, 1, 1)
 
 
@@ -24,28 +29,28 @@ def luma(x: Tensor) -> Tensor:
 
 
 def brightness(x: Tensor, factor: Tensor) -> Tensor:
-    """Blend with black: factor x."""
-    return (x * _each(factor)).clamp(0, 255)
+    """Blend with black, factor * x: (B, 3, H, W), factor (B,) -> (B, 3, H, W)."""
+    return (x * _per_image(factor)).clamp(0, 255)
 
 
 def contrast(x: Tensor, factor: Tensor) -> Tensor:
-    """Blend with the image's mean grey."""
+    """Blend with the image's mean grey: (B, 3, H, W), factor (B,) -> (B, 3, H, W)."""
     mean = luma(x).mean((1, 2, 3), keepdim=True).round()  # (B, 1, 1, 1)
-    return torch.lerp(mean, x, _each(factor)).clamp(0, 255)
+    return torch.lerp(mean, x, _per_image(factor)).clamp(0, 255)
 
 
 def saturation(x: Tensor, factor: Tensor) -> Tensor:
-    """Blend with the image's grey."""
-    return torch.lerp(luma(x).expand_as(x), x, _each(factor)).clamp(0, 255)
+    """Blend with the image's grey: (B, 3, H, W), factor (B,) -> (B, 3, H, W)."""
+    return torch.lerp(luma(x).expand_as(x), x, _per_image(factor)).clamp(0, 255)
 
 
 def grayscale(x: Tensor, factor: Tensor) -> Tensor:
-    """Return grey as three equal channels; the factor is not used."""
+    """Return grey as three equal channels, (B, 3, H, W); the factor is not used."""
     return luma(x).expand_as(x)
 
 
 def hue(x: Tensor, factor: Tensor) -> Tensor:
-    """Turn the hue by a share of the circle, in HSV."""
+    """Turn the hue by a share of the circle, in HSV: (B, 3, H, W), (B,) -> (B, 3, H, W)."""
     value, which = x.max(1)  # (B, H, W)
     span = value - x.amin(1)
     safe = torch.where(span > 0, span, 1)
@@ -61,7 +66,7 @@ def hue(x: Tensor, factor: Tensor) -> Tensor:
 
 
 def blur(x: Tensor, sigma: Tensor) -> Tensor:
-    """Blur by a Gaussian of ``sigma`` (B,) pixels, edges repeated."""
+    """Blur (B, 3, H, W) by a Gaussian of ``sigma`` (B,) pixels, edges repeated."""
     reach = max(1, math.ceil(3 * float(sigma.max())))
     at = torch.arange(-reach, reach + 1, dtype=x.dtype, device=x.device)
     kernel = torch.exp(-0.5 * (at / sigma[:, None]).square())  # (B, K)
@@ -77,36 +82,43 @@ def blur(x: Tensor, sigma: Tensor) -> Tensor:
 
 
 def solarize(x: Tensor) -> Tensor:
-    """Invert values from 128 on."""
+    """Invert values from 128 on: (B, 3, H, W) -> (B, 3, H, W)."""
     return torch.where(x < 128, x, 255 - x)
 
 
-STEPS = (brightness, contrast, saturation, hue, grayscale)
+COLOR_OPS: dict[ColorOp, Callable[[Tensor, Tensor], Tensor]] = {
+    ColorOp.BRIGHTNESS: brightness,
+    ColorOp.CONTRAST: contrast,
+    ColorOp.SATURATION: saturation,
+    ColorOp.HUE: hue,
+    ColorOp.GRAY: grayscale,
+}
 
 
-def paint(x: Tensor, record: Tensor) -> Tensor:
-    """Apply the drawn colours of each image: x (B, 3, H, W) and record (B, 12) -> (B, 3, H, W).
+def apply_color(x: Tensor, color_params: Tensor) -> Tensor:
+    """Apply each image's colours: x (B, 3, H, W) and color_params (B, 12) -> (B, 3, H, W).
 
-    A record holds up to five operations in their order (numbers in `STEPS`, -1 none), their five
-    factors, the blur's sigma (0 none), and 1 for solarised. It should be on the CPU: which image
+    `mmssl.core.color_ops` describes the row of an image. It should be on the CPU: which image
     gets what is decided there, without waiting for the device.
     """
-    half = record.shape[1] // 2 - 1
-    order, factors = record[:, :half].long(), record[:, half : 2 * half]
-    sigma, inverted = record[:, -2], record[:, -1]
-    for place in range(half):
-        for number, step in enumerate(STEPS):
-            x = _some(x, order[:, place] == number, step, factors[:, place])
-    x = _some(x, sigma > 0, blur, sigma)
-    return _some(x, inverted > 0, lambda some, _: solarize(some), inverted)
+    order = color_params[:, :MAX_OPS].long()
+    factors = color_params[:, MAX_OPS : 2 * MAX_OPS]
+    sigma = color_params[:, 2 * MAX_OPS]
+    solarized = color_params[:, 2 * MAX_OPS + 1]
+    for place in range(MAX_OPS):
+        for op, function in COLOR_OPS.items():
+            x = _apply_where(order[:, place] == op, function, x, factors[:, place])
+    x = _apply_where(sigma > 0, blur, x, sigma)
+    return _apply_where(solarized > 0, lambda images, _: solarize(images), x, solarized)
 
 
-def _some(x: Tensor, chosen: Tensor, function: object, factor: Tensor) -> Tensor:
-    """Put function(x, factor) where ``chosen`` (B,) is true."""
+def _apply_where(
+    chosen: Tensor, function: Callable[[Tensor, Tensor], Tensor], x: Tensor, factor: Tensor
+) -> Tensor:
+    """Apply function(x, factor (B,)) to images of x (B, 3, H, W) where ``chosen`` (B,) is true."""
     index = chosen.nonzero()[:, 0]
     if not len(index):
         return x
-    own = factor[index].to(x)
+    own_factor = factor[index].to(x)
     index = index.to(x.device, non_blocking=True)
-    assert callable(function)
-    return x.index_copy(0, index, function(x[index], own))
+    return x.index_copy(0, index, function(x[index], own_factor))

@@ -1,4 +1,4 @@
-"""Contrastive objectives."""
+"""Contrastive losses: InfoNCE with a queue of negatives or with the keys of all ranks."""
 
 import torch
 from torch import Tensor
@@ -9,7 +9,7 @@ from ..core.precision import full_precision
 
 
 def unit(x: Tensor) -> Tensor:
-    """Rows of x (B, D) at length 1."""
+    """Rows of x at length 1: (B, D) -> (B, D)."""
     return F.normalize(x, dim=1)
 
 
@@ -19,7 +19,8 @@ def logits(q: Tensor, keys: Tensor, temperature: float, negatives: Tensor | None
     q (B, D) and keys (M, D) are normalised here; negatives (D, K) are unit columns already.
     With negatives: (B, 1 + K), the own key first. Without: (B, M).
     """
-    q, keys = unit(q), unit(keys)
+    q = unit(q)
+    keys = unit(keys)
     if negatives is None:
         return q @ keys.T / temperature  # (B, M)
     own = (q * keys).sum(1, keepdim=True)  # (B, 1)
@@ -34,7 +35,7 @@ def info_nce(
 
     q, keys (B, D), not normalised. Negatives (D, K) of a queue; without them the keys of all
     ranks in rank order are the candidates (MoCo v3, Alg. 1: ``contrastive_loss`` in
-    ``moco/builder.py``). No gradient reaches the keys.
+    ``moco/builder.py``). No gradient reaches the keys. A scalar.
     """
     if negatives is None:
         labels = torch.arange(len(q), device=q.device) + len(q) * dist.rank()

@@ -1,4 +1,4 @@
-"""Self-distillation objectives."""
+"""Self-distillation losses (DINO, EsViT): cross-entropy of views, matching of regions."""
 
 from collections.abc import Sequence
 
@@ -23,12 +23,16 @@ def match_regions(student: Tensor, teacher: Tensor) -> Tensor:
     Backbone features student (B, N, C) and teacher (B, M, C) -> (B, N), by cosine, the first
     of equals (EsViT, eq. 4; ``DDINOLoss``).
     """
-    a, b = F.normalize(student, dim=-1), F.normalize(teacher, dim=-1)
-    return (a @ b.transpose(1, 2)).argmax(-1)
+    student = F.normalize(student, dim=-1)
+    teacher = F.normalize(teacher, dim=-1)
+    return (student @ teacher.transpose(1, 2)).argmax(-1)
 
 
 def match_views(student: Sequence[Tensor], teacher: Sequence[Tensor]) -> list[list[Tensor]]:
-    """Matches (B, N) of T teacher views with V student views, empty where a view meets itself."""
+    """Matches of V student views (B, N, C) in T teacher views (B, M, C): T lists of V (B, N).
+
+    Empty where a view meets itself.
+    """
     return [
         [match_regions(s, t) if v != i else t.new_empty(0) for v, s in enumerate(student)]
         for i, t in enumerate(teacher)
@@ -41,6 +45,6 @@ def pick_regions(regions: Tensor, index: Tensor) -> Tensor:
 
 
 def mean_of_pairs(pairs: Tensor) -> Tensor:
-    """Mean of the losses of a (teacher views, student views) table off its diagonal."""
+    """Mean of a table of losses (teacher views, student views) off its diagonal, a scalar."""
     teachers, students = pairs.shape
     return pairs.sum() / (teachers * students - min(teachers, students))

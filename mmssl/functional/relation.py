@@ -1,4 +1,4 @@
-"""Self-relations of a feature map and their alignment between views (SERE)."""
+"""Self-relations of feature maps (SERE): between channels, between places, aligned over views."""
 
 import torch
 from torch import Tensor
@@ -34,7 +34,8 @@ def overlap_grids(box_a: Tensor, box_b: Tensor, size: int) -> tuple[Tensor, Tens
     content point by point; -2, outside, where crops do not meet (``transforms_overlap.py``).
     Always in float32, which makes them equal to the official ones bit for bit.
     """
-    a, b = box_a.float(), box_b.float()
+    a = box_a.float()
+    b = box_b.float()
     low = torch.maximum(a[:, :2], b[:, :2])  # (B, 2): x, y
     high = torch.minimum(a[:, :2] + a[:, 2:4], b[:, :2] + b[:, 2:4])
     apart = (high <= low).any(1)
@@ -42,11 +43,13 @@ def overlap_grids(box_a: Tensor, box_b: Tensor, size: int) -> tuple[Tensor, Tens
 
 
 def _points(box: Tensor, low: Tensor, high: Tensor, size: int, apart: Tensor) -> Tensor:
+    """Grid (B, size, size, 2) of rectangles low to high (B, 2) in boxes (B, 5); apart (B,)."""
     begin = (low - box[:, :2]) / box[:, 2:4]  # (B, 2), shares of the crop
     extent = (high - low) / box[:, 2:4]
     steps = torch.arange(size, dtype=torch.float32, device=box.device)
     points = begin[:, None] + steps[None, :, None] * extent[:, None] / (size - 1)  # (B, s, 2)
-    x, y = points[..., 0], points[..., 1]
+    x = points[..., 0]
+    y = points[..., 1]
     x = torch.where(box[:, 4:5] > 0, 1 - x, x)
     grid = torch.stack([x[:, None].expand(-1, size, -1), y[:, :, None].expand(-1, -1, size)], -1)
     grid = grid * 2 - 1
@@ -65,6 +68,7 @@ def sample_relation(relation: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
 
 
 def _sample_keys(relation: Tensor, grid: Tensor) -> Tensor:
+    """Resample the last axis: (B, M, Q, N), grid (B, s, s, 2) -> (B, M, Q, s*s)."""
     b, m, q, n = relation.shape
     side = round(n**0.5)
     maps = relation.reshape(b, m * q, side, side)

@@ -9,18 +9,19 @@ from torch import Tensor
 from ..core import UserError
 from ..registry import MODELS
 from .backbones import Backbone, Features
-from .mixing import Mixing
+from .mixup import BatchMixup
 
 
 @MODELS.register_module()
 class Classifier(BaseModel):
-    """Class scores from a backbone's descriptor.
+    """Class scores from features of a backbone's last blocks.
 
-    ``frozen``: the backbone stays in eval mode without gradients (linear probing); ``noisy``: it
-    follows the mode all the same, so that its drop path acts in training (MoBY). ``blocks`` and
-    ``pool`` choose the descriptor, see `Backbone.descriptor`. ``mixup`` takes the arguments of
-    timm's Mixup (fine-tuning). ``head`` is a LinearHead, or a SweepHead, which trains many layers
-    at once; its ``in_features`` may be left out.
+    ``frozen``: the backbone stays in eval mode without gradients (linear probing);
+    ``backbone_train_mode``: it follows the mode all the same, so that its drop path acts in
+    training (MoBY). ``blocks`` and ``pool`` choose the features, see
+    `Backbone.last_blocks_features`. ``mixup`` takes the arguments of timm's Mixup (fine-tuning).
+    ``head`` is a LinearHead, or a SweepHead, which trains many layers at once; its
+    ``in_features`` may be left out. Raises UserError for more blocks than there are.
     """
 
     def __init__(
@@ -28,7 +29,7 @@ class Classifier(BaseModel):
         backbone: dict,
         head: dict,
         frozen: bool = False,
-        noisy: bool = False,
+        backbone_train_mode: bool = False,
         blocks: int = 1,
         pool: str = 'auto',
         mixup: dict | None = None,
@@ -36,14 +37,17 @@ class Classifier(BaseModel):
     ) -> None:
         super().__init__(MODELS.build(data_preprocessor or dict(type='ViewPreprocessor')))
         self.backbone: Backbone = MODELS.build(backbone)
-        self.blocks, self.pool, self.frozen, self.noisy = blocks, pool, frozen, noisy
+        self.blocks = blocks
+        self.pool = pool
+        self.frozen = frozen
+        self.backbone_train_mode = backbone_train_mode
         self._check_blocks()
         if 'in_features' not in head:
-            head = dict(head, in_features=self._descriptor_width())
+            head = dict(head, in_features=self._feature_width())
         self.head = MODELS.build(head)
         self.mixup = None
         if mixup:
-            self.mixup = Mixing(mixup, self.head.num_classes)
+            self.mixup = BatchMixup(mixup, self.head.num_classes)
         if frozen:
             self.backbone.requires_grad_(False)
 
@@ -52,7 +56,7 @@ class Classifier(BaseModel):
         if not 1 <= self.blocks <= count:
             raise UserError(f'model.blocks={self.blocks}, but the network has {count} blocks')
 
-    def _descriptor_width(self) -> int:
+    def _feature_width(self) -> int:
         if self.pool == 'cls+mean':
             return self.backbone.num_features * (self.blocks + 1)
         widths = self.backbone.widths
@@ -68,7 +72,7 @@ class Classifier(BaseModel):
     def train(self, mode: bool = True) -> 'Classifier':
         """Set the mode; a frozen backbone stays in eval, unless it is noisy."""
         super().train(mode)
-        if self.frozen and not self.noisy:
+        if self.frozen and not self.backbone_train_mode:
             self.backbone.eval()
         return self
 
@@ -79,7 +83,7 @@ class Classifier(BaseModel):
     def scores(self, inputs: Tensor) -> Tensor:
         """(B, 3, H, W) -> what the head gives: (B, classes), or (B, G, classes) of G layers."""
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
-            x = self.backbone.descriptor(inputs, self.blocks, self.pool)  # (B, C)
+            x = self.backbone.last_blocks_features(inputs, self.blocks, self.pool)  # (B, C)
         return self.head(x)
 
     def logits(self, inputs: Tensor) -> Tensor:
@@ -91,7 +95,7 @@ class Classifier(BaseModel):
         if stage == 'backbone':
             maps = self.backbone.out_indices is not None
             return self.backbone(inputs) if maps else (self.backbone.summary(inputs),)
-        x = self.backbone.descriptor(inputs, self.blocks, self.pool)
+        x = self.backbone.last_blocks_features(inputs, self.blocks, self.pool)
         if stage == 'neck':
             return (x,)
         if stage == 'pre_logits':

@@ -14,7 +14,9 @@ from .backbones import Backbone, Features
 class Encoder(BaseModel):
     """A frozen backbone behind a preprocessor: nothing to train, nothing but features to give."""
 
-    def __init__(self, backbone: dict, data_preprocessor: dict | None = None) -> None:
+    def __init__(self, backbone: dict | None = None, data_preprocessor: dict | None = None) -> None:
+        if backbone is None:
+            raise UserError('Encoder: has no network; add model.backbone')
         super().__init__(MODELS.build(data_preprocessor or dict(type='ViewPreprocessor')))
         self.backbone: Backbone = MODELS.build(backbone)
         self.backbone.requires_grad_(False)

@@ -1,4 +1,4 @@
-"""From the loader's bytes to normalised images on the device."""
+"""Data preprocessor: moves views to the device, applies colours there, normalises them."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -7,10 +7,11 @@ import torch
 from mmengine.model import BaseDataPreprocessor
 from torch import Tensor
 
-from ..functional.color import paint
+from ..functional.color import apply_color
 from ..registry import MODELS
 
-IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 @MODELS.register_module()
@@ -19,7 +20,7 @@ class ViewPreprocessor(BaseDataPreprocessor):
 
     Floating views pass unchanged: they are normalised already. ``mean`` and ``std`` are shares
     of 1; SwAV's red std is 0.228 where MoCo's is 0.229. Views that left the loader without their
-    colours (MultiView(pixels='device')) are painted here, by ``color`` (B, V, 12).
+    colours (MultiView(pixels='device')) get them here, by ``color_params`` (B, V, 12).
     """
 
     def __init__(
@@ -38,17 +39,23 @@ class ViewPreprocessor(BaseDataPreprocessor):
     def forward(self, data: dict[str, Any], training: bool = False) -> dict[str, Any]:
         """Return data with ``inputs`` (a view or a list of views) normalised, all on device."""
         samples = data.get('data_samples')
-        record = samples.get('color') if isinstance(samples, dict) else None
+        # taken before the move: colours are decided on the CPU
+        color_params = samples.get('color_params') if isinstance(samples, dict) else None
         data = self.cast_data(data)
         inputs = data['inputs']
         if isinstance(inputs, Tensor):
             return {**data, 'inputs': self.normalize(inputs)}
-        if record is not None:
-            data['data_samples'] = {k: v for k, v in data['data_samples'].items() if k != 'color'}
-            inputs = [self.paint(v, r) for v, r in zip(inputs, record.unbind(1), strict=True)]
+        if color_params is not None:
+            data['data_samples'] = {
+                key: value for key, value in data['data_samples'].items() if key != 'color_params'
+            }
+            inputs = [
+                self.apply_color(view, params)
+                for view, params in zip(inputs, color_params.unbind(1), strict=True)
+            ]
         return {**data, 'inputs': [self.normalize(view) for view in inputs]}
 
-    def paint(self, view: Tensor, record: Tensor) -> Tensor:
-        """Give uint8 views (B, 3, H, W) their drawn colours (B, 12), rounded to bytes again."""
-        painted = paint(view.to(self.mean.dtype), record)
-        return painted.round_().clamp_(0, 255).to(torch.uint8)
+    def apply_color(self, view: Tensor, color_params: Tensor) -> Tensor:
+        """Give uint8 views (B, 3, H, W) their colours (B, 12), rounded to bytes again."""
+        coloured = apply_color(view.to(self.mean.dtype), color_params)
+        return coloured.round_().clamp_(0, 255).to(torch.uint8)

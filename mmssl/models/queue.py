@@ -22,7 +22,8 @@ class Queue(nn.Module):
         super().__init__()
         if length < 1:
             raise UserError(f'queue_length={length}: a queue needs at least one key')
-        self.length, self.banks = length, banks
+        self.length = length
+        self.banks = banks
         for i in range(banks):
             self.register_buffer(f'bank{i}', F.normalize(torch.randn(dim, length), dim=0))
         self.register_buffer('pointer', torch.zeros(1, dtype=torch.long))
@@ -30,7 +31,7 @@ class Queue(nn.Module):
 
     def forward(self) -> list[Tensor]:
         """Return the banks, (D, K) each, as they are before this step's keys."""
-        return [getattr(self, f'bank{i}') for i in range(self.banks)]
+        return [self.get_buffer(f'bank{i}') for i in range(self.banks)]
 
     def push(self, *keys: Tensor) -> None:
         """Collect one (B, D) of keys per bank from all ranks, in rank order."""
@@ -43,9 +44,13 @@ class Queue(nn.Module):
             count = len(keys[0])
             at = (self.pointer + torch.arange(count, device=self.pointer.device)) % self.length
             for i, part in enumerate(keys):
-                bank = getattr(self, f'bank{i}')
+                bank = self.get_buffer(f'bank{i}')
                 bank[:, at] = part.T.to(bank.dtype)
             self.pointer.copy_((self.pointer + count) % self.length)
+        self.pending.clear()
+
+    def drop_step(self) -> None:
+        """Forget what was collected since the last optimizer step."""
         self.pending.clear()
 
     def check(self, batch: int) -> None:
@@ -98,6 +103,10 @@ class FeatureBank(nn.Module):
                 for r, rows in enumerate(new):
                     own = self.bank[crop, r * share : (r + 1) * share]
                     own.copy_(torch.cat([rows, own[: share - batch]]))
+        self.pending.clear()
+
+    def drop_step(self) -> None:
+        """Forget what was collected since the last optimizer step."""
         self.pending.clear()
 
     @torch.no_grad()

@@ -37,7 +37,8 @@ class Segmenter(BaseModel):
         head = dict(head)
         head.setdefault('in_features', self.backbone.out_channels[-1])
         self.head = MODELS.build(head)
-        self.ignore, self.max_side = ignore, max_side
+        self.ignore = ignore
+        self.max_side = max_side
 
     def init_weights(self) -> None:
         """Load the backbone's ``init_cfg``; constructors have initialised all else."""

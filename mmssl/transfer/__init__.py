@@ -5,8 +5,7 @@ Importing this needs neither of them, and lets their configs name `mmssl.SwinTra
 """
 
 from .. import models  # noqa: F401, fills the registry
-from .detection import SimpleFPN
-from .run import test, train
 from .settings import library_of
+from .simple_fpn import SimpleFPN
 
-__all__ = ['SimpleFPN', 'library_of', 'test', 'train']
+__all__ = ['SimpleFPN', 'library_of']

@@ -1,4 +1,4 @@
-"""mmengine's runner as mmdet and mmseg use it, its files read without running code from them."""
+"""Runner for mmdet and mmseg models: safe checkpoint loading, and training without GPUs."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from ..checkpoint import local_path, read
 from ..core import UserError
-from ..engine import files
+from ..engine.state import training_file
 
 
 class Runner(Base):
@@ -32,7 +32,7 @@ class Runner(Base):
         """Load as mmengine does; then, with everything built, an overwritten run's files go."""
         super().load_or_resume()
         if self._train_loop is not None and self.cfg.get('overwrite'):
-            files.clear(self.work_dir)
+            training_file.clear(self.work_dir)
 
     def load_checkpoint(self, filename: str, *args: Any, **kwargs: Any) -> dict[str, Any]:
         """Fill the model from a detector's or segmentor's file; heads may be others to train.
@@ -47,7 +47,7 @@ class Runner(Base):
         model: Any = self.model
         while hasattr(model, 'module'):  # wrappers of processes, and of several views
             model = model.module
-        self.logger.info(fill(model, content.get('state_dict', content), path, whole))
+        self.logger.info(load_matching(model, content.get('state_dict', content), path, whole))
         self._has_loaded = True
         content['meta'].pop('config', None)  # mmengine would run this text as a program
         known = content.get('message_hub')
@@ -57,7 +57,7 @@ class Runner(Base):
         return content
 
 
-def fill(model: nn.Module, state: dict[str, Tensor], path: str, whole: bool) -> str:
+def load_matching(model: nn.Module, state: dict[str, Tensor], path: str, whole: bool) -> str:
     """Load what fits by name and shape; return a line on it.
 
     Raises UserError when a tensor of the backbone (``whole``: of the model) would stay as it is.
@@ -69,7 +69,7 @@ def fill(model: nn.Module, state: dict[str, Tensor], path: str, whole: bool) -> 
         raise UserError(
             f'{path}: is not of this model: {len(lost)} of its {len(target)} tensors are not in '
             f'it ({lost[0]}, ...); give a file that tools/train.py wrote for this config, or to '
-            'start from a pretraining file use --cfg-options pretrain=FILE'
+            'start from a pretraining file use --cfg-options pretrained=FILE'
         )
     model.load_state_dict(fits, strict=False)
     text = f'loaded {path}: {len(fits)} of {len(target)} tensors'

@@ -1,4 +1,4 @@
-"""Attention on the grid: where weights lie, what they add up to, how widely they spread."""
+"""Attention maps on the grid: positions, sums and spread of the weights."""
 
 import itertools
 import math
@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from mmssl.analysis import attention
-from mmssl.analysis.attention import Attention, entropy, look, maps, mass
+from mmssl.analysis.attention import Attention, attention_maps, block_attention, entropy, mass_mask
 from mmssl.analysis.attention_figures import darkened
 from mmssl.core import UserError
 from mmssl.models.backbones import CvT, ResNet, SwinTransformer, ViL, VisionTransformer
@@ -53,7 +53,7 @@ def mixed(found: Attention, values: Tensor, extra: Tensor | None = None) -> Tens
     return out
 
 
-def watched(layer, run):
+def logged_embeddings(layer, run):
     seen = []
     hook = layer.register_forward_hook(lambda _, inputs, y: seen.append((inputs[0], y)))
     run()
@@ -65,10 +65,10 @@ def watched(layer, run):
 def test_places_of_swin(block):
     """The block's output follows from tokens taken by their place; 48 x 64 px fill all windows."""
     net, x = swin(), pixels(64, 64)
-    found = look(net, x, block)
+    found = block_attention(net, x, block)
     assert found.grid == ((16, 16) if block < 2 else (8, 8))
     part = [b for stage in net.net.layers for b in stage.blocks][block]
-    _, tokens = watched(part.norm1, lambda: list(net.stream(x)))  # (B, h, w, C)
+    _, tokens = logged_embeddings(part.norm1, lambda: list(net.iter_blocks(x)))  # (B, h, w, C)
     out = net._attend(part, tokens, part.shift_size).flatten(1, 2)
     v = part.attn.qkv(tokens.flatten(1, 2)).unflatten(2, (3, part.attn.num_heads, -1))[:, :, 2]
     ours = part.attn.proj(mixed(found, v.transpose(1, 2)).transpose(1, 2).flatten(2))
@@ -79,9 +79,9 @@ def test_places_of_swin(block):
 def test_places_of_cvt(block):
     net, x = cvt(), pixels(48, 48)
     layer = net.attention_layers()[block]
-    before, after = watched(layer, lambda: list(net.stream(x)))
+    before, after = logged_embeddings(layer, lambda: list(net.iter_blocks(x)))
     v = layer.qkv(before).unflatten(1, (3, layer.heads, -1))[:, 2].flatten(3).transpose(2, 3)
-    ours = mixed(look(net, x, block), v).transpose(2, 3).flatten(1, 2)  # (B, C, N)
+    ours = mixed(block_attention(net, x, block), v).transpose(2, 3).flatten(1, 2)  # (B, C, N)
     assert_close(layer.proj_out(ours.view_as(after)), after, **EXACT)
 
 
@@ -90,38 +90,40 @@ def test_places_of_sliding_vil(size):
     """With 40 x 56 px the last chunks are padded."""
     net, x = vil(), pixels(*size)
     layer = net.attention_layers()[0]
-    before, after = watched(layer, lambda: list(net.stream(x)))
+    before, after = logged_embeddings(layer, lambda: list(net.iter_blocks(x)))
     _, _, v = layer.projected(before)
-    ours = mixed(look(net, x, 0), v[:, :, 1:], v[:, :, :1])
+    ours = mixed(block_attention(net, x, 0), v[:, :, 1:], v[:, :, :1])
     assert_close(layer.proj(ours.transpose(1, 2).flatten(2)), after[:, 1:], **EXACT)
 
 
 @pytest.mark.parametrize(('make', 'block'), [(swin, 1), (cvt, 1), (vil, 0)])
 def test_every_patch_asks_once_and_mean_maps_add_up(make, block):
     net, x = make(), pixels(40, 56)
-    found = look(net, x, block)
+    found = block_attention(net, x, block)
     h, w = found.grid
     assert sorted(found.queries[found.queries >= 0].tolist()) == list(range(h * w))
-    by_patch = [maps(found, (i, j)).nan_to_num(0.0) for i in range(h) for j in range(w)]
-    assert_close(maps(found, 'mean'), torch.stack(by_patch).mean(0), **EXACT)
+    by_patch = [attention_maps(found, (i, j)).nan_to_num(0.0) for i in range(h) for j in range(w)]
+    assert_close(attention_maps(found, 'mean'), torch.stack(by_patch).mean(0), **EXACT)
     lost = (found.weights * (found.keys < 0)[:, None, None]).sum(-1)  # to padding and globals
     real = found.queries >= 0
     whole = 1 - (lost * real[:, None]).sum((1, 3)) / (h * w)
-    assert_close(maps(found, 'mean').sum((2, 3)), whole, **EXACT)
+    assert_close(attention_maps(found, 'mean').sum((2, 3)), whole, **EXACT)
 
 
 def test_class_token_of_a_vit():
     net, x = VisionTransformer(arch=(16, 3, 4), img_size=32, patch_size=8).double().eval(), pixels()
-    weights, found = net.attention(x, 1), look(net, x, 1)
-    assert_close(maps(found, 'cls'), weights[:, :, 0, 1:].unflatten(2, (5, 7)), **EXACT)
-    assert_close(maps(found, (2, 3)), weights[:, :, 1 + 17, 1:].unflatten(2, (5, 7)), **EXACT)
+    weights, found = net.attention(x, 1), block_attention(net, x, 1)
+    assert_close(attention_maps(found, 'cls'), weights[:, :, 0, 1:].unflatten(2, (5, 7)), **EXACT)
+    assert_close(
+        attention_maps(found, (2, 3)), weights[:, :, 1 + 17, 1:].unflatten(2, (5, 7)), **EXACT
+    )
     by_hand = -(weights * weights.log()).sum(-1)[:, :, 1:].mean(-1)
     assert_close(entropy(found), by_hand, **EXACT)
 
 
 def test_outside_the_window_is_no_number():
-    found = look(swin(), pixels(64, 64), 0)
-    shown = maps(found, (5, 9))[0, 0]
+    found = block_attention(swin(), pixels(64, 64), 0)
+    shown = attention_maps(found, (5, 9))[0, 0]
     assert sorted(shown.isfinite().nonzero().tolist()) == [
         [i, j] for i in range(4, 8) for j in range(8, 12)
     ]
@@ -139,7 +141,7 @@ def test_entropy_of_even_and_of_single_attention():
 @pytest.mark.parametrize('share', [0.05, 0.6, 0.9, 1.0])
 def test_mass_is_the_smallest_set_that_holds_the_share(share):
     for row in torch.rand(20, 9, dtype=torch.float64):
-        kept = mass(row, share)
+        kept = mass_mask(row, share)
         least = next(
             k
             for k in range(1, 10)
@@ -149,7 +151,7 @@ def test_mass_is_the_smallest_set_that_holds_the_share(share):
         assert kept.sum() == least
         assert set(row[kept].tolist()) == set(row.topk(least).values.tolist())
     half = torch.tensor([[float('nan'), 3.0], [1.0, 1.0]])
-    assert mass(half, 0.5).tolist() == [[False, True], [False, True]]
+    assert mass_mask(half, 0.5).tolist() == [[False, True], [False, True]]
 
 
 def test_darkened_outside():
@@ -164,13 +166,28 @@ def test_darkened_outside():
 @pytest.mark.parametrize(
     ('call', 'message'),
     [
-        (lambda: look(ResNet(18, layers=(1, 1), width=4).double(), pixels()), 'ResNet has no att'),
-        (lambda: look(swin(), pixels(), 4), 'attention of block 4, but the network has 4'),
-        (lambda: maps(look(swin(), pixels()), 'cls'), 'no class token'),
-        (lambda: maps(look(vil(), pixels(), 0), (10, 0)), 'query 10,0: the block has 10 x 14'),
-        (lambda: maps(look(swin(), pixels()), 'all'), "query 'all' is unknown"),
-        (lambda: mass(torch.ones(3), 0.0), 'mass 0: give a share'),
-        (lambda: attention.places(ResNet(18, layers=(1,), width=4), 0, (2, 2)), 'where its win'),
+        (
+            lambda: block_attention(ResNet(18, layers=(1, 1), width=4).double(), pixels()),
+            'ResNet has no att',
+        ),
+        (
+            lambda: block_attention(swin(), pixels(), 4),
+            'attention of block 4, but the network has 4',
+        ),
+        (lambda: attention_maps(block_attention(swin(), pixels()), 'cls'), 'no class token'),
+        (
+            lambda: attention_maps(block_attention(vil(), pixels(), 0), (10, 0)),
+            'query 10,0: the block has 10 x 14',
+        ),
+        (
+            lambda: attention_maps(block_attention(swin(), pixels()), 'all'),
+            "query 'all' is unknown",
+        ),
+        (lambda: mass_mask(torch.ones(3), 0.0), 'mass 0: give a share'),
+        (
+            lambda: attention.window_patches(ResNet(18, layers=(1,), width=4), 0, (2, 2)),
+            'where its win',
+        ),
     ],
 )
 def test_refusals(call, message):

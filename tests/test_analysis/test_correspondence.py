@@ -1,4 +1,4 @@
-"""Matches, their truth, and the views they are made on."""
+"""Patch correspondence: matches, their ground truth, and the views they are computed on."""
 
 import math
 import random
@@ -18,7 +18,7 @@ from mmssl.analysis.correspondence import (
     other_view,
     true_places,
 )
-from mmssl.analysis.correspondence_figures import GAP, arc, pairs, summary_region
+from mmssl.analysis.correspondence_figures import GAP, best_pairs, curved_line, summary_region
 from mmssl.core import UserError
 
 
@@ -30,7 +30,7 @@ def flipped(tokens: torch.Tensor, w: int) -> torch.Tensor:
     return tokens.unflatten(0, (-1, w)).flip(1).flatten(0, 1)
 
 
-def test_a_mirrored_picture_is_its_exact_mirror():
+def test_a_mirrored_image_is_its_exact_mirror():
     one = regions(5, 7)
     score = mirror_score(one, 3 * flipped(one, 7), (5, 7), (32, 16))
     assert (score.accuracy, score.distance) == (1.0, 0.0)
@@ -67,7 +67,7 @@ def test_true_places_by_hand():
 
 @pytest.mark.parametrize('seed', range(4))
 def test_true_places_of_pixels(seed):
-    """A picture whose colours are its coordinates: the view shows where each point went."""
+    """A image whose colours are its coordinates: the view shows where each point went."""
     side = 96
     ramp = torch.arange(side) * 2
     view = torch.stack([ramp.expand(side, side), ramp[:, None].expand(side, side)] * 2)[:3]
@@ -96,27 +96,27 @@ def test_the_mirrored_view_is_flipped_and_grey():
 
 def test_pairs_know_what_is_right():
     one = regions(4, 4)
-    found = pairs(one, flipped(one, 4), (4, 4), ((0, 0, 1, 1), True), count=5)
+    found = best_pairs(one, flipped(one, 4), (4, 4), ((0, 0, 1, 1), True), count=5)
     assert found.right == [True] * 5
     assert_close(found.two[:, 0], 1 - found.one[:, 0])
-    wrong = pairs(one, flipped(one, 4), (4, 4), ((0, 0, 1, 1), False), count=16)
+    wrong = best_pairs(one, flipped(one, 4), (4, 4), ((0, 0, 1, 1), False), count=16)
     columns = (wrong.one[:, 0] * 4).long()
     assert wrong.right == [c in (1, 2) for c in columns.tolist()]  # those move by one cell only
-    assert pairs(one, one, (4, 4), None, count=3).right == [None] * 3
+    assert best_pairs(one, one, (4, 4), None, count=3).right == [None] * 3
     assert_close(summary_region(one[6], one, (4, 4)).tolist(), [0.625, 0.375])
 
 
 @pytest.mark.parametrize('row', [0.05, 0.5, 0.95])
 def test_lines_of_one_row_do_not_cover_each_other(row):
     places = [torch.tensor([column, row]).double() for column in (0.1, 0.5, 0.9)]
-    drawn = [arc(a, b) for a in places for b in places]
+    drawn = [curved_line(a, b) for a in places for b in places]
     for (x, y), (a, b) in zip(drawn, product(places, places), strict=True):
         assert [x[0], y[0], x[-1], y[-1]] == [*a, b[0] + 1 + GAP, b[1]]
         assert y.min() >= 0 and y.max() <= 1
     for (x, y), (u, v) in combinations(drawn, 2):
         at = np.linspace(max(x[0], u[0]) + 0.01, min(x[-1], u[-1]) - 0.01, 50)
         apart = np.abs(np.interp(at, x, y) - np.interp(at, u, v))
-        assert np.median(apart) > 0.003  # two pixels of a picture
+        assert np.median(apart) > 0.003  # two pixels of a image
 
 
 def test_damaged_features_are_refused():

@@ -8,9 +8,9 @@ import torch
 from PIL import Image
 from sklearn.decomposition import PCA
 
-from mmssl.analysis.embedding import apart, finite, plane
+from mmssl.analysis.embedding import one_per_cell, project
+from mmssl.analysis.embedding_figures import thumbnails
 from mmssl.analysis.patches import patch_colors
-from mmssl.analysis.plots import thumbnails
 from mmssl.core import UserError
 
 
@@ -35,7 +35,7 @@ def test_patch_colours_are_the_components_of_scikit_learn():
 
 def test_plane_by_pca_is_that_of_the_covariance():
     features = torch.randn(30, 6)
-    found = plane(features, 'pca')
+    found = project(features, 'pca')
     rows = torch.nn.functional.normalize(features.double(), dim=1)
     rows = rows - rows.mean(0)
     values, axes = torch.linalg.eigh(rows.T @ rows)
@@ -48,12 +48,12 @@ def test_plane_by_pca_is_that_of_the_covariance():
 def test_neighbours_stay_together(method):
     if method == 'umap':
         pytest.importorskip('umap')
-    points = plane(clusters(), method)
+    points = project(clusters(), method)
     assert points.shape == (24, 2)
     apart_by = np.linalg.norm(points[:, None] - points[None], axis=-1)
     np.fill_diagonal(apart_by, np.inf)
     assert (apart_by.argmin(1) // 12 == np.arange(24) // 12).all()
-    np.testing.assert_array_equal(points, plane(clusters_again(), method))
+    np.testing.assert_array_equal(points, project(clusters_again(), method))
 
 
 def clusters_again() -> torch.Tensor:
@@ -63,22 +63,21 @@ def clusters_again() -> torch.Tensor:
 
 def test_refusals(monkeypatch):
     with pytest.raises(UserError, match="method 'lda' is unknown; use one of pca, tsne, umap"):
-        plane(clusters(), 'lda')
+        project(clusters(), 'lda')
     with pytest.raises(UserError, match='3 images are too few'):
-        plane(clusters()[:3])
+        project(clusters()[:3])
     monkeypatch.setitem(sys.modules, 'umap', None)
     with pytest.raises(UserError, match='needs umap-learn: pip install umap-learn'):
-        plane(clusters(), 'umap')
+        project(clusters(), 'umap')
     broken = clusters()
     broken[[2, 5], 3] = float('inf')
-    with pytest.raises(UserError, match='2 of 24 images are not finite'):
-        plane(broken)
-    assert finite(clusters_again()).shape == (24, 16)
+    with pytest.raises(UserError, match=r'features of images are not finite \(2 of 24\)'):
+        project(broken)
 
 
-def test_one_picture_a_cell():
+def test_one_image_a_cell():
     points = np.random.default_rng(0).uniform(-3, 5, (60, 2))
-    chosen = apart(points, 4)
+    chosen = one_per_cell(points, 4)
     low, high = points.min(0), points.max(0)
     at = (points - low) / (high - low) * 4
     for row in range(4):

@@ -1,4 +1,4 @@
-"""Features and classes of pictures, however they are handed over."""
+"""Features and classes of images given as files, arrays, PIL images, folders or URLs."""
 
 import numpy as np
 import pytest
@@ -13,16 +13,16 @@ from mmssl.apis import images
 from mmssl.core import UserError
 from mmssl.models.backbones import ResNet
 
-from ..conftest import picture
-from .hub import entry, put, registered, weights, write_classifier
+from ..helpers.hub import entry, put, registered, weights, write_classifier
+from ..helpers.images import make_image
 
-PICTURE = picture((31, 22), 7)
+IMAGE = make_image((31, 22), 7)
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 @pytest.fixture(scope='module')
-def config(tmp_path_factory, pictures):
-    return write_classifier(tmp_path_factory.mktemp('linear'), pictures)
+def config(tmp_path_factory, image_folder):
+    return write_classifier(tmp_path_factory.mktemp('linear'), image_folder)
 
 
 @pytest.fixture(scope='module')
@@ -38,18 +38,18 @@ def view(image: Image.Image) -> torch.Tensor:
     return TF.normalize(TF.to_tensor(x), MEAN, STD)[None]
 
 
-def expected(model, image: Image.Image = PICTURE) -> np.ndarray:
+def expected(model, image: Image.Image = IMAGE) -> np.ndarray:
     with torch.no_grad():
         return model(view(image)).softmax(1)[0].numpy()
 
 
-# kinds of pictures ------------------------------------------------------------------------------
-def test_all_kinds_of_one_picture_give_the_same(model, tmp_path, server):
+# kinds of images ----------------------------------------------------------------------------------
+def test_all_kinds_of_one_image_give_the_same(model, tmp_path, server):
     file = tmp_path / 'a.png'
-    PICTURE.save(file)
+    IMAGE.save(file)
     url = server.put('/a.png?size=1', file.read_bytes(), kind='image/png')
     server.pages['/a.png'] = server.pages.pop('/a.png?size=1')
-    rgb = np.asarray(PICTURE)
+    rgb = np.asarray(IMAGE)
     wanted = expected(model)
     for image in (
         file,
@@ -57,8 +57,8 @@ def test_all_kinds_of_one_picture_give_the_same(model, tmp_path, server):
         file.as_uri(),
         url,
         rgb[..., ::-1],
-        PICTURE,
-        PICTURE.convert('RGBA'),
+        IMAGE,
+        IMAGE.convert('RGBA'),
     ):
         found = ImageClassificationInferencer(model)(image)
         assert len(found) == 1
@@ -67,8 +67,8 @@ def test_all_kinds_of_one_picture_give_the_same(model, tmp_path, server):
     assert not np.allclose(ImageClassificationInferencer(model)(rgb)[0]['pred_scores'], wanted)
 
 
-def test_grey_pictures_have_three_equal_channels(model):
-    grey = PICTURE.convert('L')
+def test_grey_images_have_three_equal_channels(model):
+    grey = IMAGE.convert('L')
     wanted = expected(model, grey.convert('RGB'))
     for image in (grey, np.asarray(grey), np.asarray(grey)[..., None]):
         assert_close(inference_model(model, image)['pred_scores'], wanted, rtol=0, atol=1e-6)
@@ -76,13 +76,13 @@ def test_grey_pictures_have_three_equal_channels(model):
 
 @pytest.mark.parametrize('batch_size', [1, 4, 64])
 def test_lists_and_folders_in_batches(model, tmp_path, batch_size):
-    pictures = [picture((20 + i, 24), i) for i in range(5)]
-    for i, image in enumerate(pictures):
+    image_folder = [make_image((20 + i, 24), i) for i in range(5)]
+    for i, image in enumerate(image_folder):
         image.save(tmp_path / f'{4 - i}.png')  # names turn the order round
     (tmp_path / 'notes.txt').write_text('no picture')
-    wanted = [expected(model, image) for image in pictures]
+    wanted = [expected(model, image) for image in image_folder]
     infer = ImageClassificationInferencer(model)
-    in_list = infer(pictures, batch_size=batch_size)
+    in_list = infer(image_folder, batch_size=batch_size)
     in_folder = infer(tmp_path, batch_size=batch_size)
     assert len(in_list) == len(in_folder) == 5
     for i in range(5):
@@ -101,26 +101,26 @@ def test_lists_and_folders_in_batches(model, tmp_path, batch_size):
         ('ftp://a.org/b.png', UserError, r'ftp://a\.org/b\.png: addresses begin with'),
     ],
 )
-def test_what_is_no_picture_is_named(model, image, kind, message):
+def test_what_is_no_image_is_named(model, image, kind, message):
     with pytest.raises(kind, match=message):
         inference_model(model, image)
 
 
-def test_bad_pictures_from_the_web_and_folders_are_named(model, server, tmp_path, monkeypatch):
+def test_bad_images_from_the_web_and_folders_are_named(model, server, tmp_path, monkeypatch):
     with pytest.raises(UserError, match=r'no images in it'):
         inference_model(model, tmp_path)
     with pytest.raises(UserError, match=r'/a\.png: not a readable image'):
         inference_model(model, server.put('/a.png', b'no picture'))
-    monkeypatch.setattr(images, 'LIMIT', 5)
+    monkeypatch.setattr(images, 'MAX_BYTES', 5)
     with pytest.raises(UserError, match='above the limit of 5'):
         inference_model(model, server.url + '/a.png')
     with pytest.raises(UserError, match='batch_size=0'):
-        inference_model(model, PICTURE, batch_size=0)
+        inference_model(model, IMAGE, batch_size=0)
 
 
-# results ----------------------------------------------------------------------------------------
+# results ------------------------------------------------------------------------------------------
 def test_a_result_holds_scores_label_and_class(model):
-    found = ImageClassificationInferencer(model, classes=['blue', 'green', 'red'])(PICTURE)[0]
+    found = ImageClassificationInferencer(model, classes=['blue', 'green', 'red'])(IMAGE)[0]
     wanted = expected(model)
     assert set(found) == {'pred_scores', 'pred_label', 'pred_score', 'pred_class'}
     assert found['pred_scores'].dtype == np.float32
@@ -129,13 +129,13 @@ def test_a_result_holds_scores_label_and_class(model):
     assert (type(found['pred_label']), found['pred_label']) == (int, label)
     assert found['pred_score'] == pytest.approx(wanted.max(), abs=1e-6)
     assert found['pred_class'] == ['blue', 'green', 'red'][label]
-    assert 'pred_class' not in inference_model(model, PICTURE)
+    assert 'pred_class' not in inference_model(model, IMAGE)
     with pytest.raises(UserError, match='classes: 2 names for 3 outputs'):
         ImageClassificationInferencer(model, classes=['a', 'b'])
 
 
 def test_data_elements_hold_the_same(model):
-    (found,) = ImageClassificationInferencer(model)(PICTURE, return_datasamples=True)
+    (found,) = ImageClassificationInferencer(model)(IMAGE, return_datasamples=True)
     assert_close(found.pred_score, torch.from_numpy(expected(model)), rtol=0, atol=1e-6)
     assert found.pred_label.tolist() == [int(expected(model).argmax())]
 
@@ -143,64 +143,48 @@ def test_data_elements_hold_the_same(model):
 def test_a_model_by_name_has_its_published_weights(server, tmp_path, config, model):
     url = put(server, '/n.pth', {'state_dict': model.state_dict()}, tmp_path)
     with registered(config.parent, entry(config, url, 'Image Classification')):
-        found = inference_model('tiny_linear3', PICTURE, device='cpu', batch_size=2)
+        found = inference_model('tiny_linear3', IMAGE, device='cpu', batch_size=2)
     assert_close(found['pred_scores'], expected(model), rtol=0, atol=1e-6)
 
 
 def test_a_config_without_weights_says_so(config):
     with pytest.warns(UserWarning, match='stays random'):
-        inference_model(config, PICTURE)
+        inference_model(config, IMAGE)
 
 
 def test_a_pretraining_model_has_no_classes(tiny_config):
     name = 'mocov3_resnet50_8xb512-amp-coslr-100e_in1k'
     for model in (name, tiny_config(), get_model(tiny_config())):
         with pytest.raises(NotImplementedError, match=r'FeatureExtractor'):
-            inference_model(model, PICTURE)
+            inference_model(model, IMAGE)
 
 
 def test_options_of_building_need_a_name(model):
     with pytest.raises(TypeError, match='head: only for a model given by name'):
-        inference_model(model, PICTURE, head=dict(norm=True))
+        inference_model(model, IMAGE, head=dict(norm=True))
 
 
-# pictures of results ----------------------------------------------------------------------------
+# images of results ------------------------------------------------------------------------------
 def test_results_are_drawn(model, tmp_path):
     infer = ImageClassificationInferencer(model, classes=['a', 'b', 'c'])
-    folders = [tmp_path / name for name in ('plain', 'small', 'mute')]
-    infer([PICTURE, PICTURE], show_dir=folders[0])
-    infer(PICTURE, show_dir=folders[1], resize=100, rescale_factor=2)
-    infer(PICTURE, show_dir=folders[2], draw_score=False)
-    names = [sorted(p.name for p in folder.iterdir()) for folder in folders]
-    assert names == [['000000.png', '000001.png'], ['000000.png'], ['000000.png']]
-    plain, small, mute = (Image.open(folder / '000000.png') for folder in folders)
-    assert plain.size == (round(31 * 256 / 22), 256 + 20)
-    assert small.size == (160, 100 + 40)
-    assert_close(TF.to_tensor(plain)[:, :256], TF.to_tensor(mute)[:, :256])
-    ink = [(np.asarray(image)[256:] < 128).sum() for image in (plain, mute)]
-    assert ink[0] > ink[1] > 0, 'without the score there is less text'
+    infer([IMAGE, IMAGE], show_dir=tmp_path / 'drawn')
+    files = sorted((tmp_path / 'drawn').iterdir())
+    assert [file.name for file in files] == ['000000.png', '000001.png']
+    drawn = Image.open(files[0])
+    assert drawn.size == (round(31 * 256 / 22), 256 + 20)
+    assert (np.asarray(drawn)[256:] < 128).any(), 'the prediction is written below'
+    inference_model(model, IMAGE, show_dir=tmp_path / 'one')
+    assert [file.name for file in (tmp_path / 'one').iterdir()] == ['000000.png']
 
 
-def test_a_window_is_asked_for(model, monkeypatch):
-    from matplotlib import pyplot
-
-    pyplot.switch_backend('agg')
-    seen = []
-    monkeypatch.setattr(pyplot, 'pause', seen.append)
-    monkeypatch.setattr(pyplot, 'show', lambda: seen.append('until closed'))
-    inference_model(model, PICTURE, show=True, wait_time=2)
-    inference_model(model, PICTURE, show=True)
-    assert seen == [2, 'until closed'] and pyplot.get_fignums() == []
-
-
-# features ---------------------------------------------------------------------------------------
+# features -----------------------------------------------------------------------------------------
 def test_features_come_image_by_image(tiny_config):
     model = get_model(tiny_config('resnet'))
-    pictures = [picture((20 + i, 24), i) for i in range(3)]
-    alone = FeatureExtractor(model)(pictures)
-    joint = FeatureExtractor(model)(pictures, batch_size=2)
+    image_folder = [make_image((20 + i, 24), i) for i in range(3)]
+    alone = FeatureExtractor(model)(image_folder)
+    joint = FeatureExtractor(model)(image_folder, batch_size=2)
     assert len(alone) == len(joint) == 3
-    x = TF.resize(pictures[2], 16, TF.InterpolationMode.BICUBIC)
+    x = TF.resize(image_folder[2], 16, TF.InterpolationMode.BICUBIC)
     x = TF.normalize(TF.to_tensor(TF.center_crop(x, [16])), MEAN, STD)[None]
     with torch.no_grad():
         wanted = model(x)[0][0]
@@ -211,9 +195,9 @@ def test_features_come_image_by_image(tiny_config):
 
 def test_features_of_a_classifiers_stages(model):
     extract = FeatureExtractor(model)
-    (feature_map,) = extract(PICTURE, stage='backbone')[0]
-    (pooled,) = extract(PICTURE)[0]
-    last = extract(PICTURE, stage='pre_logits')[0]
+    (feature_map,) = extract(IMAGE, stage='backbone')[0]
+    (pooled,) = extract(IMAGE)[0]
+    last = extract(IMAGE, stage='pre_logits')[0]
     assert feature_map.shape == (8, 8, 8)
     assert_close(pooled, feature_map.mean((1, 2)))
     assert_close(last, pooled)
@@ -221,7 +205,7 @@ def test_features_of_a_classifiers_stages(model):
 
 def test_features_of_several_maps(tiny_config):
     model = get_model(tiny_config('resnet'), backbone=dict(out_indices=(0, 1)))
-    shapes = [tuple(f.shape) for f in FeatureExtractor(model)(PICTURE)[0]]
+    shapes = [tuple(f.shape) for f in FeatureExtractor(model)(IMAGE)[0]]
     assert shapes == [(4, 16, 16), (8, 8, 8)]
     assert isinstance(model.backbone, ResNet)
 

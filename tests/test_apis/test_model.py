@@ -9,22 +9,22 @@ from torch.testing import assert_close
 
 import mmssl
 from mmssl.apis import load_config
-from mmssl.apis.hub import ModelHub
-from mmssl.checkpoint.dialects import DIALECTS
+from mmssl.checkpoint.layouts import LAYOUTS
 from mmssl.core import UserError
 from mmssl.models.algorithms import MoCoV3
+from mmssl.zoo.hub import ModelHub
 
-from .hub import entry, put, registered, weights, write_classifier
+from ..helpers.hub import entry, put, registered, weights, write_classifier
 
 X = torch.rand(2, 3, 32, 32)
 
 
 @pytest.fixture
-def linear(tmp_path, pictures):
-    return write_classifier(tmp_path, pictures)
+def linear(tmp_path, image_folder):
+    return write_classifier(tmp_path, image_folder)
 
 
-# which model ------------------------------------------------------------------------------------
+# which model --------------------------------------------------------------------------------------
 def test_a_name_in_any_case_builds_the_published_network():
     model = mmssl.get_model('MoCoV3_ResNet50_8xb512-amp-coslr-100e_in1k')
     assert type(model) is MoCoV3 and not model.training
@@ -84,7 +84,7 @@ def test_what_cannot_be_built_says_why(tiny_config, tmp_path):
         mmssl.get_model('ibot_swin-tiny-w7_3rdparty_16xb64-amp-mcrop-coslr-300e_in1k')
 
 
-# overrides --------------------------------------------------------------------------------------
+# overrides ----------------------------------------------------------------------------------------
 def test_overrides_are_merged_into_the_model(tiny_config):
     model = mmssl.get_model(
         tiny_config('resnet'), backbone=dict(width=8), neck=dict(dims=(16, 24, 8))
@@ -114,7 +114,7 @@ def test_weights_without_a_recipe_have_a_network():
         assert len(model._dataset_meta['classes']) == 1000
 
 
-# weights ----------------------------------------------------------------------------------------
+# weights ------------------------------------------------------------------------------------------
 def test_published_weights_come_by_name(server, tmp_path, linear):
     state = weights(linear, 1)
     url = put(server, '/a/checkpoint.pth', {'state_dict': state}, tmp_path)
@@ -129,10 +129,10 @@ def test_published_weights_come_by_name(server, tmp_path, linear):
     assert len(server.asked) == 1
 
 
-def test_two_models_whose_files_share_a_name(server, tmp_path, pictures):
+def test_two_models_whose_files_share_a_name(server, tmp_path, image_folder):
     urls, states, configs = [], [], []
     for i in range(2):
-        config = write_classifier(tmp_path, pictures, classes=3 + i)
+        config = write_classifier(tmp_path, image_folder, classes=3 + i)
         configs.append(config)
         states.append(weights(config, i))
         content = {'state_dict': states[i]}
@@ -228,7 +228,7 @@ def test_the_side_that_its_authors_meant(tmp_path, tiny_config):
     (tmp_path / config.name).write_text(config.read_text())
     known = entry(tmp_path / config.name, str(tmp_path / 'both.pth'), None)
     inputs = torch.rand(2, 3, 16, 16)
-    with registered(tmp_path, {**known, 'Metadata': dict(Side='teacher')}):
+    with registered(tmp_path, {**known, 'Metadata': dict(Branch='teacher')}):
         model = mmssl.get_model('tiny_vit', pretrained=True)
     assert MoCoV3.export == 'student'
     with torch.no_grad():
@@ -237,7 +237,7 @@ def test_the_side_that_its_authors_meant(tmp_path, tiny_config):
         assert not torch.allclose(feats, model.student.backbone.summary(inputs))
 
 
-# what is attached -------------------------------------------------------------------------------
+# what is attached ---------------------------------------------------------------------------------
 def test_class_names_are_imagenets():
     model = mmssl.get_model('vit-small-p16_mocov3-pre_8xb128-linear-coslr-90e_in1k')
     classes = model._dataset_meta['classes']
@@ -299,9 +299,9 @@ def test_published_sides_are_what_methods_and_dialects_say():
         method = load_config(info.config).model.type
         usual = export.get(method, 'teacher')
         student22k = info.collection == 'iBOT' and info.name.endswith('in22k')
-        assert info.side == ('student' if student22k else usual), info.name
+        assert info.branch == ('student' if student22k else usual), info.name
         if not student22k:
-            assert DIALECTS[info.metadata['Dialect']].export == info.side, info.name
+            assert LAYOUTS[info.metadata['Layout']].export == info.branch, info.name
 
 
 def test_info_is_frozen():

@@ -10,22 +10,23 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
+from timm.layers import gen_relative_position_index
 from torch import nn
 from torch.nn import functional as F
 
 from mmssl.checkpoint import read
-from mmssl.checkpoint.dialects import DIALECTS
+from mmssl.checkpoint.architecture import sizes
 from mmssl.checkpoint.export import TARGETS, export, network
-from mmssl.checkpoint.ops import OPS
-from mmssl.checkpoint.sizes import position_index, resize_table, sizes
+from mmssl.checkpoint.layouts import LAYOUTS
+from mmssl.checkpoint.layouts.tensor_ops import OPS
+from mmssl.checkpoint.resize import resize_table
 from mmssl.core import UserError
 from mmssl.models.backbones import ResNet, SwinTransformer, VisionTransformer
 
-from ..conftest import HERE, REPO
+from ..helpers.paths import GOLDEN, REPO
 
-GOLDEN = HERE / 'golden'
-sys.path.insert(0, str(REPO / 'tools' / 'misc'))
-import weights_table as table  # noqa: E402
+sys.path.insert(0, str(REPO / 'tools' / 'dev'))
+import weights_table as table
 
 
 def cells() -> Iterator[Any]:
@@ -45,9 +46,9 @@ def cells() -> Iterator[Any]:
 def test_foreign_network_gives_our_features(
     layout: str, kind: str, target: str, tmp_path: Path
 ) -> None:
-    """From a file in the layout, side and all; odd sizes for ResNet and OpenMMLab's Swin."""
+    """From a file in the layout, branch and all; odd sizes for ResNet and OpenMMLab's Swin."""
     net = table.write(layout, kind, tmp_path / 'x.pth')
-    assert network(tmp_path / 'x.pth').dialect == layout
+    assert network(tmp_path / 'x.pth').layout == layout
     found = table.difference(tmp_path / 'x.pth', target, net, layout)
     if kind in TARGETS[target]:
         assert found is not None and found < 1e-9
@@ -111,7 +112,7 @@ def test_keys_of_mmdets_own_converter_without_the_head() -> None:
 
 
 @pytest.mark.parametrize(
-    ('case', 'side', 'dialect'),
+    ('case', 'branch', 'layout'),
     [
         ('mocov2_r50_a', 'student', 'mocov2'),
         ('mocov3_vit_a', 'student', 'mocov3'),
@@ -123,15 +124,15 @@ def test_keys_of_mmdets_own_converter_without_the_head() -> None:
         ('sere_vit_a', 'teacher', 'sere'),
     ],
 )
-def test_side_and_layout_of_recorded_files(case: str, side: str, dialect: str) -> None:
+def test_side_and_layout_of_recorded_files(case: str, branch: str, layout: str) -> None:
     found = network(GOLDEN / case / 'official.pth')
-    assert (found.side, found.dialect) == (side, dialect)
-    other = {'student': 'teacher', 'teacher': 'student'}[side]
-    if dialect == 'swav':
+    assert (found.branch, found.layout) == (branch, layout)
+    other = {'student': 'teacher', 'teacher': 'student'}[branch]
+    if layout == 'swav':
         with pytest.raises(UserError, match='the file has no teacher'):
-            network(GOLDEN / case / 'official.pth', side=other)
+            network(GOLDEN / case / 'official.pth', branch=other)
     else:
-        twin = network(GOLDEN / case / 'official.pth', side=other).state
+        twin = network(GOLDEN / case / 'official.pth', branch=other).state
         assert any(not torch.equal(v, twin[k]) for k, v in found.state.items() if k in twin)
 
 
@@ -181,7 +182,29 @@ def test_operations_have_inverses(name: str) -> None:
 def test_position_index_is_the_official_one() -> None:
     file = read(GOLDEN / 'moby_transfer_a' / 'official.pth')['model']
     stored = file['encoder.layers.0.blocks.0.attn.relative_position_index']
-    assert torch.equal(position_index(4), stored)
+    assert torch.equal(gen_relative_position_index((4, 4)), stored)
+
+
+@pytest.mark.parametrize('window', [1, 2, 4, 7, 12, 14])
+def test_position_index_is_the_row_of_the_offset(window: int) -> None:
+    """Row (y + w - 1) (2 w - 1) + (x + w - 1) for the offset (y, x) of query and key."""
+    y, x = torch.meshgrid(torch.arange(window), torch.arange(window), indexing='ij')
+    y, x = y.flatten(), x.flatten()
+    rows = y[:, None] - y[None] + window - 1
+    columns = x[:, None] - x[None] + window - 1
+    expected = rows * (2 * window - 1) + columns
+    assert torch.equal(gen_relative_position_index((window, window)), expected)
+
+
+@pytest.mark.parametrize('dtype', [torch.float32, torch.float64])
+@pytest.mark.parametrize(('old', 'new'), [(2, 4), (4, 2), (7, 7), (7, 12), (7, 14), (12, 7)])
+def test_tables_are_resized_as_esvit_does(old: int, new: int, dtype: torch.dtype) -> None:
+    """Bicubic, equal to the bit."""
+    table = torch.randn((2 * old - 1) ** 2, 3, generator=torch.Generator().manual_seed(0))
+    table = table.to(dtype)
+    image = table.T.reshape(1, 3, 2 * old - 1, 2 * old - 1)
+    image = F.interpolate(image, size=(2 * new - 1, 2 * new - 1), mode='bicubic')
+    assert torch.equal(resize_table(table, new), image.flatten(2)[0].T)
 
 
 def test_resized_tables_are_whole_windows() -> None:
@@ -203,19 +226,19 @@ def test_small_windows_are_resized_and_said() -> None:
     assert len(written.notes) == 1 and 'stage 4 has windows of 2' in written.notes[0]
     name = 'stages.3.blocks.1.attn.w_msa.relative_position_'
     assert written.state[f'{name}bias_table'].shape == (49, 8)
-    assert torch.equal(written.state[f'{name}index'], position_index(4))
+    assert torch.equal(written.state[f'{name}index'], gen_relative_position_index((4, 4)))
     assert export(state, 'timm').notes == []
 
 
-@pytest.mark.parametrize('dialect', ['timm', 'torchvision', 'mmdet', 'mmseg', 'mmpretrain', 'swin'])
-def test_library_tables_run_both_ways(dialect: str) -> None:
-    kind = {'torchvision': 'resnet', 'mmdet': 'swin', 'swin': 'swin'}.get(dialect, 'vit')
+@pytest.mark.parametrize('layout', ['timm', 'torchvision', 'mmdet', 'mmseg', 'mmpretrain', 'swin'])
+def test_library_tables_run_both_ways(layout: str) -> None:
+    kind = {'torchvision': 'resnet', 'mmdet': 'swin', 'swin': 'swin'}.get(layout, 'vit')
     ours = {f'backbone.{k}': v for k, v in table.NETS[kind]().state_dict().items()}
-    if dialect == 'mmdet':  # which has no place for it
+    if layout == 'mmdet':  # which has no place for it
         ours = {k: v for k, v in ours.items() if not k.startswith('backbone.net.norm.')}
-    spoken = DIALECTS[dialect]
-    foreign = spoken.restore(ours)
+    layout = LAYOUTS[layout]
+    foreign = layout.restore(ours)
     assert len(foreign) == len(ours)
-    back, dropped = spoken.translate(foreign, ours)
+    back, dropped = layout.translate(foreign, ours)
     assert dropped == [] and back.keys() == ours.keys()
     assert all(torch.equal(back[k], ours[k]) for k in ours)

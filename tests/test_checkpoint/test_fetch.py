@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from mmssl.checkpoint import download, fetch, local_path, web
+from mmssl.checkpoint import local_path
+from mmssl.checkpoint.fetch import download, fetch, web
 from mmssl.core import UserError
 
-from ..server import Server
+from ..helpers.server import Server
 
 BODY = random.Random(0).randbytes(300_000)
 ESVIT = 'https://chunyleu.blob.core.windows.net/output/ckpts/esvit/a/checkpoint.pth'
@@ -28,7 +29,7 @@ def leftovers() -> list[str]:
     return sorted(p.suffix for p in folder.glob('.*') if p.suffix != '.lock')
 
 
-# paths ------------------------------------------------------------------------------------------
+# paths --------------------------------------------------------------------------------------------
 def test_paths_and_file_addresses_are_taken_as_they_are(tmp_path: Path) -> None:
     file = tmp_path / 'a b.pth'
     assert local_path('some/file.pth') == Path('some/file.pth')
@@ -44,7 +45,7 @@ def test_only_web_and_local_files(address: str) -> None:
         local_path(address)
 
 
-# the cache --------------------------------------------------------------------------------------
+# the cache ----------------------------------------------------------------------------------------
 def test_a_file_is_fetched_once_and_then_needs_no_server(server: Server) -> None:
     address = server.put('/a/net.pth', BODY)
     path = local_path(address, name='some/model')
@@ -89,7 +90,7 @@ def test_many_at_once_download_one_time(server: Server) -> None:
     assert len(server.asked) == 1
 
 
-# mirrors and keys -------------------------------------------------------------------------------
+# mirrors and keys ---------------------------------------------------------------------------------
 def test_a_mirror_on_the_web_and_one_in_a_folder(server: Server, tmp_path: Path) -> None:
     published = 'https://download.openmmlab.com/mmselfsup/1.x/net.pth'
     server.put('/mirror/mmselfsup/1.x/net.pth', BODY)
@@ -115,7 +116,7 @@ def test_a_key_is_asked_for_used_and_never_shown(server: Server, monkeypatch) ->
     with pytest.raises(UserError, match=r'wants a key.*microsoft/esvit.*MMSSL_ESVIT_QUERY'):
         local_path(ESVIT)
     monkeypatch.setenv('MMSSL_ESVIT_QUERY', '?sp=r&sig=secret')
-    assert fetch._unlocked(ESVIT) == ESVIT + '?sp=r&sig=secret'
+    assert fetch._with_key(ESVIT) == ESVIT + '?sp=r&sig=secret'
     assert fetch.cached(ESVIT) == fetch.cached(ESVIT + '?sp=r&sig=secret')
     mirror = (r'^https://[^/]+(.*)$', server.url + r'\1?sp=r&sig=secret')
     with pytest.raises(UserError) as error:
@@ -132,7 +133,7 @@ def test_names_and_passwords_are_not_shown() -> None:
     assert web.shown('https://me:word@a.org/b?c=d#e') == 'https://a.org/b?...'
 
 
-# hashes -----------------------------------------------------------------------------------------
+# hashes -------------------------------------------------------------------------------------------
 def test_the_hash_in_a_name_is_checked(server: Server) -> None:
     digest = hashlib.sha256(BODY).hexdigest()
     assert local_path(server.put(f'/n_20220927-{digest[:8]}.pth', BODY)).read_bytes() == BODY
@@ -159,7 +160,7 @@ def test_a_mirror_must_hold_what_was_published(server: Server) -> None:
         local_path(published, url_mapping=('^.+$', server.url + '/x'))
 
 
-# bad servers ------------------------------------------------------------------------------------
+# bad servers --------------------------------------------------------------------------------------
 def test_a_broken_transfer_goes_on_where_it_stopped(server: Server) -> None:
     address = server.put('/net.pth', BODY, breaks=[100_000, 50_000])
     assert local_path(address).read_bytes() == BODY

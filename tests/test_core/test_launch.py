@@ -1,4 +1,4 @@
-"""What a launcher must have set, and what is said when it has not."""
+"""Environment variables of the launchers, and the errors when they are missing."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""Objectives leave autocast and half precision."""
+"""Objectives are computed in full precision under autocast."""
 
 from collections import namedtuple
 

@@ -8,9 +8,9 @@ import torch
 from timm.data import create_transform
 
 from mmssl.core import UserError
-from mmssl.datasets import ImageFolder
+from mmssl.datasets import ImageDataset
 from mmssl.datasets.transforms import FinetuneView
-from mmssl.datasets.transforms.finetune import operations, seeded
+from mmssl.datasets.transforms.finetune_view import operations, seeded
 from mmssl.models.preprocessor import ViewPreprocessor
 
 FULL = dict(augment='rand-m9-mstd0.5-inc1', erase=1.0)
@@ -28,24 +28,24 @@ def states():
     )
 
 
-def test_it_is_a_normalised_float_with_its_label(make_picture):
-    packed = FinetuneView(16, **FULL)(item(make_picture(), label=2))
+def test_it_is_a_normalised_float_with_its_label(make_image):
+    packed = FinetuneView(16, **FULL)(item(make_image(), label=2))
     assert packed['inputs'].shape == (3, 16, 16)
     assert packed['inputs'].dtype is torch.float32
     assert packed['data_samples'] == dict(index=0, label=2)
 
 
-def test_the_same_generator_gives_the_same_view(make_picture):
-    view, image = FinetuneView(16, **FULL), make_picture()
+def test_the_same_generator_gives_the_same_view(make_image):
+    view, image = FinetuneView(16, **FULL), make_image()
     first = view(item(image))['inputs']
     random.seed(7), np.random.seed(7), torch.manual_seed(7)  # global states do not matter
     assert torch.equal(view(item(image))['inputs'], first)
     assert not torch.equal(view(item(image, seed=1))['inputs'], first)
 
 
-def test_it_leaves_the_global_generators_alone(make_picture):
+def test_it_leaves_the_global_generators_alone(make_image):
     before = states()
-    FinetuneView(16, **FULL)(item(make_picture()))
+    FinetuneView(16, **FULL)(item(make_image()))
     assert states() == before
 
 
@@ -57,8 +57,8 @@ def test_the_generators_come_back_after_an_error():
     assert states() == before
 
 
-def test_it_is_deits_transform(make_picture):
-    image, seed = make_picture((70, 60)), random.Random(5).getrandbits(63)
+def test_it_is_deits_transform(make_image):
+    image, seed = make_image((70, 60)), random.Random(5).getrandbits(63)
     official = create_transform(
         input_size=32, is_training=True, color_jitter=0.3, auto_augment='rand-m9-mstd0.5-inc1',
         interpolation='bicubic', re_prob=0.25, re_mode='pixel', re_count=1,
@@ -69,9 +69,9 @@ def test_it_is_deits_transform(make_picture):
     assert torch.equal(ours(item(image, seed=5))['inputs'], expected)
 
 
-def test_without_augmentation_the_numbers_are_the_preprocessors(make_picture):
-    """A crop of everything at the picture's size: both ways of normalising agree."""
-    image = make_picture((16, 16))
+def test_without_augmentation_the_numbers_are_the_preprocessors(make_image):
+    """A crop of everything at the image's size: both ways of normalising agree."""
+    image = make_image((16, 16))
     plain = FinetuneView(16, scale=(1.0, 1.0), flip=0.0)
     views = [plain(item(image, seed))['inputs'] for seed in range(40)]
     bytes_ = torch.from_numpy(np.array(image)).permute(2, 0, 1)
@@ -79,8 +79,8 @@ def test_without_augmentation_the_numbers_are_the_preprocessors(make_picture):
     assert any(torch.allclose(view, expected, atol=1e-6) for view in views)
 
 
-def test_erasing_fills_a_box_with_noise(make_picture):
-    image = make_picture((64, 64))
+def test_erasing_fills_a_box_with_noise(make_image):
+    image = make_image((64, 64))
     kept = FinetuneView(64)(item(image))['inputs']
     holed = FinetuneView(64, erase=1.0)(item(image))['inputs']
     changed = (kept != holed).all(0)  # (H, W)
@@ -91,8 +91,8 @@ def test_erasing_fills_a_box_with_noise(make_picture):
     assert holed[:, changed].std() == pytest.approx(1, abs=0.2)
 
 
-def test_flip_and_erasing_can_be_switched_off(make_picture):
-    image = make_picture((30, 30))
+def test_flip_and_erasing_can_be_switched_off(make_image):
+    image = make_image((30, 30))
     view = FinetuneView(16, scale=(1.0, 1.0), flip=0.0)
     assert all(type(t).__name__ != 'RandomHorizontalFlip' for t in view.transform.transforms)
     assert view(item(image))['inputs'].isfinite().all()
@@ -102,23 +102,23 @@ def test_flip_and_erasing_can_be_switched_off(make_picture):
     ('augment', 'to_none'),
     [('rand-m10-inc1', True), ('rand-m0', True), ('v0', True), ('original', False)],
 )
-def test_every_operation_works_with_this_pillow(augment, to_none, make_picture):
+def test_every_operation_works_with_this_pillow(augment, to_none, make_image):
     """Posterizing to no bits at all is black; Pillow 13 raises."""
-    picture, view = make_picture(), FinetuneView(16, augment=augment)
+    image, view = make_image(), FinetuneView(16, augment=augment)
     black = 0
     for operation in operations(view.transform):
         operation.prob = 1.0
         for magnitude in (operation.magnitude, 0, 10):
             operation.magnitude = magnitude
-            done = np.asarray(operation(picture))
-            assert done.shape == np.asarray(picture).shape
+            done = np.asarray(operation(image))
+            assert done.shape == np.asarray(image).shape
             black += 'Posterize' in operation.name and not done.any()
     assert bool(black) is to_none
 
 
-def test_views_do_not_depend_on_workers(pictures):
+def test_views_do_not_depend_on_workers(image_folder):
     pipeline = [dict(type='LoadImage'), dict(type='FinetuneView', size=16, **FULL)]
-    dataset = ImageFolder(str(pictures), 'train', pipeline)
+    dataset = ImageDataset(str(image_folder), 'train', pipeline=pipeline)
     alone = torch.stack([dataset[1, i]['inputs'] for i in range(8)])
     loader = torch.utils.data.DataLoader(
         dataset, batch_size=8, num_workers=2, sampler=[(1, i) for i in range(8)]

@@ -8,10 +8,10 @@ import torch
 from PIL import Image
 
 from mmssl.core import UserError
-from mmssl.datasets import ImageSet
+from mmssl.datasets import ImageDataset
 from mmssl.datasets.transforms import SegmentTestView, SegmentTrainView
 
-from .imagenet_s import encode, write
+from ..helpers.imagenet_s import encode, write
 
 SOURCE = dict(type='ImageNetSSource')
 TRAIN = [dict(type='LoadImage'), dict(type='SegmentTrainView', size=16)]
@@ -23,7 +23,7 @@ def root(tmp_path):
 
 
 def images(root, split='train-semi', pipeline=(), **options):
-    return ImageSet(str(root), split, dict(SOURCE, **options), pipeline)
+    return ImageDataset(str(root), split, source=dict(SOURCE, **options), pipeline=pipeline)
 
 
 def mask_path(root, i=1, split='train-semi'):
@@ -44,7 +44,7 @@ def test_masks_are_decoded_and_classes_count_from_one(root):
 
 @pytest.mark.parametrize('pixels', ['exact', 'fast'])
 def test_image_and_mask_are_cropped_alike(pixels):
-    """A picture that shows its own mask: red is the class."""
+    """A image that shows its own mask: red is the class."""
     rng = np.random.default_rng(3)
     classes = rng.integers(0, 4, (5, 6)).repeat(20, 0).repeat(20, 1)  # (100, 120)
     shown = np.zeros((100, 120, 3), np.uint8)
@@ -56,20 +56,20 @@ def test_image_and_mask_are_cropped_alike(pixels):
     for seed in range(20):
         item = dict(image=Image.fromarray(shown), label=torch.from_numpy(classes), path='a')
         found = view(dict(item, rng=random.Random(seed)))
-        flips.add(view.draw(120, 100, random.Random(seed)).flip)
+        flips.add(view.sample_params(120, 100, random.Random(seed)).flip)
         label = found['data_samples']['label']
         assert label.shape == (50, 50) and label.dtype is torch.int64
         assert torch.equal(found['inputs'][0], (60 * label).to(torch.uint8))
     assert flips == {True, False}
 
 
-def test_a_whole_view_has_the_short_side_and_the_whole_mask(make_picture):
+def test_a_whole_view_has_the_short_side_and_the_whole_mask(make_image):
     mask = torch.zeros(30, 40, dtype=torch.int64)
-    item = dict(image=make_picture((40, 30)), label=mask, path='a')
+    item = dict(image=make_image((40, 30)), label=mask, path='a')
     found = SegmentTestView(12)(item)
     assert found['inputs'].shape == (3, 12, 16)
     assert found['data_samples']['label'] is mask
-    expected = make_picture((40, 30)).resize((16, 12), Image.Resampling.BILINEAR)
+    expected = make_image((40, 30)).resize((16, 12), Image.Resampling.BILINEAR)
     assert torch.equal(found['inputs'].permute(1, 2, 0), torch.from_numpy(np.array(expected)))
 
 
@@ -104,11 +104,11 @@ def test_one_bad_mask_costs_one_image_and_is_told(root, damage):
         mask_path(root).write_bytes(b'no picture')
         cause = 'n02_1.png: cannot identify image file'
     found = images(root, pipeline=TRAIN)[5]
-    assert cause in found['data_samples']['fault']
+    assert cause in found['data_samples']['unreadable']
     assert found['data_samples']['label'].shape == (16, 16)
 
 
 def test_a_source_without_masks_is_refused(root):
-    data = ImageSet(str(root), 'train-semi', dict(type='FolderSource'), TRAIN)
+    data = ImageDataset(str(root), 'train-semi', source=dict(type='FolderSource'), pipeline=TRAIN)
     with pytest.raises(UserError, match=r'n01_0\.JPEG: comes without a mask.*ImageNetSSource'):
         data[0]

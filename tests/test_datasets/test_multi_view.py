@@ -1,4 +1,4 @@
-"""Views packed for the loader, whoever reads them."""
+"""Views packed for the loader, with and without workers."""
 
 import random
 
@@ -19,8 +19,8 @@ def item(image, seed=0):
     return dict(image=image, rng=random.Random(seed), index=4, label=2, path='x')
 
 
-def test_views_and_boxes_come_in_order(make_picture):
-    image = make_picture((50, 40))
+def test_views_and_boxes_come_in_order(make_image):
+    image = make_image((50, 40))
     packed = MultiView([BIG, dict(SMALL, repeat=3)])(item(image))
     assert [tuple(v.shape) for v in packed['inputs']] == [(3, 16, 16)] + [(3, 8, 8)] * 3
     assert set(packed['data_samples']) == {'index', 'label', 'box'}
@@ -28,7 +28,7 @@ def test_views_and_boxes_come_in_order(make_picture):
     # all draws come before any pixel, from the item's own generator
     rng = random.Random(0)
     views = [RandomView(**{k: v for k, v in c.items() if k != 'type'}) for c in (BIG, *[SMALL] * 3)]
-    drawn = [view.draw(50, 40, rng) for view in views]
+    drawn = [view.sample_params(50, 40, rng) for view in views]
     boxes = packed['data_samples']['box']
     assert boxes.dtype == torch.int64
     assert boxes.tolist() == [[*d.box, int(d.flip)] for d in drawn]
@@ -38,9 +38,9 @@ def test_views_and_boxes_come_in_order(make_picture):
         np.testing.assert_array_equal(ours.numpy(), expected)
 
 
-def test_a_box_says_where_the_view_was_taken(make_picture):
+def test_a_box_says_where_the_view_was_taken(make_image):
     """Colour-free views can be made again from their five numbers."""
-    image = make_picture((50, 40))
+    image = make_image((50, 40))
     plain = dict(type='RandomView', size=16, scale=(0.1, 0.6), gray=0.0, interpolation='nearest')
     packed = MultiView([dict(plain, repeat=6)])(item(image, 3))
     flips = packed['data_samples']['box'][:, 4].tolist()
@@ -58,7 +58,7 @@ def test_no_views_is_refused():
         MultiView([])
 
 
-def batches(pictures, workers, epoch, seed=0):
+def batches(image_folder, workers, epoch, seed=0):
     loader = Runner.build_dataloader(
         dict(
             batch_size=5,
@@ -67,9 +67,9 @@ def batches(pictures, workers, epoch, seed=0):
             drop_last=True,
             sampler=dict(type='EpochSampler', shuffle=True, _scope_='mmssl'),
             dataset=dict(
-                type='ImageFolder',
+                type='ImageDataset',
                 _scope_='mmssl',
-                data_root=str(pictures),
+                data_root=str(image_folder),
                 split='train',
                 pipeline=[dict(type='LoadImage'), dict(type='MultiView', views=[BIG, SMALL])],
             ),
@@ -96,21 +96,21 @@ def same(a, b):
     )
 
 
-def test_batches_do_not_depend_on_the_workers(pictures):
+def test_batches_do_not_depend_on_the_workers(image_folder):
     """The promise behind resuming: an item is a function of (seed, epoch, index)."""
-    alone = batches(pictures, 0, epoch=3)
-    assert same(alone, batches(pictures, 2, epoch=3))
+    alone = batches(image_folder, 0, epoch=3)
+    assert same(alone, batches(image_folder, 2, epoch=3))
     assert len(alone) == 24 // 5
     assert alone[0]['inputs'][0].shape == (5, 3, 16, 16)
     assert alone[0]['data_samples']['box'].shape == (5, 2, 5)
-    assert not same(alone, batches(pictures, 0, epoch=4))
-    assert not same(alone, batches(pictures, 0, epoch=3, seed=1))
+    assert not same(alone, batches(image_folder, 0, epoch=4))
+    assert not same(alone, batches(image_folder, 0, epoch=3, seed=1))
 
 
-def test_the_same_image_differs_between_epochs(pictures):
+def test_the_same_image_differs_between_epochs(image_folder):
     def views(epoch):
         found = {}
-        for batch in batches(pictures, 0, epoch):
+        for batch in batches(image_folder, 0, epoch):
             for i, index in enumerate(batch['data_samples']['index'].tolist()):
                 found[index] = batch['data_samples']['box'][i]
         return found

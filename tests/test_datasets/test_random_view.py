@@ -1,4 +1,4 @@
-"""Random views: the numbers that are drawn, and the pixels they make."""
+"""Random views: the sampled parameters, and the pixels they give."""
 
 import math
 import random
@@ -17,7 +17,7 @@ from torchvision.transforms import functional as TF
 
 from mmssl.core import UserError
 from mmssl.datasets.transforms import RandomView
-from mmssl.datasets.transforms.random_view import Drawn, draw_box
+from mmssl.datasets.transforms.random_view import ViewParams, sample_box
 
 MOCO = dict(jitter=(0.4, 0.4, 0.2, 0.1), blur=0.3, solarize=0.2)
 RATIO = (3 / 4, 4 / 3)
@@ -42,7 +42,7 @@ def box_by_numpy(width, height, scale, rng):
     seed=st.integers(0, 10**6),
 )
 def test_the_box_follows_the_rule(width, height, low, seed):
-    x, y, w, h = draw_box(width, height, (low, 1.0), RATIO, random.Random(seed))
+    x, y, w, h = sample_box(width, height, (low, 1.0), RATIO, random.Random(seed))
     assert x >= 0 <= y
     assert 0 < w <= width - x
     assert 0 < h <= height - y
@@ -54,7 +54,7 @@ def test_the_box_follows_the_rule(width, height, low, seed):
 @given(size=st.integers(40, 400), thin=st.integers(1, 10), tall=st.booleans())
 def test_where_no_box_fits_it_is_torchvisions_centre(size, thin, tall):
     width, height = (thin, size) if tall else (size, thin)
-    ours = draw_box(width, height, (1.0, 1.0), RATIO, random.Random(0))
+    ours = sample_box(width, height, (1.0, 1.0), RATIO, random.Random(0))
     image = torch.empty(3, height, width)
     y, x, h, w = T.RandomResizedCrop.get_params(image, (1.0, 1.0), RATIO)
     assert ours == (x, y, w, h)
@@ -62,7 +62,7 @@ def test_where_no_box_fits_it_is_torchvisions_centre(size, thin, tall):
 
 def test_an_image_that_always_fits_is_taken_whole():
     rng = random.Random(0)
-    assert draw_box(50, 50, (1.0, 1.0), (1.0, 1.0), rng) == (0, 0, 50, 50)
+    assert sample_box(50, 50, (1.0, 1.0), (1.0, 1.0), rng) == (0, 0, 50, 50)
 
 
 def near(share, expected, n):
@@ -76,7 +76,7 @@ N = 2000
 @pytest.fixture(scope='module')
 def draws():
     view, rng = RandomView(**MOCO), random.Random(1)
-    return [view.draw(300, 200, rng) for _ in range(N)]
+    return [view.sample_params(300, 200, rng) for _ in range(N)]
 
 
 def test_probabilities(draws):
@@ -113,7 +113,7 @@ def test_ranges(draws):
 def test_boxes_cover_areas_and_ratios_evenly():
     """In an image so large that every try fits, but for rounding."""
     view, rng = RandomView(scale=(0.2, 0.5), gray=0), random.Random(2)
-    boxes = np.array([view.draw(2000, 2000, rng).box for _ in range(N)], dtype=float)
+    boxes = np.array([view.sample_params(2000, 2000, rng).box for _ in range(N)], dtype=float)
     x, y, w, h = boxes.T
     uniform(w * h / 2000**2, 0.1995, 0.5005)
     uniform(np.log(w / h), math.log(0.749), math.log(1.335))
@@ -123,7 +123,7 @@ def test_boxes_cover_areas_and_ratios_evenly():
 
 def test_strong_jitter_never_goes_below_black():
     view, rng = RandomView(jitter=(1.5, 0, 0, 0.5), jitter_p=1.0), random.Random(3)
-    jitters = [view.draw(9, 9, rng).jitter for _ in range(500)]
+    jitters = [view.sample_params(9, 9, rng).jitter for _ in range(500)]
     assert {i for j in jitters for i, _ in j} == {0, 3}  # operations of strength 0 are left out
     uniform([f for j in jitters for i, f in j if i == 0], 0, 2.5)
 
@@ -133,14 +133,14 @@ def test_certain_and_impossible_operations():
     sure = RandomView(flip=1.0, gray=1.0, blur=1.0, solarize=1.0, jitter=(0.1,) * 4, jitter_p=1.0)
     never = RandomView(flip=0.0, gray=0.0, jitter=(0.1,) * 4, jitter_p=0.0)
     for _ in range(50):
-        d = sure.draw(9, 9, rng)
+        d = sure.sample_params(9, 9, rng)
         assert all((d.flip, d.gray, d.solarize, d.jitter, d.blur))
-        d = never.draw(9, 9, rng)
+        d = never.sample_params(9, 9, rng)
         assert (d.flip, d.gray, d.solarize, d.jitter, d.blur) == (False, False, False, (), None)
 
 
-# pixels -------------------------------------------------------------------------------------
-FULL = Drawn(
+# pixels -------------------------------------------------------------------------------------------
+FULL = ViewParams(
     box=(5, 3, 40, 31),
     flip=True,
     jitter=((3, -0.07), (0, 1.3), (2, 0.85), (1, 0.7)),
@@ -157,24 +157,24 @@ def same(a, b, tolerance=0):
 
 
 @pytest.mark.parametrize('name', ['bilinear', 'bicubic', 'nearest'])
-def test_the_crop_is_torchvisions_random_resized_crop(make_picture, name):
-    image = make_picture((60, 45))
+def test_the_crop_is_torchvisions_random_resized_crop(make_image, name):
+    image = make_image((60, 45))
     x, y, w, h = FULL.box
     with mock.patch.object(T.RandomResizedCrop, 'get_params', lambda *_: (y, x, h, w)):
         expected = T.RandomResizedCrop(24, interpolation=T.InterpolationMode(name))(image)
     same(
-        RandomView(24, interpolation=name).apply(image, Drawn(FULL.box, flip=False), 'exact'),
+        RandomView(24, interpolation=name).apply(image, ViewParams(FULL.box, flip=False), 'exact'),
         expected,
     )
 
 
 @pytest.mark.parametrize('order', [(0, 1, 2, 3), (3, 1, 0, 2), (2, 3, 1, 0)])
-def test_the_colours_are_torchvisions_color_jitter(make_picture, order):
-    image = make_picture((24, 24))
+def test_the_colours_are_torchvisions_color_jitter(make_image, order):
+    image = make_image((24, 24))
     factors = (1.35, 0.65, 1.15, -0.08)
     with mock.patch.object(T.ColorJitter, 'get_params', lambda *_: (torch.tensor(order), *factors)):
         expected = T.ColorJitter(0.4, 0.4, 0.2, 0.1)(image)
-    drawn = Drawn((0, 0, 24, 24), flip=False, jitter=tuple((i, factors[i]) for i in order))
+    drawn = ViewParams((0, 0, 24, 24), flip=False, jitter=tuple((i, factors[i]) for i in order))
     same(RandomView(24).apply(image, drawn, 'exact'), expected)
 
 
@@ -195,8 +195,8 @@ def official(image, d, size, flip_first, gray):
 
 
 @pytest.mark.parametrize('gray', [False, True])
-def test_a_whole_view_is_the_official_sequence(make_picture, gray):
-    image = make_picture((60, 45))
+def test_a_whole_view_is_the_official_sequence(make_image, gray):
+    image = make_image((60, 45))
     drawn = replace(FULL, gray=gray)
     ours = RandomView(24).apply(image, drawn, 'exact')
     same(ours, official(image, drawn, 24, True, gray))
@@ -204,9 +204,9 @@ def test_a_whole_view_is_the_official_sequence(make_picture, gray):
     same(ours, official(image, drawn, 24, False, gray), tolerance=1)
 
 
-def test_gray_first_is_moco_v1s_order(make_picture):
-    image = make_picture((24, 24))
-    drawn = Drawn((0, 0, 24, 24), flip=False, jitter=((3, 0.1), (0, 1.4)), gray=True)
+def test_gray_first_is_moco_v1s_order(make_image):
+    image = make_image((24, 24))
+    drawn = ViewParams((0, 0, 24, 24), flip=False, jitter=((3, 0.1), (0, 1.4)), gray=True)
     late, early = (
         RandomView(24).apply(image, replace(drawn, gray_first=g), 'exact') for g in (False, True)
     )
@@ -219,7 +219,9 @@ def test_gray_first_is_moco_v1s_order(make_picture):
 
 def test_solarize_inverts_from_128():
     ramp = Image.fromarray(np.arange(256, dtype=np.uint8).reshape(16, 16)).convert('RGB')
-    done = RandomView(16).apply(ramp, Drawn((0, 0, 16, 16), flip=False, solarize=True), 'exact')
+    done = RandomView(16).apply(
+        ramp, ViewParams((0, 0, 16, 16), flip=False, solarize=True), 'exact'
+    )
     values = np.asarray(done)[..., 0].ravel()
     assert values.tolist() == [v if v < 128 else 255 - v for v in range(256)]
 

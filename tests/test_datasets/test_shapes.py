@@ -1,7 +1,6 @@
 """The example data: pinned pixels, classes that colour does not tell, files that agree."""
 
 import hashlib
-import importlib.util
 import json
 from pathlib import Path
 from types import ModuleType
@@ -11,12 +10,11 @@ import pytest
 from PIL import Image
 from pycocotools.coco import COCO
 
+from mmssl.cli import make_shapes
 from mmssl.core import UserError
-from mmssl.datasets.shapes import CLASSES, Draws, draw_object, draw_scene
+from mmssl.datasets.shapes import CLASSES, PortableRandom, draw_object, draw_scene
 
-from ..conftest import REPO
-
-# The pictures are the same on every machine; who changes one on purpose raises VERSION.
+# The images are the same on every machine; who changes one on purpose raises VERSION.
 PIXELS = {
     'disc': 'a195e024d79b2a2d',
     'square': '9c462ad97340a1c3',
@@ -38,11 +36,7 @@ def digest(*arrays: np.ndarray) -> str:
 
 @pytest.fixture(scope='module')
 def tool() -> ModuleType:
-    file = REPO / 'tools' / 'dataset_tools' / 'make_shapes.py'
-    spec = importlib.util.spec_from_file_location('make_shapes', file)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return make_shapes
 
 
 @pytest.fixture(scope='module')
@@ -63,7 +57,7 @@ def test_scene_pixels_are_pinned() -> None:
     assert (digest(image, masks), labels) == SCENE
 
 
-def test_a_picture_depends_on_its_key_alone() -> None:
+def test_a_image_depends_on_its_key_alone() -> None:
     base = draw_object(3, 11, 2, 32)[0]
     assert np.array_equal(draw_object(3, 11, 2, 32, 'train')[0], base)
     for key in ((4, 11, 2, 32), (3, 12, 2, 32), (3, 11, 3, 32), (3, 11, 2, 32, 'val')):
@@ -71,8 +65,8 @@ def test_a_picture_depends_on_its_key_alone() -> None:
 
 
 def test_directions_are_uniform_unit_vectors() -> None:
-    draws = Draws(0)
-    found = np.array([draws.direction() for _ in range(4000)])  # (4000, 2)
+    rng = PortableRandom(0)
+    found = np.array([rng.direction() for _ in range(4000)])  # (4000, 2)
     assert np.abs((found**2).sum(1) - 1).max() < 1e-15
     assert np.abs(found.mean(0)).max() < 0.04  # 3.5 standard errors
     assert np.abs(np.bincount((found > 0) @ [1, 2]) / 4000 - 0.25).max() < 0.025

@@ -1,4 +1,4 @@
-"""Every storage gives the same images in the same order, and says what it is not."""
+"""Every source gives the same images in the same order, and refuses other formats."""
 
 import json
 import os
@@ -12,11 +12,11 @@ from PIL import Image
 
 from mmssl.core import UserError
 from mmssl.core.errors import NoData
-from mmssl.datasets import ImageFolder, ImageSet
+from mmssl.datasets import ImageDataset
 from mmssl.datasets.sources import Names
 from mmssl.datasets.sources.cifar import read_pickle
 
-from .packed import pack, served, small, write_cifar
+from ..helpers.packed import pack, served, small, write_cifar
 
 VIEWS = [
     dict(type='RandomView', size=16, jitter=(0.4, 0.4, 0.2, 0.1), blur=0.5, solarize=0.2),
@@ -55,26 +55,26 @@ def same(ours, theirs):
     assert len(ours) == len(theirs)
     for a, b in zip(ours, theirs, strict=True):
         assert all(torch.equal(x, y) for x, y in zip(a['inputs'], b['inputs'], strict=True))
-        for key in ('index', 'label', 'fault'):
+        for key in ('index', 'label', 'unreadable'):
             assert a['data_samples'][key] == b['data_samples'][key]
         assert torch.equal(a['data_samples']['box'], b['data_samples']['box'])
 
 
 @pytest.fixture(scope='module')
-def whole(pictures):
-    """Views of the pictures in their class folders: what every other storage must give."""
-    dataset = ImageFolder(str(pictures), 'train', pipeline=PIPELINE, seed=4)
+def whole(image_folder):
+    """Views of the images in their class folders: what every other storage must give."""
+    dataset = ImageDataset(str(image_folder), 'train', pipeline=PIPELINE, seed=4)
     return dataset, items(dataset)
 
 
 @pytest.mark.parametrize('per_file', [0, 7])
 @pytest.mark.parametrize('kind', PACKED)
-def test_packed_copies_give_identical_views(pictures, whole, tmp_path, kind, per_file, capsys):
+def test_packed_copies_give_identical_views(image_folder, whole, tmp_path, kind, per_file, capsys):
     out = tmp_path / kind
-    pack(pictures, out, '--to', kind, '--per-file', per_file)
+    pack(image_folder, out, '--to', kind, '--per-file', per_file)
     assert 'wrote 24 images of 3 classes' in capsys.readouterr().out
     root = f'lmdb://{out}' if kind == 'lmdb' else str(out)
-    copy = ImageSet(root, 'train', PACKED[kind], PIPELINE, seed=4)
+    copy = ImageDataset(root, 'train', source=PACKED[kind], pipeline=PIPELINE, seed=4)
     assert copy.labels == whole[0].labels
     assert [copy.source.key(i) for i in range(24)] == [whole[0].source.key(i) for i in range(24)]
     same(items(copy), whole[1])
@@ -83,38 +83,40 @@ def test_packed_copies_give_identical_views(pictures, whole, tmp_path, kind, per
     assert not list(tmp_path.rglob('*.part'))
 
 
-def test_lists_and_addresses_give_identical_views(pictures, whole, tmp_path):
+def test_lists_and_addresses_give_identical_views(image_folder, whole, tmp_path):
     keys = [whole[0].source.key(i) for i in range(24)]
     lines = ''.join(f'{k} {y}\n' for k, y in zip(keys, whole[0].labels, strict=True))
     (tmp_path / 'meta').mkdir()
     (tmp_path / 'meta/train.txt').write_text(lines)
-    (tmp_path / 'train').symlink_to(pictures / 'train')
+    (tmp_path / 'train').symlink_to(image_folder / 'train')
     for data in (
-        ImageFolder(str(tmp_path), 'train', PIPELINE, 'meta/train.txt', seed=4),
-        ImageFolder(str(tmp_path), 'train', pipeline=PIPELINE, seed=4),  # OpenMMLab's layout
+        ImageDataset(str(tmp_path), 'train', pipeline=PIPELINE, ann_file='meta/train.txt', seed=4),
+        ImageDataset(str(tmp_path), 'train', pipeline=PIPELINE, seed=4),  # OpenMMLab's layout
     ):
         assert type(data.source).__name__ == 'ListSource'
         same(items(data), whole[1])
     # a list of files that lie elsewhere is not preferred to class folders
     (tmp_path / 'meta/train.txt').write_text('ILSVRC2012_val_00000001.JPEG 65\n')
-    assert type(ImageFolder(str(tmp_path), 'train').source).__name__ == 'FolderSource'
+    assert type(ImageDataset(str(tmp_path), 'train').source).__name__ == 'FolderSource'
     (tmp_path / 'meta/train.txt').write_text(lines)
     with served(tmp_path) as address:
-        same(items(ImageFolder(address, 'train', pipeline=PIPELINE, seed=4)), whole[1])
+        same(items(ImageDataset(address, 'train', pipeline=PIPELINE, seed=4)), whole[1])
         with pytest.raises(NoData, match=r'val\.txt: no such list of images, and this storage'):
-            ImageFolder(address, 'val')
-    Memory.files = {f'oss://bucket/train/{k}': (pictures / 'train' / k).read_bytes() for k in keys}
+            ImageDataset(address, 'val')
+    Memory.files = {
+        f'oss://bucket/train/{k}': (image_folder / 'train' / k).read_bytes() for k in keys
+    }
     Memory.files['oss://bucket/train.txt'] = lines.encode()
-    same(items(ImageFolder('oss://bucket/', 'train', pipeline=PIPELINE, seed=4)), whole[1])
+    same(items(ImageDataset('oss://bucket/', 'train', pipeline=PIPELINE, seed=4)), whole[1])
 
 
-def test_cifar_pickles_and_folders_give_identical_views(pictures, tmp_path):
-    folders = small(pictures, tmp_path / 'folders')
+def test_cifar_pickles_and_folders_give_identical_views(image_folder, tmp_path):
+    folders = small(image_folder, tmp_path / 'folders')
     images = [np.asarray(Image.open(folders.name(i))) for i in range(24)]
     names = [folders.source.key(i).split('/')[1] for i in range(24)]
     write_cifar(tmp_path, images, folders.labels, names)
     seen = [
-        ImageSet(str(root), 'train', source, PIPELINE, seed=4)
+        ImageDataset(str(root), 'train', source=source, pipeline=PIPELINE, seed=4)
         for root, source in (
             (tmp_path / 'folders', None),
             (tmp_path, dict(type='CifarSource')),
@@ -126,7 +128,7 @@ def test_cifar_pickles_and_folders_give_identical_views(pictures, tmp_path):
         same(items(data), items(seen[0]))
     pack(tmp_path, tmp_path / 'out', '--source', 'CifarSource', '--to', 'folder')
     same(
-        items(ImageFolder(str(tmp_path / 'out'), 'train', pipeline=PIPELINE, seed=4)),
+        items(ImageDataset(str(tmp_path / 'out'), 'train', pipeline=PIPELINE, seed=4)),
         items(seen[0]),
     )
 
@@ -167,41 +169,41 @@ def test_cifar_100_has_fine_labels(tmp_path):
     train = {b'data': data, b'fine_labels': [1, 0], b'coarse_labels': [0, 0]}
     (folder / 'train').write_bytes(pickle.dumps(train, protocol=2))
     (folder / 'meta').write_bytes(pickle.dumps({b'fine_label_names': [b'ant', b'bee']}))
-    found = ImageSet(str(tmp_path), 'train', dict(type='CifarSource'))
+    found = ImageDataset(str(tmp_path), 'train', source=dict(type='CifarSource'))
     assert (found.labels, found.classes) == ([1, 0], ('ant', 'bee'))
     with pytest.raises(UserError, match="CIFAR has 'train' and 'test'"):
-        ImageSet(str(tmp_path), 'val', dict(type='CifarSource'))
+        ImageDataset(str(tmp_path), 'val', source=dict(type='CifarSource'))
     train[b'fine_labels'] = [1]
     (folder / 'train').write_bytes(pickle.dumps(train, protocol=2))
     with pytest.raises(UserError, match=r'train: not a file of CIFAR \(no images with labels\)'):
-        ImageSet(str(tmp_path), 'train', dict(type='CifarSource'))
+        ImageDataset(str(tmp_path), 'train', source=dict(type='CifarSource'))
 
 
-def test_shards_may_be_read_in_any_order(pictures, tmp_path, monkeypatch):
+def test_shards_may_be_read_in_any_order(image_folder, tmp_path, monkeypatch):
     from mmssl.datasets.sources import shards
 
-    pack(pictures, tmp_path, '--to', 'shards', '--per-file', 5)
+    pack(image_folder, tmp_path, '--to', 'shards', '--per-file', 5)
     monkeypatch.setattr(shards, 'WINDOW', 2)  # streams forget soon
-    data = ImageSet(str(tmp_path), 'train', dict(type='ShardSource'))
+    data = ImageDataset(str(tmp_path), 'train', source=dict(type='ShardSource'))
     for i in (23, 0, 4, 1, 2, 2, 9, 7, 8, 5, 6, 22):
         key = data.source.key(i)
-        assert data.read(i) == (pictures / 'train' / key).read_bytes()
+        assert data.read(i) == (image_folder / 'train' / key).read_bytes()
 
 
 def test_an_index_of_shards_runs_no_command(tmp_path):
     index = dict(shardlist=[dict(url='pipe:touch ran', nsamples=3)])
     (tmp_path / 'train.json').write_text(json.dumps(index))
     with pytest.raises(UserError, match='shard pipe:touch ran: addresses may begin with http'):
-        ImageSet(str(tmp_path), 'train', dict(type='ShardSource'))
+        ImageDataset(str(tmp_path), 'train', source=dict(type='ShardSource'))
     (tmp_path / 'train.json').write_text('{}')
     with pytest.raises(UserError, match=r'train\.json: not an index of shards'):
-        ImageSet(str(tmp_path), 'train', dict(type='ShardSource'))
+        ImageDataset(str(tmp_path), 'train', source=dict(type='ShardSource'))
     with pytest.raises(NoData, match=r'val\.json: no such index of shards; write it'):
-        ImageSet(str(tmp_path), 'val', dict(type='ShardSource'))
+        ImageDataset(str(tmp_path), 'val', source=dict(type='ShardSource'))
 
 
-def test_shards_without_an_index_get_one(pictures, tmp_path):
-    pack(pictures, tmp_path, '--to', 'shards', '--per-file', 10)
+def test_shards_without_an_index_get_one(image_folder, tmp_path):
+    pack(image_folder, tmp_path, '--to', 'shards', '--per-file', 10)
     before = json.loads((tmp_path / 'train.json').read_text())
     (tmp_path / 'train.json').unlink()
     pack('--index', *tmp_path.glob('*.tar'))
@@ -209,10 +211,10 @@ def test_shards_without_an_index_get_one(pictures, tmp_path):
     assert [shard['nsamples'] for shard in before['shardlist']] == [10, 10, 4]
 
 
-def test_packing_refuses_to_overwrite_and_to_merge(pictures, tmp_path):
-    pack(pictures, tmp_path / 'a', '--to', 'zip')
+def test_packing_refuses_to_overwrite_and_to_merge(image_folder, tmp_path):
+    pack(image_folder, tmp_path / 'a', '--to', 'zip')
     with pytest.raises(UserError, match=r'train\.zip: exists'):
-        pack(pictures, tmp_path / 'a', '--to', 'zip')
+        pack(image_folder, tmp_path / 'a', '--to', 'zip')
     twins = tmp_path / 'twins/train/a'
     twins.mkdir(parents=True)
     for name in ('x.1.png', 'x_1.png'):
@@ -221,15 +223,15 @@ def test_packing_refuses_to_overwrite_and_to_merge(pictures, tmp_path):
         pack(tmp_path / 'twins', tmp_path / 'b', '--to', 'shards')
 
 
-def test_the_copy_is_read_back(pictures, tmp_path, monkeypatch):
-    from mmssl.datasets.writers import ZipWriter
+def test_the_copy_is_read_back(image_folder, tmp_path, monkeypatch):
+    from mmssl.datasets.packing import ZipWriter
 
     add = ZipWriter.add
     monkeypatch.setattr(
         ZipWriter, 'add', lambda self, key, label, content: add(self, key, label, content + b'!')
     )
     with pytest.raises(UserError, match=r'blue/0\.png: reads back with other bytes'):
-        pack(pictures, tmp_path, '--to', 'zip')
+        pack(image_folder, tmp_path, '--to', 'zip')
 
 
 def test_names_are_kept_whole():

@@ -4,9 +4,9 @@ import pytest
 
 from mmssl.checkpoint import read
 from mmssl.core import UserError, dist
-from mmssl.engine.files import check_work_dir
+from mmssl.engine.state.training_file import check_work_dir
 
-from ..tiny import make_runner, scalars
+from ..helpers.tiny import make_runner, scalars
 
 
 def files(folder):

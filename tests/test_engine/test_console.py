@@ -1,8 +1,8 @@
-"""Short lines on the screen, everything in the file."""
+"""Short log lines on the console, complete ones in the file."""
 
 import re
 
-from ..tiny import log, losses, make_runner, scalars
+from ..helpers.tiny import log, losses, make_runner, scalars
 
 
 def test_screen_is_short_and_file_is_whole(tiny_config, tmp_path, capsys):
@@ -27,7 +27,9 @@ def test_training_line_has_what_matters(tiny_config, tmp_path, capsys):
     assert re.search(
         r'loss \d\.\d{3} \(uniform \d\.\d{3}\)  lr \S+  data wait \d+%  left 0:00:00', last[0]
     )
-    assert all(name in last[0] for name in ('spread', 'rank_me', 'agreement', 'momentum'))
+    assert all(
+        name in last[0] for name in ('embedding_std', 'rankme', 'teacher_cosine', 'momentum')
+    )
     assert re.search(r'epoch 3  kNN top-1 \d+\.\d %$', screen, re.MULTILINE)
 
 

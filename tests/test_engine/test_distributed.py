@@ -10,8 +10,8 @@ from mmssl.core import dist
 from mmssl.core.sync_bn import SyncBatchNorm, convert_sync_bn
 from mmssl.registry import MODELS
 
-from ..test_models.test_pretrainer import config
-from ..tiny import Watch, losses, make_runner, precision, weights
+from ..helpers.mocov3 import config
+from ..helpers.tiny import Watch, losses, make_runner, precision, weights
 
 RESNET = dict(type='ResNet', depth=18, layers=(1, 1), width=4, small_stem=True)
 NETWORKS = {'vit': config(), 'resnet': config(RESNET, dim=8)}
@@ -65,7 +65,7 @@ def test_loss_gradients_and_statistics_are_those_of_the_joined_batch(two_ranks, 
                 assert_close(ours, expected, rtol=1e-9, atol=1e-13 * largest, msg=name)
 
 
-# whole trainings ------------------------------------------------------------------------------
+# whole trainings ----------------------------------------------------------------------------------
 # plain momentum: Adam would turn the rounding of gradients that are zero into whole steps
 SETTINGS = dict(
     optim_wrapper__optimizer=dict(type='SGD', momentum=0.9, weight_decay=1e-4),

@@ -1,4 +1,4 @@
-"""Rates that shrink with depth, against the names and formulas of the official codes."""
+"""Layer-wise learning-rate decay against the names and formulas of the official codes."""
 
 import re
 
@@ -9,9 +9,9 @@ from timm.optim import param_groups_layer_decay
 from torch import nn
 
 from mmssl.core import UserError
-from mmssl.engine import RuleConstructor
-from mmssl.engine.rules import treatments
-from mmssl.engine.schedule import CurveScheduler
+from mmssl.engine import ParamGroupConstructor
+from mmssl.engine.optim.param_groups import param_effects
+from mmssl.engine.optim.scheduler import ScheduleParam
 from mmssl.registry import MODELS
 
 VIT = dict(type='VisionTransformer', arch=(16, 3, 2), img_size=16, patch_size=8)
@@ -38,7 +38,7 @@ def mae_id(name, depth):
 
 def test_each_parameter_of_a_vit_has_maes_scale():
     model = classifier(VIT, pool='mean', head=dict(norm='layer'))
-    table = treatments(model, RULES)
+    table = param_effects(model, RULES)
     assert len(table) == len(list(model.named_parameters())) == 1 + 1 + 2 + 3 * 12 + 2 + 2 + 2
     for name, effects in table.items():
         assert effects['lr_mult'] == pytest.approx(0.65 ** (4 - mae_id(name, 3)), rel=1e-15), name
@@ -56,7 +56,7 @@ def test_a_vit_is_scaled_as_timm_scales_it():
     names = {id(p): n for n, p in net.named_parameters()}
     groups = param_groups_layer_decay(net, layer_decay=0.75)
     theirs = {names[id(p)]: g['lr_scale'] for g in groups for p in g['params']}
-    ours = treatments(classifier(VIT), [dict(layer_decay=0.75)])
+    ours = param_effects(classifier(VIT), [dict(layer_decay=0.75)])
     assert len(theirs) == len(ours)
     for name, scale in theirs.items():
         own = name.replace('head', 'head.fc') if 'head' in name else f'backbone.net.{name}'
@@ -65,7 +65,7 @@ def test_a_vit_is_scaled_as_timm_scales_it():
 
 
 def test_each_parameter_of_a_swin_counts_blocks_over_all_stages():
-    depths, table = (2, 3, 1), treatments(classifier(SWIN), [dict(layer_decay=0.9)])
+    depths, table = (2, 3, 1), param_effects(classifier(SWIN), [dict(layer_decay=0.9)])
     seen = set()
     for name, effects in table.items():
         if 'patch_embed' in name:
@@ -82,7 +82,9 @@ def test_each_parameter_of_a_swin_counts_blocks_over_all_stages():
 
 
 def test_other_networks_count_stages():
-    table = treatments(classifier(dict(type='ResNet', depth=18, width=4)), [dict(layer_decay=0.5)])
+    table = param_effects(
+        classifier(dict(type='ResNet', depth=18, width=4)), [dict(layer_decay=0.5)]
+    )
     for name, effects in table.items():
         stage = re.search(r'layer(\d)', name)
         below = int(stage[1]) if stage else 0
@@ -92,7 +94,7 @@ def test_other_networks_count_stages():
 
 def test_later_rules_refine_layer_decay_and_it_may_be_partial():
     rules = [dict(match='backbone', layer_decay=0.5), dict(match='^head', lr_mult=20.0)]
-    table = treatments(classifier(VIT), rules)
+    table = param_effects(classifier(VIT), rules)
     assert table['head.fc.bias']['lr_mult'] == 20
     assert table['backbone.net.blocks.1.mlp.fc1.bias']['lr_mult'] == 0.25
 
@@ -102,8 +104,8 @@ def test_rates_over_training_are_maes(step):
     """Linear from 0 over 2 of 10 epochs, then half a cosine; the minimum is scaled as the rest."""
     cfg = dict(type='OptimWrapper', optimizer=dict(type='AdamW', lr=2e-3, weight_decay=0.05))
     model = classifier(VIT)
-    wrapper = RuleConstructor(cfg, dict(rules=RULES))(model)
-    CurveScheduler(wrapper, 'lr', final=1e-6, warmup=2, per_epoch=10, end=10).seek(step)
+    wrapper = ParamGroupConstructor(cfg, dict(rules=RULES))(model)
+    ScheduleParam(wrapper, 'lr', final=1e-6, warmup=2, per_epoch=10, end=10).seek(step)
     epoch = step / 10  # 0, 0.1, ...
     if epoch < 2:
         lr = 2e-3 * epoch / 2
@@ -136,11 +138,11 @@ def test_rates_over_training_are_maes(step):
 )
 def test_mistakes_are_named(rule, message):
     with pytest.raises(UserError, match=message):
-        treatments(classifier(VIT), [rule])
+        param_effects(classifier(VIT), [rule])
 
 
 def test_it_needs_one_network():
     backbone = MODELS.build(VIT)
     for model, count in ((nn.Linear(2, 2), 0), (nn.ModuleList([backbone, MODELS.build(VIT)]), 2)):
         with pytest.raises(UserError, match=f'with one network, this one has {count}'):
-            treatments(model, [dict(layer_decay=0.65)])
+            param_effects(model, [dict(layer_decay=0.65)])

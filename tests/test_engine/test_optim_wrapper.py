@@ -10,9 +10,9 @@ from torch import nn
 from torch.amp.grad_scaler import GradScaler
 from torch.testing import assert_close
 
-from mmssl.core import Clock, UserError
+from mmssl.core import Progress, UserError
 from mmssl.engine import OptimWrapper
-from mmssl.engine.optim_wrapper import clip_each
+from mmssl.engine.optim.wrapper import clip_each
 
 
 def parameters(grads):
@@ -76,7 +76,7 @@ def test_frozen_groups_are_left_out_but_count_in_the_norm(effect, thaws):
         )
         free, frozen = (g['params'][0] for g in made.optimizer.param_groups)
         frozen.data.fill_(2.0)
-        made.clock = Clock(step, 30, 3)
+        made.progress = Progress(step, 30, 3)
         made.step()
         # clipped before the frozen gradient is dropped, as upstream
         assert free.item() == pytest.approx(-0.6, rel=1e-5)
@@ -85,7 +85,7 @@ def test_frozen_groups_are_left_out_but_count_in_the_norm(effect, thaws):
 
 
 def test_a_frozen_group_needs_the_clock():
-    with pytest.raises(RuntimeError, match='need the clock'):
+    with pytest.raises(RuntimeError, match='need the progress'):
         wrapper([group((1.0,), frozen_epochs=1)]).step()
 
 
@@ -97,13 +97,13 @@ def test_accumulation_averages_and_updates_once():
     made.initialize_count_status(net, 0, 6)
     firsts, updates = [], []
     for part in x.split(2):
-        firsts.append(made.first)
+        firsts.append(made.starts_update)
         before = net.weight.clone()
         made.update_params(net(part).square().mean())
-        updates.append(made.updated)
-        assert torch.equal(net.weight, before) != made.updated
+        updates.append(made.status.updated)
+        assert torch.equal(net.weight, before) != made.status.updated
     assert (firsts, updates) == ([True, False, False], [False, False, True])
-    assert made.first
+    assert made.starts_update
     whole(x).square().mean().backward()
     assert_close(net.weight, whole.weight - whole.weight.grad, rtol=1e-12, atol=1e-12)
 
@@ -156,14 +156,14 @@ def test_gradients_that_overflow_are_passed_over_while_the_scale_can_fall(scale,
     net.weight.grad[0, 1] = torch.inf
     made.step()
     assert torch.equal(net.weight, before)
-    assert (made.faulty, made.scaler.get_scale()) == (faulty, scale / 2)
+    assert (made.status.non_finite, made.scaler.get_scale()) == (faulty, scale / 2)
 
 
 def test_a_scaled_loss_that_is_not_finite_is_a_fault():
     net = nn.Linear(2, 1, bias=False).double()
     made = scaled(net, 1024.0)
     made.update_params(net(torch.full((1, 2), torch.nan, dtype=torch.float64)).sum())
-    assert made.faulty and not made.updated
+    assert made.status.non_finite and not made.status.updated
 
 
 def test_the_state_comes_back():

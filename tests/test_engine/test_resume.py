@@ -8,14 +8,14 @@ from mmengine.hooks import Hook
 from torch.testing import assert_close
 
 from mmssl.checkpoint import read
+from mmssl.checkpoint.file_format import FORMAT
 from mmssl.core import UserError
-from mmssl.engine import files
+from mmssl.engine.state import training_file
 from mmssl.models.queue import FeatureBank
 
-from ..methods import LOCALS, MODELS_BY_NAME
-from ..tiny import log, losses, make_runner
-from .test_distributed import precision
-from .test_state import everything, interrupt
+from ..helpers.methods import LOCALS, MODELS_BY_NAME
+from ..helpers.tiny import log, losses, make_runner, precision
+from ..helpers.training_state import everything, interrupt
 
 METHODS = ['moco', 'mocov3', 'moby', 'swav', 'esvit', 'sere', 'ibot']
 
@@ -66,7 +66,7 @@ def test_every_method_resumes_bit_equal(tiny_config, tmp_path, name):
         assert torch.equal(ours[key], value), key
 
 
-# other numbers of processes ---------------------------------------------------------------------
+# other numbers of processes -----------------------------------------------------------------------
 # no random depth, which each process draws for itself, and norms over the whole batch
 SAME = dict(
     sync_bn='torch',
@@ -146,13 +146,13 @@ def test_a_memory_keeps_each_places_rows(before, after):
 def test_a_changed_number_is_noticed(tmp_path):
     """Whole for every reader, but not what was written."""
     path = tmp_path / 'a.pth'
-    files.write(dict(format=files.FORMAT, a=torch.ones(3), b=[1, {'c': 'x'}]), path)
+    training_file.write(dict(format=FORMAT, a=torch.ones(3), b=[1, {'c': 'x'}]), path)
     for key, value in [('a', torch.tensor([1, 1, 1.0000001])), ('b', [1, {'c': 'y'}]), ('d', 0)]:
         content = read(path) | {key: value}
         torch.save(content, tmp_path / 'b.pth')
         with pytest.raises(UserError, match=r'b\.pth: damaged: its content does not match'):
-            files.open_training(tmp_path / 'b.pth')
-    assert torch.equal(files.open_training(path)['a'], torch.ones(3))
+            training_file.open_training(tmp_path / 'b.pth')
+    assert torch.equal(training_file.open_training(path)['a'], torch.ones(3))
 
 
 def test_halves_of_a_killed_run_are_swept(tiny_config, tmp_path):

@@ -1,4 +1,4 @@
-"""Whole tiny runs: how they start, what moves when, and how they stop."""
+"""Whole tiny runs: start, order of updates, and end."""
 
 import math
 
@@ -10,7 +10,7 @@ from torch.testing import assert_close
 from mmssl.core import UserError
 from mmssl.engine import Runner
 
-from ..tiny import PER_EPOCH, Watch, log, losses, make_runner, scalars, weights
+from ..helpers.tiny import PER_EPOCH, Watch, log, losses, make_runner, scalars, weights
 
 
 class AtStart(Hook):
@@ -27,11 +27,11 @@ def started(runner):
     return hook.state
 
 
-def sides(state):
+def branches(state):
     """State of student and teacher under common names."""
     return (
-        {n.removeprefix(side): v for n, v in state.items() if n.startswith(side)}
-        for side in ('student.', 'teacher.')
+        {n.removeprefix(branch): v for n, v in state.items() if n.startswith(branch)}
+        for branch in ('student.', 'teacher.')
     )
 
 
@@ -45,7 +45,7 @@ ONE = dict(train_cfg__max_epochs=1, val_cfg=None, val_dataloader=None, val_evalu
 
 @pytest.mark.parametrize('backbone', ['vit', 'resnet'])
 def test_teacher_equals_student_when_training_begins(tiny_config, tmp_path, backbone):
-    student, teacher = sides(started(make_runner(tiny_config(backbone), tmp_path, **ONE)))
+    student, teacher = branches(started(make_runner(tiny_config(backbone), tmp_path, **ONE)))
     assert len(student) > 20
     assert same(student, teacher)
 
@@ -76,7 +76,7 @@ def test_a_loaded_backbone_is_both_students_and_teachers(tiny_config, tmp_path, 
         if place == 'load_from'
         else dict(model__backbone__init_cfg=dict(type='Pretrained', checkpoint=path))
     )
-    student, teacher = sides(started(make_runner(tiny_config(), tmp_path / 'b', **ONE, **where)))
+    student, teacher = branches(started(make_runner(tiny_config(), tmp_path / 'b', **ONE, **where)))
     for name, value in backbone.items():
         assert torch.equal(student[name], value), name
     assert same(student, teacher)
@@ -88,7 +88,7 @@ def test_loading_a_pretraining_file_keeps_its_two_sides(tiny_config, tmp_path):
     path = str(tmp_path / 'a' / 'epoch_1.pth')
     state = started(make_runner(tiny_config(), tmp_path / 'b', **ONE, load_from=path))
     assert same(state, weights(first))
-    student, teacher = sides(state)
+    student, teacher = branches(state)
     assert not same(student, teacher)
 
 
@@ -131,7 +131,7 @@ def test_a_replaced_list_of_hooks_leaves_the_method_whole(tiny_config, tmp_path,
     assert not torch.equal(expected[name], start[name])
 
 
-# views and samplers ---------------------------------------------------------------------------
+# views and samplers -------------------------------------------------------------------------------
 class Batches(Hook):
     """Keep the images and views of every iteration."""
 
@@ -170,7 +170,7 @@ def test_views_change_by_epoch_whatever_the_sampler(tiny_config, tmp_path, sampl
         assert torch.equal(views, torch.stack(dataset[epoch, i]['inputs']))
 
 
-# when the teacher moves -----------------------------------------------------------------------
+# when the teacher moves ---------------------------------------------------------------------------
 TOY = dict(
     model__head=None,
     model__neck=dict(dims=(16, 8), bias=True, last_norm=False),
@@ -194,11 +194,11 @@ def follow(tiny_config, work_dir, method, counts):
 
     def look(runner, _):
         state = runner.model.state_dict()
-        rows.append(tuple(state[f'{side}.{name}'].clone() for side in ('student', 'teacher')))
+        rows.append(tuple(state[f'{branch}.{name}'].clone() for branch in ('student', 'teacher')))
 
     runner.register_hook(Watch(look))
     start = started(runner)
-    return [tuple(start[f'{side}.{name}'] for side in ('student', 'teacher')), *rows]
+    return [tuple(start[f'{branch}.{name}'] for branch in ('student', 'teacher')), *rows]
 
 
 @pytest.mark.parametrize('method', ['Lead', 'Chase'])
@@ -238,7 +238,7 @@ def test_accumulated_batches_are_one_batch(tiny_config, tmp_path):
             assert_close(a[name], b[name], rtol=1e-5, atol=1e-6, msg=name)
 
 
-# monitors and loaders ---------------------------------------------------------------------------
+# monitors and loaders -----------------------------------------------------------------------------
 def test_a_look_before_training(tiny_config, tmp_path):
     runner = make_runner(
         tiny_config(), tmp_path, train_cfg=dict(max_epochs=2, val_interval=2, val_at_start=True)
@@ -263,7 +263,7 @@ def test_without_labels_or_folder_the_monitor_turns_itself_off(tiny_config, tmp_
     assert reason in lines[0]
     assert len(found) == PER_EPOCH
     numbers = {key for line in scalars(tmp_path) for key in line}
-    assert {'loss', 'spread', 'rank_me'} <= numbers  # the health line stays
+    assert {'loss', 'embedding_std', 'rankme'} <= numbers  # the health line stays
     assert 'knn/top1' not in numbers
 
 

@@ -1,4 +1,4 @@
-"""A request to end: the state is saved after the step, and the rest is bit-equal."""
+"""Stop by a signal: the state is saved after the step, and the continuation is bit-equal."""
 
 import os
 import signal
@@ -9,9 +9,9 @@ import pytest
 
 from mmssl.checkpoint import read
 from mmssl.core import dist
-from mmssl.engine.signals import Patient
+from mmssl.engine.signals import WorkerSignals
 
-from ..tiny import Watch, log, losses, make_runner
+from ..helpers.tiny import Watch, log, losses, make_runner
 
 SETTINGS = dict(
     train_cfg__max_epochs=2,
@@ -90,7 +90,7 @@ def test_a_worker_outlives_the_request():
         'import os, signal, time\n'
         'from mmssl.engine import signals\n'
         'signals.GRACE = 1\n'
-        'signals.Patient(None)(0)\n'
+        'signals.WorkerSignals(None)(0)\n'
         'os.kill(os.getpid(), signal.SIGUSR1); os.kill(os.getpid(), signal.SIGTERM)\n'
         'print("alive", flush=True); time.sleep(9)'
     )
@@ -99,7 +99,7 @@ def test_a_worker_outlives_the_request():
     assert done.returncode == -signal.SIGALRM
     told = []
     handlers = {n: signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGUSR1)}
-    Patient(told.append)(3)
+    WorkerSignals(told.append)(3)
     for number, handler in handlers.items():
         signal.signal(number, handler)
     assert told == [3]

@@ -1,4 +1,4 @@
-"""Features kept on disk are those of this network, images and transform, or made anew."""
+"""The feature cache is reused for the same network, images and transform only."""
 
 import shutil
 
@@ -11,28 +11,10 @@ from torch.testing import assert_close
 from mmssl.core import UserError
 from mmssl.evaluation import cache
 from mmssl.evaluation.cache import cached
-from mmssl.evaluation.features import Bank
-from mmssl.registry import MODELS
+from mmssl.evaluation.feature_extraction import Bank
 
-from ..conftest import REPO
-from ..tiny import make_runner
-
-CONFIG = """
-_base_ = '{repo}/configs/_base_/knn_imagenet.py'
-data_root = '{data}'
-test_dataloader = dict(batch_size=4, num_workers=0, dataset=dict(pipeline=[
-    dict(type='LoadImage'), dict(type='CenterView', size=16, resize=16)]))
-test_cfg = dict(k=(5, 1))
-model = dict(backbone=dict(
-    type='VisionTransformer', arch=(16, 2, 2), img_size=16, patch_size=8))
-"""
-
-
-def write_knn(folder, data):
-    """Write the config of a tiny kNN; return its path."""
-    path = folder / 'tiny_knn.py'
-    path.write_text(CONFIG.format(repo=REPO, data=data))
-    return path
+from ..helpers.knn_runs import weights, write_knn
+from ..helpers.tiny import make_runner
 
 
 def bank(value=0.0):
@@ -114,28 +96,20 @@ def test_two_processes_keep_one_file(two_ranks, tmp_path):
 
 
 @pytest.fixture
-def measure(pictures, tmp_path, monkeypatch):
+def measure(image_folder, tmp_path, monkeypatch):
     """Run the tiny kNN; return its metrics and how many sets were extracted."""
-    shutil.copytree(pictures, tmp_path / 'data')
+    shutil.copytree(image_folder, tmp_path / 'data')
     config, calls = write_knn(tmp_path, tmp_path / 'data'), []
     extract = cache.extract
     monkeypatch.setattr(cache, 'extract', lambda *args: (calls.append(1), extract(*args))[1])
 
     def run(weights, **options):
         calls.clear()
-        common = dict(pretrain=str(weights), features_cache=str(tmp_path / 'kept'))
+        common = dict(pretrained=str(weights), features_cache=str(tmp_path / 'kept'))
         runner = make_runner(config, tmp_path / 'run', **common | options)
         return runner.test(), len(calls)
 
     return run
-
-
-def weights(path, seed=0):
-    """Write a file of random weights of the tiny network."""
-    torch.manual_seed(seed)
-    net = MODELS.build(dict(type='VisionTransformer', arch=(16, 2, 2), img_size=16, patch_size=8))
-    torch.save({'state_dict': {f'backbone.{k}': v for k, v in net.state_dict().items()}}, path)
-    return path
 
 
 def test_what_decides_the_features_is_in_the_key(measure, tmp_path):
@@ -156,7 +130,7 @@ def test_what_decides_the_features_is_in_the_key(measure, tmp_path):
     assert measure(first, test_cfg__bank__per_class=4)[1] == 1, 'the queries are the same'
     image = next((tmp_path / 'data' / 'val' / 'red').iterdir())
     Image.fromarray(255 - np.asarray(Image.open(image))).save(image)
-    assert measure(first)[1] == 1, 'other pictures of the same names'
+    assert measure(first)[1] == 1, 'other images of the same names'
     assert measure(first)[1] == 0
 
 

@@ -1,4 +1,4 @@
-"""Nearest neighbours against NumPy without shortcuts."""
+"""kNN against a NumPy implementation by loops."""
 
 import inspect
 
@@ -9,21 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import mmssl.evaluation
+from mmssl.core import UserError
 from mmssl.evaluation import knn as module
 from mmssl.evaluation.knn import accuracy, knn
 
-
-def brute_force(bank, labels, queries, k, temperature, classes):
-    """Every cosine, sorted; one vote after the other."""
-    unit = [
-        x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12) for x in (bank, queries)
-    ]
-    cosines = unit[1] @ unit[0].T
-    votes = np.zeros((len(queries), classes))
-    for q, row in enumerate(cosines):
-        for i in np.argsort(-row, kind='stable')[: min(k, len(bank))]:
-            votes[q, labels[i]] += np.exp(row[i] / temperature)
-    return votes
+from ..helpers.oracles import brute_force
 
 
 @given(
@@ -93,7 +83,7 @@ def test_what_is_not_finite_is_refused(bad):
     broken = torch.ones(2, 3)
     broken[1, 1] = bad
     for bank, queries in ((broken, torch.ones(1, 3)), (torch.ones(2, 3), broken)):
-        with pytest.raises(ValueError, match='not finite: the checkpoint or the images'):
+        with pytest.raises(UserError, match='kNN features are not finite'):
             knn(bank, torch.zeros(2, dtype=torch.long), queries, 1, 0.1, 2)
 
 

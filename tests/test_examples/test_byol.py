@@ -10,12 +10,12 @@ import torch
 from torch.testing import assert_close
 
 from mmssl.apis import load_config
-from mmssl.checkpoint import Dialect, load, register_dialect
-from mmssl.checkpoint.dialects import DIALECTS
-from mmssl.core import Clock, UserError
+from mmssl.checkpoint import Layout, load, register_layout
+from mmssl.checkpoint.layouts import LAYOUTS
+from mmssl.core import Progress, UserError
 from mmssl.registry import MODELS
 
-from ..conftest import REPO
+from ..helpers.paths import REPO
 
 CONFIG = REPO / 'docs/examples/byol/byol_resnet18_1xb128-20e_shapes.py'
 TINY = {
@@ -69,15 +69,15 @@ def test_gradients_reach_the_online_side_only(byol):
 
 def test_target_follows_after_the_update(byol):
     model = byol()
-    assert type(model).teacher_moves == 'after'
+    assert type(model).teacher_update == 'after'
     with torch.no_grad():
         for p in model.student.parameters():
             p += torch.randn_like(p)
     step, total = 30, 100
     tau = 1 - (1 - 0.996) * (math.cos(math.pi * step / total) + 1) / 2
     old = {n: p.clone() for n, p in model.teacher.named_parameters()}
-    model.clock = Clock(step, total, 10)
-    model.move_teacher()
+    model.progress = Progress(step, total, 10)
+    model.update_teacher()
     online = dict(model.student.named_parameters())
     for name, p in model.teacher.named_parameters():
         assert_close(p, tau * old[name] + (1 - tau) * online[name], rtol=0, atol=1e-12)
@@ -87,7 +87,7 @@ def foreign(model):
     """Name a model's tensors as the file layout does."""
     names = {}
     for key, value in model.state_dict().items():
-        (name,) = {t for pair in DIALECTS['byol'].pairs if (t := pair.to_foreign(key))}
+        (name,) = {t for pair in LAYOUTS['byol'].pairs if (t := pair.to_foreign(key))}
         names[name] = value
     return names
 
@@ -107,26 +107,26 @@ def test_files_of_its_layout_come_back_whole(byol, tmp_path, layout):
     assert 'predictor.0.weight' in state
     torch.save(layout(state), tmp_path / 'byol.pth')
     report = load(fresh, tmp_path / 'byol.pth', verbose=False)
-    assert report.dialect == 'byol'
+    assert report.layout == 'byol'
     assert not report.missing + report.unexpected + report.dropped
     assert all(torch.equal(v, fresh.state_dict()[k]) for k, v in model.state_dict().items())
     single = byol().student.backbone
-    assert load(single, tmp_path / 'byol.pth', part='backbone', verbose=False).side == 'student'
+    assert load(single, tmp_path / 'byol.pth', part='backbone', verbose=False).branch == 'student'
     assert torch.equal(single.net.conv1.weight, model.student.backbone.net.conv1.weight)
 
 
 def test_a_name_belongs_to_one_dialect(byol):
-    known = DIALECTS['byol']
-    assert register_dialect(known) is known
+    known = LAYOUTS['byol']
+    assert register_layout(known) is known
     with pytest.raises(UserError, match="'moby' exists already"):
-        register_dialect(Dialect('moby', sign='x', pairs=()))
-    assert DIALECTS['byol'] is known
+        register_layout(Layout('moby', sign='x', pairs=()))
+    assert LAYOUTS['byol'] is known
 
 
-def test_trains_from_the_command_line(pictures, tmp_path):
+def test_trains_from_the_command_line(image_folder, tmp_path):
     options = {
         **TINY,
-        'data_root': str(pictures),
+        'data_root': str(image_folder),
         'train_dataloader.batch_size': 6,
         'train_dataloader.num_workers': 0,
         'val_dataloader.num_workers': 0,

@@ -2,7 +2,6 @@
 
 import random
 from functools import cache
-from pathlib import Path
 
 import pytest
 import torch
@@ -11,7 +10,8 @@ from safetensors.torch import load_file
 from mmssl.checkpoint import load
 from mmssl.models.backbones import CvT, ResNet, SwinTransformer, ViL, VisionTransformer
 
-GOLDEN = Path(__file__).parents[1] / 'golden'
+from ..helpers.paths import GOLDEN
+
 VIL = (
     'l1,h2,d16,n1,s1,g1,p4,f3,a0_l2,h2,d24,n1,s1,g1,p2,f3,a0_'
     'l3,h4,d32,n2,s0,g1,p2,f3,a0_l4,h4,d48,n2,s0,g0,p2,f3,a0'
@@ -32,10 +32,10 @@ def relative(ours, expected) -> float:
 def recorded(name: str):
     folder = GOLDEN / name
     nets = {}
-    for side in ('teacher', 'student'):
-        nets[side] = build(name).eval()
-        report = load(nets[side], folder / 'official.pth', part='backbone', side=side)
-        assert report.side == side and not report.missing and not report.mismatched
+    for branch in ('teacher', 'student'):
+        nets[branch] = build(name).eval()
+        report = load(nets[branch], folder / 'official.pth', part='backbone', branch=branch)
+        assert report.branch == branch and not report.missing and not report.mismatched
     images = {k: v.double() for k, v in load_file(folder / 'batch.safetensors').items()}
     return name, nets, images, load_file(folder / 'expect.safetensors')
 
@@ -45,26 +45,26 @@ def case(request):
     return recorded(request.param)
 
 
-@pytest.mark.parametrize('side', ['teacher', 'student'])
+@pytest.mark.parametrize('branch', ['teacher', 'student'])
 @pytest.mark.parametrize('image', ['image', 'image_local'])
-def test_features_at_two_resolutions(case, side, image):
+def test_features_at_two_resolutions(case, branch, image):
     _, nets, images, expect = case
-    features = nets[side].encode(images[image])
-    assert relative(features.pooled, expect[f'feat.{side}.{image}.pooled']) < 1e-9
-    assert relative(features.tokens, expect[f'feat.{side}.{image}.region']) < 1e-9
+    features = nets[branch].encode(images[image])
+    assert relative(features.pooled, expect[f'feat.{branch}.{image}.pooled']) < 1e-9
+    assert relative(features.tokens, expect[f'feat.{branch}.{image}.region']) < 1e-9
 
 
 @pytest.mark.parametrize('blocks', [1, 2, 3, 4, 5])
 def test_descriptor_of_the_last_blocks(case, blocks):
     _, nets, images, expect = case
-    ours = nets['teacher'].descriptor(images['image'], blocks)
+    ours = nets['teacher'].last_blocks_features(images['image'], blocks)
     assert relative(ours, expect[f'feat.teacher.image.last_blocks_{blocks}']) < 1e-9
 
 
 def test_stage_outputs(case):
     name, nets, images, expect = case
     net = nets['teacher']
-    grids = [t for i, t in enumerate(net.stream(images['image'])) if i in net.stage_ends]
+    grids = [t for i, t in enumerate(net.iter_blocks(images['image'])) if i in net.stage_ends]
     if name == 'esvit_cvt_a':
         for i, tokens in enumerate(grids):
             ours = tokens.grid.permute(0, 3, 1, 2)
@@ -78,7 +78,7 @@ def test_stage_outputs(case):
 def test_cvt_batch_norm_in_train_mode():
     name, _, images, expect = recorded('esvit_cvt_a')
     net = build(name).train()
-    load(net, GOLDEN / name / 'official.pth', part='backbone', side='teacher')
+    load(net, GOLDEN / name / 'official.pth', part='backbone', branch='teacher')
     pooled = net.encode(images['image']).pooled
     assert relative(pooled, expect['feat.teacher.image.train_pooled']) < 1e-9
     state = net.net.state_dict()
@@ -106,7 +106,7 @@ def test_vil_without_neighbours():
     assert relative(pooled, expect['feat.teacher.image.mode_minus1_pooled']) < 1e-9
 
 
-def moby_swin(side):
+def moby_swin(branch):
     net = SwinTransformer(
         (12, (1, 2, 2, 1), (1, 2, 4, 4)),
         img_size=64,
@@ -116,16 +116,18 @@ def moby_swin(side):
         out_norm=True,
     )
     source = SwinTransformer((12, (1, 2, 2, 1), (1, 2, 4, 4)), 64, 2, 4)
-    report = load(source, GOLDEN / 'moby_transfer_a' / 'official.pth', part='backbone', side=side)
+    report = load(
+        source, GOLDEN / 'moby_transfer_a' / 'official.pth', part='backbone', branch=branch
+    )
     assert not report.missing and not report.mismatched
     net.load_state_dict(source.state_dict(), strict=False)
     return net.double().eval()
 
 
-@pytest.mark.parametrize(('side', 'name'), [('student', 'online'), ('teacher', 'target')])
-def test_swin_as_it_was_pretrained(golden, side, name):
+@pytest.mark.parametrize(('branch', 'name'), [('student', 'online'), ('teacher', 'target')])
+def test_swin_as_it_was_pretrained(golden, branch, name):
     case = golden('moby_transfer_a')
-    pooled = moby_swin(side).encode(case.batch['image_cls'].double()).pooled
+    pooled = moby_swin(branch).encode(case.batch['image_cls'].double()).pooled
     assert relative(pooled, case.expect[f'cls.feat_{name}']) < 1e-9
 
 

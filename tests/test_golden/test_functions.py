@@ -15,7 +15,7 @@ from mmssl.functional.relation import overlap_grids, sample_relation
 from mmssl.models.backbones.vit import VisionTransformer, resize_positions
 from mmssl.models.heads import SwAVHead
 
-from ..ranks import Ranks
+from ..helpers.ranks import Ranks
 
 Golden = Callable[[str], SimpleNamespace]
 
@@ -28,7 +28,7 @@ def close(ours: Tensor, expected: Tensor, tol: float = 1e-12) -> None:
     )
 
 
-# Sinkhorn ---------------------------------------------------------------------------------------
+# Sinkhorn -----------------------------------------------------------------------------------------
 def settings(name: str) -> tuple[str, float, int]:
     """'scores.eps0.05.it3' -> ('scores', 0.05, 3)."""
     scores, rest = name.split('.eps')
@@ -61,7 +61,7 @@ def test_sinkhorn_on_two_ranks(golden: Golden, two_ranks: Ranks) -> None:
             close(part, case.expect[name.replace('rank0', f'rank{rank}')])
 
 
-# the queue --------------------------------------------------------------------------------------
+# the queue ----------------------------------------------------------------------------------------
 def test_queue_from_empty_to_full(golden: Golden, monkeypatch: pytest.MonkeyPatch) -> None:
     """Seven iterations: filled by the first three, read from the fourth on."""
     case = golden('swav_queue_a')
@@ -100,7 +100,7 @@ def test_queue_from_empty_to_full(golden: Golden, monkeypatch: pytest.MonkeyPatc
             close(codes[crop][-3:], expect[f'it{i}.assign.crop_{crop}'])
 
 
-# grids and relations ----------------------------------------------------------------------------
+# grids and relations ------------------------------------------------------------------------------
 @pytest.mark.parametrize('size', [13, 6, 7])
 def test_grids_are_equal_bit_for_bit(size: int, golden: Golden) -> None:
     expect = golden('sere_mask_a').expect
@@ -140,9 +140,9 @@ def test_grids_of_the_recorded_steps(name: str, golden: Golden) -> None:
             assert torch.equal(theirs, batch[f'grid_global_t{q}_l{v}'])
 
 
-# frozen features --------------------------------------------------------------------------------
-def eval_net(golden: Golden, side: str) -> tuple[VisionTransformer, SimpleNamespace, Any]:
-    """Load one side of the recorded SERE checkpoint as a bare backbone."""
+# frozen features ----------------------------------------------------------------------------------
+def eval_net(golden: Golden, branch: str) -> tuple[VisionTransformer, SimpleNamespace, Any]:
+    """Load one branch of the recorded SERE checkpoint as a bare backbone."""
     from safetensors.torch import load_file
 
     case = golden('sere_vit_a')
@@ -150,13 +150,13 @@ def eval_net(golden: Golden, side: str) -> tuple[VisionTransformer, SimpleNamesp
     net = VisionTransformer(
         (b['embed_dim'], b['depth'], b['num_heads']), img_size=48, patch_size=8
     ).double()
-    load(net, case.folder / 'official.pth', side=side)
+    load(net, case.folder / 'official.pth', branch=branch)
     return net.eval(), case, load_file(case.folder / 'expect_eval.safetensors')
 
 
 FEATURES = [
-    (side, image, blocks, mode)
-    for side, image, blocks, mode in (
+    (branch, image, blocks, mode)
+    for branch, image, blocks, mode in (
         *(('teacher', 'eval_image', n, m) for n, m in ((1, 0), (1, 1), (1, 2), (2, 0), (2, 2))),
         *(
             ('teacher', 'eval_image_large', n, m)
@@ -168,15 +168,15 @@ FEATURES = [
 ]
 
 
-@pytest.mark.parametrize(('side', 'image', 'blocks', 'mode'), FEATURES)
+@pytest.mark.parametrize(('branch', 'image', 'blocks', 'mode'), FEATURES)
 def test_descriptor_equals_ibots(
-    side: str, image: str, blocks: int, mode: int, golden: Golden
+    branch: str, image: str, blocks: int, mode: int, golden: Golden
 ) -> None:
-    net, case, expect = eval_net(golden, side)
+    net, case, expect = eval_net(golden, branch)
     pool = {0: 'cls', 1: 'mean_raw', 2: 'cls+mean'}[mode]
     with torch.no_grad():
-        ours = net.descriptor(case.batch[image].double(), blocks, pool)
-    close(ours, expect[f'{side}.{image}.n{blocks}_avgpool{mode}'])
+        ours = net.last_blocks_features(case.batch[image].double(), blocks, pool)
+    close(ours, expect[f'{branch}.{image}.n{blocks}_avgpool{mode}'])
 
 
 def test_every_recorded_feature_is_compared(golden: Golden) -> None:
@@ -195,6 +195,6 @@ def test_tokens_and_positions_equal_ibots(golden: Golden) -> None:
         features = net.encode(case.batch['eval_image'].double())
         tokens = torch.cat([features.pooled[:, None], features.tokens], 1)
         close(tokens, expect['teacher.eval_image.all_tokens'])
-        for name, side in (('large', 8), ('local', 3)):
-            positions = resize_positions(net.net.pos_embed, side, side)
+        for name, branch in (('large', 8), ('local', 3)):
+            positions = resize_positions(net.net.pos_embed, branch, branch)
             close(positions, expect[f'teacher.pos_embed_interp_{name}'])

@@ -9,7 +9,7 @@ from safetensors.torch import load_file, save_file
 
 from mmssl.evaluation.knn import accuracy, knn
 
-from .replaying import tool
+from ..replay import command
 
 CASES = ('esvit_knn_a', 'ibot_knn_a')
 NAME = re.compile(r'k(\d+)_T([\d.]+?)(?:_C(\d+))?(?:\.top1_top5)?')
@@ -81,7 +81,7 @@ def test_features_as_we_extract_them_give_the_same(golden, name):
 
 @pytest.mark.parametrize('name', CASES)
 def test_the_replay_tool_takes_them(golden, name, tmp_path):
-    done = tool().Neighbours(golden(name).folder, 1e-9)
+    done = command.Neighbours(golden(name).folder, 1e-9)
     assert done.ok
     # the case lists the same (k, T) as ambiguous
     assert len(done.skipped) == {'esvit_knn_a': 7, 'ibot_knn_a': 4}[name]
@@ -89,4 +89,4 @@ def test_the_replay_tool_takes_them(golden, name, tmp_path):
     expected = load_file(tmp_path / name / 'expect.safetensors')
     key = sorted(expected)[0]
     save_file({**expected, key: expected[key] + 1e-6}, tmp_path / name / 'expect.safetensors')
-    assert not tool().Neighbours(tmp_path / name, 1e-9).ok
+    assert not command.Neighbours(tmp_path / name, 1e-9).ok

@@ -7,12 +7,13 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from mmssl.checkpoint import load, read
-from mmssl.engine import CurveScheduler
+from mmssl.engine import ScheduleParam
 from mmssl.registry import MODELS
 
-from ..test_configs import find
-from ..test_configs import load as config
-from .replaying import counts, failures, tool
+from ..helpers.configs import find
+from ..helpers.configs import load as config
+from ..helpers.replaying import counts, failures
+from ..replay import command
 
 
 def far(found, wanted):
@@ -43,7 +44,7 @@ def test_moby(golden):
     assert model.backbone.training, 'the official probe keeps the network in train mode'
     image, label = case.batch['image'].double(), case.batch['label']
     logits = model.logits(image)
-    feature = model.backbone.descriptor(image, model.blocks, model.pool)
+    feature = model.backbone.last_blocks_features(image, model.blocks, model.pool)
     assert far(feature, case.expect['feat']) < 1e-9
     assert far(logits, case.expect['logits']) < 1e-9
     loss = model(image, dict(label=label), mode='loss')['loss']
@@ -75,13 +76,13 @@ def test_mobys_rate(golden, after, name):
 
 
 def moby_rate(cfg, case, after):
-    """Return the rate of the recorded step, or that of a later one, by the config's curve."""
+    """Return the rate of the recorded step, or that of a later one, by the config's schedule."""
     c = case.case['lr_schedule']
     optimizer = torch.optim.SGD([torch.zeros(1)], c['scaled_base_lr'])
-    curve = {k: v for k, v in cfg.param_scheduler[0].items() if k != 'type'}
-    curve |= dict(warmup_start=c['scaled_warmup_lr'], final=c['scaled_min_lr'])
-    curve |= dict(warmup=c['warmup_epochs'], per_epoch=c['iters_per_epoch'], end=c['epochs'])
-    scheduler = CurveScheduler(optimizer, **curve)
+    schedule = {k: v for k, v in cfg.param_scheduler[0].items() if k != 'type'}
+    schedule |= dict(warmup_start=c['scaled_warmup_lr'], final=c['scaled_min_lr'])
+    schedule |= dict(warmup=c['warmup_epochs'], per_epoch=c['iters_per_epoch'], end=c['epochs'])
+    scheduler = ScheduleParam(optimizer, **schedule)
     step = c['step_epoch'] * c['iters_per_epoch'] + c['step_iteration']
     return scheduler.value(step + after)
 
@@ -102,12 +103,12 @@ def test_esvit(golden, blocks):
     model.train()
     images = [case.batch[f'image_{i}'].double() for i in range(3)]
     labels = [case.batch[f'label_{i}'] for i in range(3)]
-    feature = model.backbone.descriptor(images[0], blocks, model.pool)
+    feature = model.backbone.last_blocks_features(images[0], blocks, model.pool)
     assert far(feature, case.expect[f'feat.last_blocks_{blocks}']) < 1e-9
     assert far(model.logits(images[0]), case.expect[f'logits.n{blocks}']) < 1e-9
     optimizer = torch.optim.SGD(model.head.parameters(), **dict(settings, lr=0.1 * 6 / 256))
-    curve = {k: v for k, v in cfg.param_scheduler[0].items() if k != 'type'}
-    scheduler = CurveScheduler(optimizer, per_epoch=3, end=100, **curve)
+    schedule = {k: v for k, v in cfg.param_scheduler[0].items() if k != 'type'}
+    scheduler = ScheduleParam(optimizer, per_epoch=3, end=100, **schedule)
     for epoch in range(2):
         losses = []
         for i, (image, label) in enumerate(zip(images, labels, strict=True)):
@@ -133,8 +134,8 @@ COUNTS = {'moby_linear_a': (2, 2, 2, 2, 4, 5), 'esvit_linear_a': (4, 16, 8, 12, 
 
 @pytest.mark.parametrize('name', COUNTS)
 def test_the_replay_tool_takes_them(golden, name):
-    assert tool().kind_of(golden(name).folder) is tool().Linear
-    done = tool().Linear(golden(name).folder, 1e-9)
+    assert command.kind_of(golden(name).folder) is command.Linear
+    done = command.Linear(golden(name).folder, 1e-9)
     assert failures(done) == [] and done.ok and not done.skipped
     assert counts(done) == {g: n for g, n in zip(GROUPS, COUNTS[name], strict=True) if n}
 
@@ -146,7 +147,7 @@ def test_the_replay_tool_sees_what_is_changed(golden, tmp_path):
     more = {'loss.other': torch.zeros(2), 'inner': torch.zeros(2)}
     save_file({**load_file(folder / 'expect.safetensors'), **changed, **more},
               folder / 'expect.safetensors')  # fmt: skip
-    done = tool().Linear(folder, 1e-9)
+    done = command.Linear(folder, 1e-9)
     assert {line.split(': ')[0] for line in failures(done)} == {*changed, 'loss.other (not found)'}
     assert done.skipped == ['inner: no probe for this tensor']
-    assert tool().Linear(folder, 1e-5).ok is False
+    assert command.Linear(folder, 1e-5).ok is False

@@ -11,10 +11,10 @@ import pytest
 import torch
 
 from mmssl.datasets.transforms import PatchMask
-from mmssl.datasets.transforms.mask import place_blocks, scatter
-from mmssl.datasets.transforms.random_view import draw_box
+from mmssl.datasets.transforms.patch_mask import place_blocks, scatter
+from mmssl.datasets.transforms.random_view import sample_box
 
-from ..conftest import HERE
+from ..helpers.paths import HERE
 
 Golden = Callable[[str], SimpleNamespace]
 
@@ -34,7 +34,7 @@ def transform(name: str) -> PatchMask:
 def draw(mask: PatchMask, side: int, rng: random.Random, other: np.random.RandomState) -> Any:
     """Draw as the official code does, from its two generators."""
     cells = np.zeros((side, side), dtype=bool)
-    target = mask.draw_ratio(rng) * side * side
+    target = mask.sample_ratio(rng) * side * side
     if mask.shape == 'block':
         place_blocks(cells, target, rng)
     else:
@@ -67,7 +67,7 @@ def test_masks_of_a_whole_item(golden: Golden) -> None:
 def test_statistics_of_the_transform(name: str, golden: Golden) -> None:
     """`PatchMask.draw` from streams of its own: means within four standard errors of both."""
     mask, stats, rng = transform(name), STATS[name], random.Random(5)
-    masks = torch.stack([mask.draw(224, rng) for _ in range(2000)]).double()
+    masks = torch.stack([mask.sample(224, rng) for _ in range(2000)]).double()
     share = masks.mean((1, 2))
     error = 4 * stats['std_ratio'] * (2 / 2000) ** 0.5
     assert abs(float(share.mean()) - stats['mean_ratio']) <= error + 1e-12
@@ -84,11 +84,11 @@ def test_masks_begin_at_an_epoch() -> None:
     recorded = STATS['start_epoch']
     mask = PatchMask(ratio=[0.3], var=[0.0], start_epoch=recorded['pred_start_epoch'])
     rng = random.Random(0)
-    assert int(mask.draw(224, rng, epoch=4).sum()) == recorded['epoch4_masked'] == 0
-    assert 0.75 * recorded['epoch5_masked'] < int(mask.draw(224, rng, epoch=5).sum()) <= 58
+    assert int(mask.sample(224, rng, epoch=4).sum()) == recorded['epoch4_masked'] == 0
+    assert 0.75 * recorded['epoch5_masked'] < int(mask.sample(224, rng, epoch=5).sum()) <= 58
 
 
-# crops ------------------------------------------------------------------------------------------
+# crops --------------------------------------------------------------------------------------------
 SCALES = [(0.4, 1.0)] * 10 + [(0.05, 0.4)] * 10
 
 
@@ -97,7 +97,7 @@ def test_crops_have_the_official_sizes(golden: Golden) -> None:
         'rrc.boxes_xywh_scale040_100_seed0to9_then_scale005_040_seed0to9'
     ]
     for i, (scale, box) in enumerate(zip(SCALES, recorded.tolist(), strict=True)):
-        x, y, w, h = draw_box(500, 375, scale, (3 / 4, 4 / 3), random.Random(i % 10))
+        x, y, w, h = sample_box(500, 375, scale, (3 / 4, 4 / 3), random.Random(i % 10))
         assert [w, h] == box[2:]
         assert 0 <= x <= 500 - w and 0 <= y <= 375 - h
 
@@ -106,7 +106,7 @@ def test_crops_lie_anywhere_alike() -> None:
     """Ours draws x before y, the official code y before x: places agree as a distribution."""
     rng, places = random.Random(3), []
     while len(places) < 4000:
-        x, y, w, h = draw_box(500, 375, (0.05, 0.4), (3 / 4, 4 / 3), rng)
+        x, y, w, h = sample_box(500, 375, (0.05, 0.4), (3 / 4, 4 / 3), rng)
         places.append(((x + 0.5) / (501 - w), (y + 0.5) / (376 - h)))
     for axis in np.sort(np.array(places).T, axis=1):
         distance = np.abs(axis - (np.arange(4000) + 0.5) / 4000).max()

@@ -6,7 +6,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from .replaying import counts, failures, replay, tool
+from ..helpers.replaying import counts, failures, replay
+from ..replay import command
 
 
 @pytest.fixture(scope='module')
@@ -108,13 +109,13 @@ def test_what_has_no_counterpart_fails(case, tmp_path):
 
 
 def test_the_command_says_ok_or_failed(case, tmp_path, capsys):
-    assert tool().main([str(case.folder)]) == 0
+    assert command.main([str(case.folder)]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[-1] == 'OK'
     assert any(line.startswith('gradients') and ' 38 tensors' in line for line in lines)
-    assert tool().main([str(case.folder), '--tol', '1e-18']) == 1
+    assert command.main([str(case.folder), '--tol', '1e-18']) == 1
     assert capsys.readouterr().out.splitlines()[-1] == 'FAILED'
-    assert tool().main([str(tmp_path)]) == 1
+    assert command.main([str(tmp_path)]) == 1
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith('error: ')
     assert lines[-1] == 'FAILED'

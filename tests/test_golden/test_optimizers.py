@@ -4,7 +4,7 @@ import pytest
 from torch import nn
 from torch.testing import assert_close
 
-from mmssl.engine import LARC, LARS, RuleConstructor
+from mmssl.engine import LARC, LARS, ParamGroupConstructor
 
 
 def module_of(tensors):
@@ -54,7 +54,7 @@ def test_lars_with_the_recipes_rules(golden):
     case = golden('mocov3_lars_a')
     model = module_of(initial(case))
     h = case.case['hyper_params']
-    optimizer = RuleConstructor(
+    optimizer = ParamGroupConstructor(
         dict(
             type='OptimWrapper',
             optimizer=dict(

@@ -1,4 +1,4 @@
-"""The oracles in ``tests/official`` make the tensors that the official codes made."""
+"""The oracles in ``tests/helpers/official`` make the tensors that the official codes made."""
 
 from collections.abc import Callable
 from typing import Any
@@ -8,7 +8,7 @@ from torch import Tensor
 
 from mmssl.checkpoint import read
 
-from ..official import METHODS, restore
+from ..helpers.official import METHODS, restore
 
 # recorded steps, and their tensors that only rounding moves
 STEPS = {

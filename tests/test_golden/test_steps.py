@@ -1,4 +1,4 @@
-"""Every recorded training step, replayed through dialect, registries and engine."""
+"""Every recorded training step, replayed through layout, registries and engine."""
 
 import json
 import shutil
@@ -9,10 +9,10 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from ..conftest import HERE
-from .replaying import counts, failures, replay, tool
+from ..helpers.paths import GOLDEN, HERE
+from ..helpers.replaying import counts, failures, replay
+from ..replay import command
 
-GOLDEN = HERE / 'golden'
 GROUPS = (
     'schedule',
     'loss',
@@ -60,7 +60,7 @@ def test_every_case_has_a_test_in_this_folder() -> None:
     assert [path.name for path in GOLDEN.iterdir() if f"'{path.name}'" not in texts] == []
 
 
-# what must fail ---------------------------------------------------------------------------------
+# what must fail -----------------------------------------------------------------------------------
 def copied(name: str, folder: Path) -> Path:
     """Copy a recorded case to a place where it may be edited."""
     to = folder / name
@@ -164,9 +164,9 @@ def test_listed_as_irreproducible_is_left_out(tmp_path: Path) -> None:
     assert done.skipped == ['after.module.queue: irreproducible, says the case']
 
 
-# how tensors are compared -----------------------------------------------------------------------
+# how tensors are compared -------------------------------------------------------------------------
 def test_relative_error() -> None:
-    relative, expected = tool().relative, torch.tensor([2.0, -4.0], dtype=torch.float64)
+    relative, expected = command.relative, torch.tensor([2.0, -4.0], dtype=torch.float64)
     assert relative(expected + torch.tensor([0.0, 1e-6]), expected) == pytest.approx(2.5e-7)
     assert relative(torch.full((2,), 1e-20), torch.zeros(2)) == pytest.approx(1e-8)
     assert relative(torch.tensor([2.0, float('nan')]), expected) == float('inf')
@@ -184,24 +184,24 @@ def test_relative_error() -> None:
     ],
 )
 def test_gradients_of_pure_rounding(ours: float, expected: float, passes: bool) -> None:
-    group = tool().Group('gradients')
+    group = command.Group('gradients')
     values = (torch.tensor([v], dtype=torch.float64) for v in (ours, expected))
-    group.add('x', tool().gradient_error(*values, 1e-9), 1e-9)
+    group.add('x', command.gradient_error(*values, 1e-9), 1e-9)
     assert (not group.failures) is passes
 
 
-# the command ------------------------------------------------------------------------------------
+# the command --------------------------------------------------------------------------------------
 def test_tol_is_the_limit(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = edit(copied('mocov2_r50_a', tmp_path), lambda e: e['loss'].mul_(1 + 1e-7))
-    assert tool().main([str(folder)]) == 1
-    assert tool().main([str(folder), '--tol', '1e-8']) == 1
+    assert command.main([str(folder)]) == 1
+    assert command.main([str(folder), '--tol', '1e-8']) == 1
     assert capsys.readouterr().out.rstrip().endswith('FAILED')
-    assert tool().main([str(folder), '--tol', '1.1e-7']) == 0
+    assert command.main([str(folder), '--tol', '1.1e-7']) == 0
     assert capsys.readouterr().out.rstrip().endswith('OK')
 
 
 def test_output_has_one_line_per_group(capsys: pytest.CaptureFixture[str]) -> None:
-    assert tool().main([str(GOLDEN / 'swav_r50_a')]) == 0
+    assert command.main([str(GOLDEN / 'swav_r50_a')]) == 0
     lines = [line for line in capsys.readouterr().out.splitlines() if 'mmengine' not in line]
     found = [(g, n) for g, n in zip(GROUPS, STEPS['swav_r50_a'], strict=True) if n]
     for line, (group, count) in zip(lines, found, strict=False):
@@ -215,7 +215,7 @@ def test_output_has_one_line_per_group(capsys: pytest.CaptureFixture[str]) -> No
 
 
 def test_verbose_names_every_tensor(capsys: pytest.CaptureFixture[str]) -> None:
-    assert tool().main([str(GOLDEN / 'mocov3_vit_a'), '--verbose']) == 0
+    assert command.main([str(GOLDEN / 'mocov3_vit_a'), '--verbose']) == 0
     out = capsys.readouterr().out
     for key in load_file(GOLDEN / 'mocov3_vit_a' / 'expect.safetensors'):
         assert f' {key}\n' in out or f'    {key}: ' in out, key
@@ -225,7 +225,7 @@ def test_failing_line_names_tensor_and_error(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = edit(copied('mocov2_r50_a', tmp_path), lambda e: e['proj.q'].add_(1))
-    assert tool().main([str(folder)]) == 1
+    assert command.main([str(folder)]) == 1
     lines = capsys.readouterr().out.splitlines()
     assert any(line.startswith('    proj.q: ') for line in lines)
 
@@ -240,14 +240,14 @@ def test_failing_line_names_tensor_and_error(
     ],
 )
 def test_case_that_is_no_step(name: str, kind: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert tool().main([str(GOLDEN / name)]) == 1
+    assert command.main([str(GOLDEN / name)]) == 1
     said, last = capsys.readouterr().out.splitlines()
     assert f'not a recorded step (kind: {kind})' in said and 'tests/test_golden compares' in said
     assert last == 'FAILED'
 
 
 def test_folder_that_is_no_case(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert tool().main([str(tmp_path)]) == 1
+    assert command.main([str(tmp_path)]) == 1
     out = capsys.readouterr().out
     assert 'case.json' in out
     assert out.rstrip().endswith('FAILED')
@@ -256,5 +256,5 @@ def test_folder_that_is_no_case(tmp_path: Path, capsys: pytest.CaptureFixture[st
 def test_checkpoint_of_another_method(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = copied('mocov2_r50_a', tmp_path)
     shutil.copy(GOLDEN / 'swav_r50_a' / 'official.pth', folder / 'official.pth')
-    assert tool().main([str(folder)]) == 1
+    assert command.main([str(folder)]) == 1
     assert "not a 'mocov2' file" in capsys.readouterr().out

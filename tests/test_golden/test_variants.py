@@ -9,8 +9,8 @@ from safetensors.torch import load_file
 
 from mmssl.core import UserError
 
-from ..official import METHODS, record
-from .replaying import BLOCKS, CVT, LARS, RESNET, VIT, changed, counts, failures, replay
+from ..helpers.official import METHODS, record
+from ..helpers.replaying import BLOCKS, CVT, LARS, RESNET, VIT, changed, counts, failures, replay
 
 MOBY_VIT = {'backbone': VIT, 'views.sizes': [24, 24], 'heads.projector': [16, 24, 16]}
 V3_RESNET = {

@@ -13,10 +13,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mmssl.core import Curve
-from mmssl.engine import ClockHook, RuleConstructor
+from mmssl.core import Schedule
+from mmssl.engine import MethodHook, ParamGroupConstructor
 
-from ..methods import CLOCK, agree, batch, build, part, state
+from ..helpers.methods import PROGRESS, agree, batch, build, part, state
 
 ADDITIVE = ('moco', 'moby', 'esvit', 'dino', 'ibot', 'sere')
 METHODS = (*ADDITIVE, 'mocov3', 'swav')
@@ -26,18 +26,18 @@ B = 6
 class Trainer:
     """The engine's wrapper and clock around a model, and what they saw.
 
-    ``still`` takes curves that do not move between micro-batches.
+    ``still`` takes schedules that do not move between micro-batches.
     """
 
     def __init__(self, name: str, counts: int, still: bool = True) -> None:
         self.model = build(name)
-        for curve, value in (
+        for schedule, value in (
             ('momentum', 0.9),
             ('teacher_temp', 0.05),
             ('teacher_patch_temp', 0.06),
         ):
-            if getattr(self.model, curve, None) is not None and still:
-                setattr(self.model, curve, Curve(value, shape='constant'))
+            if getattr(self.model, schedule, None) is not None and still:
+                setattr(self.model, schedule, Schedule(value, shape='constant'))
         for module in self.model.modules():
             if isinstance(module, nn.modules.batchnorm._BatchNorm):
                 module.eval()
@@ -46,18 +46,18 @@ class Trainer:
             optimizer=dict(type='SGD', lr=0.1),
             accumulative_counts=counts,
         )
-        self.wrapper = RuleConstructor(cfg)(self.model)
-        self.wrapper.initialize_count_status(self.model, 0, CLOCK.total)
+        self.wrapper = ParamGroupConstructor(cfg)(self.model)
+        self.wrapper.initialize_count_status(self.model, 0, PROGRESS.total)
         self.runner = SimpleNamespace(
-            iter=CLOCK.step,
-            max_iters=CLOCK.total,
-            train_dataloader=range(CLOCK.per_epoch),
+            iter=PROGRESS.step,
+            max_iters=PROGRESS.total,
+            train_dataloader=range(PROGRESS.per_epoch),
             optim_wrapper=self.wrapper,
             model=self.model,
         )
         self.grads: dict[str, Tensor] = {}
         self.moves: list[int] = []
-        clip, move = self.wrapper._clip, self.model.move_teacher
+        clip, move = self.wrapper._clip, self.model.update_teacher
 
         def watched_clip() -> None:
             names = self.model.named_parameters()
@@ -69,11 +69,11 @@ class Trainer:
             move()
 
         self.wrapper._clip = watched_clip
-        self.model.move_teacher = watched_move
+        self.model.update_teacher = watched_move
 
     def iterate(self, data: Any) -> dict[str, Tensor]:
         """Run one iteration with its hooks."""
-        hook, content = ClockHook(), dict(inputs=data[0], data_samples=data[1])
+        hook, content = MethodHook(), dict(inputs=data[0], data_samples=data[1])
         hook.before_train_iter(self.runner, 0, content)
         losses = self.model.train_step(content, self.wrapper)
         hook.after_train_iter(self.runner, 0, content, losses)
@@ -94,7 +94,7 @@ def test_two_micro_batches_are_one_batch(name: str) -> None:
     for trainer, parts in ((whole, [batch(name, B, 5)]), (cut, halves(name, 5))):
         for data in parts:
             trainer.iterate(data)
-        trainer.runner.iter = CLOCK.step + 1
+        trainer.runner.iter = PROGRESS.step + 1
     whole.iterate(order(name, batch(name, B)))
     for data in halves(name):
         cut.iterate(order(name, data))
@@ -117,13 +117,13 @@ def test_teacher_moves_once(name: str) -> None:
     student = state(trainer.model.student)
     first, second = halves(name)
     trainer.iterate(first)
-    early = trainer.model.teacher_moves == 'before'
-    assert trainer.moves == ([CLOCK.step] if early else [])
+    early = trainer.model.teacher_update == 'before'
+    assert trainer.moves == ([PROGRESS.step] if early else [])
     trainer.iterate(second)
-    assert trainer.moves == ([CLOCK.step] if early else [CLOCK.step + 1])
+    assert trainer.moves == ([PROGRESS.step] if early else [PROGRESS.step + 1])
     # by the momentum of that moment, towards the student of that moment
-    trainer.model.clock = CLOCK._replace(step=trainer.moves[0])
-    m = trainer.model.now(trainer.model.momentum)
+    trainer.model.progress = PROGRESS._replace(step=trainer.moves[0])
+    m = trainer.model.momentum.value_at(*trainer.model.progress)
     target = student if early else state(trainer.model.student)
     for key, _ in trainer.model.teacher.named_parameters():
         if key in target:

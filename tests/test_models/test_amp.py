@@ -11,7 +11,7 @@ from mmssl.functional import assign, contrast, distill, relation
 from mmssl.models.heads import ContrastiveHead, DistillationHead, LinearHead, SwAVHead
 from mmssl.models.heads.relation import RelationLoss
 
-from ..methods import MODELS_BY_NAME, batch, build
+from ..helpers.methods import MODELS_BY_NAME, batch, build
 
 HALF = torch.bfloat16
 

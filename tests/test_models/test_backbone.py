@@ -1,4 +1,4 @@
-"""The contract that every family inherits, on two real families and a transparent one."""
+"""The contract of backbones, on two real families and a transparent one."""
 
 import pytest
 import torch
@@ -10,20 +10,20 @@ from mmssl.models.backbones import Backbone, ResNet, Tokens, VisionTransformer
 
 
 class Counting(Backbone):
-    """Two stages of two and three blocks; block i yields i + 1, `finish` adds 100."""
+    """Two stages of two and three blocks; block i yields i + 1, `final_norm` adds 100."""
 
     def __init__(self, cls=False, **settings):
         super().__init__(**settings)
         self.stage_ends, self.widths, self.num_features, self.cls = (1, 4), (2, 3), 3, cls
 
-    def stream(self, x, mask=None):
+    def iter_blocks(self, x, mask=None):
         for i in range(5):
             side, width = (4, 2) if i < 2 else (2, 3)
             grid = torch.full((len(x), side, side, width), float(i + 1))
             token = torch.full((len(x), 1, width), -float(i + 1)) if self.cls else None
             yield Tokens(token, grid)
 
-    def finish(self, tokens):
+    def final_norm(self, tokens):
         return Tokens(None if tokens.cls is None else tokens.cls + 100, tokens.grid + 100)
 
 
@@ -62,22 +62,25 @@ def test_features_split_into_views():
 
 def test_descriptor_norms_the_last_stage_only():
     row = [2.0] * 2 + [103.0] * 3 + [104.0] * 3 + [105.0] * 3
-    assert Counting().descriptor(X, blocks=4).tolist() == [row] * 2
-    assert Counting().descriptor(X, blocks=1).tolist() == [[105.0] * 3] * 2
-    assert Counting(cls=True).descriptor(X, blocks=2).tolist() == [[96.0] * 3 + [95.0] * 3] * 2
+    assert Counting().last_blocks_features(X, blocks=4).tolist() == [row] * 2
+    assert Counting().last_blocks_features(X, blocks=1).tolist() == [[105.0] * 3] * 2
+    assert (
+        Counting(cls=True).last_blocks_features(X, blocks=2).tolist()
+        == [[96.0] * 3 + [95.0] * 3] * 2
+    )
     row = [96.0] * 3 + [95.0] * 3 + [105.0] * 3
-    assert Counting(cls=True).descriptor(X, 2, 'cls+mean').tolist() == [row] * 2
+    assert Counting(cls=True).last_blocks_features(X, 2, 'cls+mean').tolist() == [row] * 2
     row = [104.0] * 3 + [105.0] * 3
-    assert Counting(cls=True).descriptor(X, 2, 'mean').tolist() == [row] * 2
+    assert Counting(cls=True).last_blocks_features(X, 2, 'mean').tolist() == [row] * 2
 
 
 def test_descriptor_of_a_vit_is_made_of_normed_blocks():
     net, x = vit().eval(), torch.randn(2, 3, 16, 16)
-    raw = list(net.stream(x))
+    raw = list(net.iter_blocks(x))
     expected = torch.cat([net.net.norm(t.cls[:, 0]) for t in raw[1:]], 1)
-    assert_close(net.descriptor(x, blocks=2), expected, rtol=0, atol=0)
+    assert_close(net.last_blocks_features(x, blocks=2), expected, rtol=0, atol=0)
     mean = net.net.norm(raw[-1].grid).mean((1, 2))
-    assert_close(net.descriptor(x, pool='mean'), mean)
+    assert_close(net.last_blocks_features(x, pool='mean'), mean)
 
 
 @pytest.mark.parametrize(
@@ -91,7 +94,7 @@ def test_descriptor_of_a_vit_is_made_of_normed_blocks():
 )
 def test_impossible_descriptors_are_refused(net, call, message):
     with pytest.raises(UserError, match=message):
-        net.descriptor(X, **call)
+        net.last_blocks_features(X, **call)
 
 
 def test_forward_returns_the_maps_at_out_indices():
@@ -101,7 +104,7 @@ def test_forward_returns_the_maps_at_out_indices():
     assert [m.unique().tolist() for m in maps] == [[2.0], [5.0]]
     assert Counting()(X)[0].unique().tolist() == [5.0]
     net, x = vit(out_indices=(0, 2)).eval(), torch.randn(2, 3, 16, 24)
-    blocks = list(net.stream(x))
+    blocks = list(net.iter_blocks(x))
     for ours, block in zip(net(x), (blocks[0], blocks[2]), strict=True):
         assert_close(ours, block.grid.permute(0, 3, 1, 2), rtol=0, atol=0)
     negative = vit(out_indices=(-1,)).eval()

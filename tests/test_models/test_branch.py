@@ -7,7 +7,8 @@ import torch
 from timm.layers import DropPath
 from torch.testing import assert_close
 
-from mmssl.models.branch import Branch, copy_teacher, make_teacher, move_teacher
+from mmssl.models.branch import Branch, group_by_size
+from mmssl.models.teacher import copy_teacher, make_teacher, update_teacher
 
 MLP = dict(type='MLP', dims=(16, 8, 4), last_norm=True)
 
@@ -78,7 +79,7 @@ def test_moving_is_the_loop_over_parameters_and_leaves_buffers():
         parameter.data.normal_()
     student(views(16)[0].double())  # moves the student's running statistics
     before = {n: v.clone() for n, v in teacher.state_dict().items()}
-    move_teacher(student, teacher, 0.9)
+    update_teacher(student, teacher, 0.9)
     own = dict(student.named_parameters())
     for name, value in teacher.state_dict().items():
         expected = before[name]
@@ -93,7 +94,7 @@ def test_moving_skips_what_the_teacher_lacks():
     del teacher.neck['extra']
     copies = copy.deepcopy(teacher)
     student.backbone.net.cls_token.data += 1
-    move_teacher(student, teacher, 0.5)
+    update_teacher(student, teacher, 0.5)
     moved = {
         n
         for (n, a), b in zip(teacher.named_parameters(), copies.parameters(), strict=True)
@@ -112,3 +113,9 @@ def test_copying_takes_buffers_too():
     copy_teacher(student, teacher)
     for name, value in student.state_dict().items():
         assert torch.equal(teacher.state_dict()[name], value), name
+
+
+def test_views_are_grouped_by_consecutive_equal_widths():
+    views = [torch.full((2, 3, s, s), float(i)) for i, s in enumerate((8, 8, 4, 4, 4, 8))]
+    groups = group_by_size(views)
+    assert [[int(v[0, 0, 0, 0]) for v in group] for group in groups] == [[0, 1], [2, 3, 4], [5]]

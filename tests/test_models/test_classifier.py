@@ -32,7 +32,7 @@ def classifier(backbone=VIT, **settings):
 def test_the_layer_is_as_wide_as_the_descriptor(backbone, settings, width):
     model = classifier(backbone, **settings).eval()
     assert model.head.fc.in_features == width
-    x = model.backbone.descriptor(X, model.blocks, model.pool)
+    x = model.backbone.last_blocks_features(X, model.blocks, model.pool)
     assert x.shape == (4, width)
     assert_close(model(X), x @ model.head.fc.weight.T + model.head.fc.bias)
 
@@ -77,7 +77,7 @@ def test_a_frozen_backbone_neither_learns_nor_moves():
 
 def test_a_noisy_backbone_drops_paths_and_learns_nothing():
     net = dict(VIT, drop_path_rate=0.5)
-    model = classifier(net, frozen=True, noisy=True).train()
+    model = classifier(net, frozen=True, backbone_train_mode=True).train()
     assert model.backbone.training
     x = X.repeat(8, 1, 1, 1)  # equal images, unequal paths
     with torch.no_grad():

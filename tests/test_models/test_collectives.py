@@ -13,8 +13,8 @@ from mmssl.core.sync_bn import SyncBatchNorm, convert_sync_bn
 from mmssl.models.heads import DistillationHead
 from mmssl.models.queue import FeatureBank, Queue
 
-from ..methods import LOCALS, agree, batch, build, gradients, part, state
-from ..ranks import Ranks
+from ..helpers.methods import LOCALS, agree, batch, build, gradients, part, state
+from ..helpers.ranks import Ranks
 
 B = 4  # images of each rank
 SYNCHRONISED = ('mocov3', 'moby', 'swav', 'esvit', 'dino', 'ibot', 'sere')
@@ -27,8 +27,8 @@ def mine(data: Any) -> Any:
 
 def step(model: Any, data: Any) -> dict[str, Any]:
     """Run what one training step does to a model, but for the optimizer."""
-    if model.teacher_moves == 'before':
-        model.move_teacher()
+    if model.teacher_update == 'before':
+        model.update_teacher()
     views, info = data
     losses = model(views, info, mode='loss')
     losses['loss'].backward()
@@ -108,12 +108,12 @@ def test_there_are_norms_to_synchronise(name: str) -> None:
         assert LOCALS.get(name, 0) >= 0
 
 
-# MoCo: shuffled batch norm ----------------------------------------------------------------------
+# MoCo: shuffled batch norm ------------------------------------------------------------------------
 def _moco(order: Tensor | None) -> dict[str, Any]:
     model = build('moco')
     if order is None:
         model.teacher.eval()  # each image's key is then its own, whoever computes it
-    model.watch = lambda student, teacher: seen.append(teacher)
+    model.log_embeddings = lambda student, teacher: seen.append(teacher)
     seen: list[Tensor] = []
     views, info = mine(batch('moco', 2 * B))
     torch.manual_seed(dist.rank())  # each rank would draw an order of its own
@@ -129,7 +129,7 @@ def test_moco_shuffles_and_brings_back(two_ranks: Ranks) -> None:
     for rank in (0, 1):
         # each rank's teacher sees the images that the order sends there, with its own statistics
         model = build('moco')
-        model.move_teacher()
+        model.update_teacher()
         images = order[rank * B : (rank + 1) * B]
         with torch.no_grad():
             keys[images] = model.teacher(views[1][images])
@@ -172,7 +172,7 @@ def test_moco_draws_one_order_for_all_ranks(two_ranks: Ranks) -> None:
     found = two_ranks(_moco, None)
     views, _ = batch('moco', 2 * B)
     model = build('moco')
-    model.move_teacher()
+    model.update_teacher()
     with torch.no_grad():
         keys = model.teacher.eval()(views[1])
     for rank in (0, 1):
@@ -182,7 +182,7 @@ def test_moco_draws_one_order_for_all_ranks(two_ranks: Ranks) -> None:
         assert torch.allclose(bank, F.normalize(keys, dim=1).T, rtol=0, atol=1e-12)
 
 
-# queues -----------------------------------------------------------------------------------------
+# queues -------------------------------------------------------------------------------------------
 def _push(steps: int) -> Tensor:
     queue = Queue(3, 7, banks=2).double()
     for _ in range(steps):
@@ -236,7 +236,7 @@ def test_feature_bank_feeds_each_rank_its_own(two_ranks: Ranks) -> None:
         ]
 
 
-# centres ----------------------------------------------------------------------------------------
+# centres ------------------------------------------------------------------------------------------
 def _observe(scores: Tensor) -> Tensor:
     head = DistillationHead(3, center_momentum=0.8).double()
     head.center.copy_(torch.tensor([[1.0, 2.0, 3.0]]))

@@ -1,4 +1,4 @@
-"""Networks compile whole: no part of them goes back to Python."""
+"""Networks compile as one graph, without graph breaks."""
 
 import copy
 
@@ -10,8 +10,8 @@ from mmssl.core import UserError
 from mmssl.engine import compile_networks
 from mmssl.registry import MODELS
 
-from ..methods import CVT, RESNET, SWIN, VIT
-from ..tiny import losses, make_runner
+from ..helpers.methods import CVT, RESNET, SWIN, VIT
+from ..helpers.tiny import losses, make_runner
 
 VIL = dict(type='ViL', arch='l1,h1,d8,n1,s1,g1,p4,f2,a0_l2,h2,d16,n1,s0,g0,p2,f2,a0', mode=0)
 NETWORKS = dict(vit=VIT, swin=SWIN, resnet=RESNET, cvt=CVT, vil=dict(VIL, img_size=16))
@@ -51,6 +51,6 @@ def test_the_runner_compiles_the_networks_alone(tiny_config, tmp_path):
     )
     names = list(runner.model.state_dict())
     assert losses(runner) == pytest.approx(plain, rel=1e-6)
-    for side in (runner.model.student, runner.model.teacher):
-        assert hasattr(side.backbone.encode, '_torchdynamo_orig_callable')
+    for branch in (runner.model.student, runner.model.teacher):
+        assert hasattr(branch.backbone.encode, '_torchdynamo_orig_callable')
     assert list(runner.model.state_dict()) == names

@@ -1,4 +1,4 @@
-"""Normalisation of the bytes that travel."""
+"""Normalisation of uint8 views on the device."""
 
 import numpy as np
 import torch

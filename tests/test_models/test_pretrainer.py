@@ -1,4 +1,4 @@
-"""What all methods share, on MoCo v3."""
+"""`Pretrainer`, the base of all methods, tested on MoCo v3."""
 
 import math
 
@@ -7,30 +7,10 @@ import torch
 from torch.nn import functional as F
 from torch.testing import assert_close
 
-from mmssl.core import Clock, UserError
+from mmssl.core import Progress, UserError
 from mmssl.registry import MODELS
 
-
-def config(backbone=None, dim=16, **change):
-    backbone = backbone or dict(
-        type='VisionTransformer', arch=(16, 2, 2), img_size=16, patch_size=8, init='moco'
-    )
-    return dict(
-        dict(
-            type='MoCoV3',
-            backbone=backbone,
-            neck=dict(type='MLP', dims=(dim, 24, 8), last_norm=True),
-            head=dict(
-                type='ContrastiveHead',
-                temperature=0.2,
-                scaled=True,
-                predictor=dict(type='MLP', dims=(8, 24, 8), last_norm=True),
-            ),
-            momentum=dict(start=0.9, final=1.0),
-        ),
-        **change,
-    )
-
+from ..helpers.mocov3 import config
 
 R50 = dict(type='ResNet', depth=50, zero_init_residual=True)
 VIT = dict(
@@ -118,15 +98,15 @@ def test_loss_is_algorithm_1():
 
 def test_the_teacher_moves_by_the_momentum_of_this_iteration():
     model = MODELS.build(config()).double()
-    model.clock = Clock(step=3, total=12, per_epoch=4)
+    model.progress = Progress(step=3, total=12, per_epoch=4)
     share = 1 - 0.5 * (1 + math.cos(math.pi * 3 / 12)) * (1 - 0.9)
-    assert model.now(model.momentum) == pytest.approx(share, abs=1e-15)
+    assert model.momentum.value_at(*model.progress) == pytest.approx(share, abs=1e-15)
     before = model.teacher.backbone.net.cls_token.clone()
     model.student.backbone.net.cls_token.data += 1
-    model.move_teacher()
+    model.update_teacher()
     after = model.teacher.backbone.net.cls_token
     assert_close(after, before + (1 - share), rtol=1e-12, atol=1e-12)
-    assert set(model.curves()) == {'momentum'}
+    assert set(model.schedules()) == {'momentum'}
 
 
 def test_feature_modes_use_the_exported_side():
@@ -140,8 +120,8 @@ def test_feature_modes_use_the_exported_side():
 
 def test_what_is_missing_is_said():
     model = MODELS.build(config())
-    with pytest.raises(RuntimeError, match='has no clock: train through the runner'):
-        model.move_teacher()
+    with pytest.raises(RuntimeError, match='has no progress: train through the runner'):
+        model.update_teacher()
     with pytest.raises(UserError, match='MoCoV3 needs 2 views, got 1'):
         model([torch.zeros(1, 3, 16, 16)], mode='loss')
     with pytest.raises(UserError, match="mode 'predict': a pretraining model knows"):

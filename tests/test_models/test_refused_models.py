@@ -1,4 +1,4 @@
-"""Models whose numbers cannot work are refused when they are built, with the numbers named."""
+"""Models with impossible settings are refused when built; the error names the values."""
 
 from copy import deepcopy
 from typing import Any
@@ -11,7 +11,7 @@ from mmssl.datasets.transforms import PatchMask
 from mmssl.models.queue import Queue
 from mmssl.registry import MODELS
 
-from ..methods import MODELS_BY_NAME, RELATION, RESNET, build, dino, mlp
+from ..helpers.methods import MODELS_BY_NAME, RELATION, RESNET, build, dino, mlp
 
 HEAD = dict(type='ContrastiveHead', temperature=0.2)
 REFUSED: dict[str, tuple[str, dict[str, Any], str]] = {
@@ -38,7 +38,7 @@ REFUSED: dict[str, tuple[str, dict[str, Any], str]] = {
     'temperature key': (
         'esvit',
         dict(teacher_temp=dict(start=0.04, shape='constant', rise=3)),
-        "model.teacher_temp: a curve has no argument 'rise'",
+        "model.teacher_temp: a schedule has no argument 'rise'",
     ),
     'heads of a ViT': (
         'ibot',
@@ -78,7 +78,7 @@ def test_widths_that_do_not_fit(name: str) -> None:
         MODELS.build(config)
 
 
-# masks ------------------------------------------------------------------------------------------
+# masks --------------------------------------------------------------------------------------------
 @pytest.mark.parametrize(
     ('settings', 'message'),
     [
@@ -95,7 +95,7 @@ def test_mask_that_cannot_be_drawn(settings: dict[str, Any], message: str) -> No
         PatchMask(**settings)
 
 
-# views that come to the model -------------------------------------------------------------------
+# views that come to the model ---------------------------------------------------------------------
 @pytest.mark.parametrize('name', MODELS_BY_NAME)
 def test_model_given_one_view(name: str) -> None:
     with pytest.raises(UserError, match='needs 2 views, got 1'):

@@ -99,5 +99,5 @@ def test_the_layout_of_maps_changes_no_number_and_no_weight():
         assert_close(ours.grad, theirs.grad, rtol=1e-11, atol=1e-12)
         assert ours.stride() == ours.grad.stride() == theirs.stride()
     assert_close(pixels.state_dict(), rows.state_dict(), rtol=1e-12, atol=1e-12)
-    (grid,) = (tokens.grid for i, tokens in enumerate(pixels.stream(x)) if i == 7)
+    (grid,) = (tokens.grid for i, tokens in enumerate(pixels.iter_blocks(x)) if i == 7)
     assert grid.is_contiguous()  # (B, h, w, C)

@@ -20,7 +20,7 @@ def segmenter(backbone=VIT, **settings):
 
 def test_the_head_is_a_1x1_convolution_over_normed_tokens():
     model, x = segmenter().eval(), torch.randn(2, 3, 32, 24).double()
-    tokens = list(model.backbone.stream(x))[-1].grid  # (B, h, w, C), no norm
+    tokens = list(model.backbone.iter_blocks(x))[-1].grid  # (B, h, w, C), no norm
     normed = (tokens - tokens.mean(-1, keepdim=True)) / (
         tokens.var(-1, unbiased=False, keepdim=True) + 1e-6
     ).sqrt()

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from torch.testing import assert_close
 
 from mmssl.core import UserError, dist
-from mmssl.evaluation import SweepAccuracy, SweepHook
+from mmssl.evaluation import Accuracy, SweepHook
 from mmssl.models.heads.sweep import RATES, SweepHead
 from mmssl.registry import MODELS
 
@@ -56,7 +56,7 @@ def test_the_best_layer_answers():
     model.eval().head.best.fill_(1)
     x = torch.randn(2, 3, 16, 16)
     with torch.no_grad():
-        feature = model.backbone.descriptor(x, 3)
+        feature = model.backbone.last_blocks_features(x, 3)
         logits = F.linear(feature, model.head.fc['weight'][1], model.head.fc['bias'][1])
         assert_close(model(x), logits)
         answers = model(x, mode='predict')
@@ -65,9 +65,9 @@ def test_the_best_layer_answers():
     assert_close(answers[1]['all_scores'][1], logits[1])
 
 
-def measured(fault=''):
+def measured(unreadable=''):
     """Return the figures of three images, two layers and three classes."""
-    metric = SweepAccuracy(topk=(1, 2))
+    metric = Accuracy(topk=(1, 2))
     scores = [
         [[3.0, 2, 1], [1.0, 2, 3]],  # label 0: first, last
         [[3.0, 2, 1], [1.0, 2, 3]],  # label 2: last, first
@@ -75,8 +75,8 @@ def measured(fault=''):
     ]
     answers = [dict(all_scores=torch.tensor(s), rates=[0.1, 2.0]) for s in scores]
     samples = dict(label=torch.tensor([0, 2, 1]))
-    if fault:
-        samples['fault'] = ['', fault, '']
+    if unreadable:
+        samples['unreadable'] = ['', unreadable, '']
     metric.process(dict(data_samples=samples), answers)
     return metric.evaluate(3)
 
@@ -96,7 +96,7 @@ def test_figures_of_every_layer_and_of_the_best():
 
 def _two():
     """Return the figures; rank 0 has seen the images, rank 1 none."""
-    return measured() if dist.rank() == 0 else SweepAccuracy(topk=(1, 2)).evaluate(3)
+    return measured() if dist.rank() == 0 else Accuracy(topk=(1, 2)).evaluate(3)
 
 
 def test_an_image_that_could_not_be_read_does_not_count():

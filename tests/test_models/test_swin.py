@@ -96,7 +96,7 @@ def test_feature_maps_shift_every_odd_block():
     net = swin(img_size=28)
     x = torch.randn(1, 3, 28, 28, dtype=torch.float64)
     with torch.no_grad():
-        for shift, last in ((3, list(net.dense_stream(x))), (0, list(net.stream(x)))):
+        for shift, last in ((3, list(net.iter_dense_blocks(x))), (0, list(net.iter_blocks(x)))):
             block, grid = net.net.layers[0].blocks[1], last[0].grid  # 7 x 7: one window
             y = grid + by_hand(block.attn, block.norm1(grid), 7, shift)
             assert_close(last[1].grid, y + block.mlp(block.norm2(y)), rtol=0, atol=1e-12)

@@ -6,7 +6,7 @@ import torch
 from torch.testing import assert_close
 
 from mmssl.core import UserError
-from mmssl.core.curve import Clock
+from mmssl.core.schedule import Progress
 from mmssl.models.backbones import TimmBackbone
 from mmssl.models.classifier import Classifier
 from mmssl.registry import MODELS
@@ -78,7 +78,7 @@ def test_maps_are_timms(net, x):
 
 def test_descriptors_end_with_what_timm_pools(net, x):
     with torch.no_grad():
-        two, one = net.descriptor(x, 2), net.net(x)
+        two, one = net.last_blocks_features(x, 2), net.net(x)
         close(two[:, -one.shape[1] :], one)
         if net.widths == (24,):  # blocks of a ViT: the class token, normed
             raw = net.net.forward_intermediates(x, indices=2, return_prefix_tokens=True)[1]
@@ -181,7 +181,7 @@ def test_a_pretraining_step(name, method):
     neck = dict(type='MLP', dims=(width, 16, 8))
     cfg = dict(type=method, backbone=backbone, neck=neck, **METHODS[method])
     model = MODELS.build(cfg).double().train()
-    model.clock = Clock(step=2, total=10, per_epoch=5)
+    model.progress = Progress(step=2, total=10, per_epoch=5)
     sizes = (64, 64) if method == 'MoCoV3' else (64, 64, 32, 32)
     views = [torch.randn(6, 3, size, size, dtype=torch.float64) for size in sizes]
     if method == 'SwAV':  # codes have no gradient, but move with the network: hold them

@@ -8,17 +8,18 @@ import torch
 from torch import nn
 
 from mmssl.apis import load_config
-from mmssl.core import Clock, UserError
+from mmssl.core import Progress, UserError
+from mmssl.models import algorithms
 from mmssl.registry import MODELS
 
-from ..conftest import REPO
-from ..test_configs import CONFIGS, find, load, name, network
-from ..test_tools.command import call
-from ..tiny import losses, make_runner, weights
+from ..helpers.command import call
+from ..helpers.configs import CONFIGS, find, load, name, network
+from ..helpers.paths import REPO
+from ..helpers.recipe_names import LONG, E
+from ..helpers.tiny import losses, make_runner, weights
 
 FOLDERS = ('esvit', 'sere', 'ibot')
 ALL = {name(p): p for p in CONFIGS if p.parent.name in FOLDERS}
-E, LONG = 'esvit/esvit_', '-amp-mcrop-coslr-300e_in1k'
 # network: parameters of the backbone, drop path, window, width of the features
 NETWORKS = {
     'swin-tiny-w7': (27_519_354, 0.1, 7, 768),
@@ -56,7 +57,7 @@ def test_every_published_row_of_esvit_has_a_config(kind, view, gpus, start):
     task, since = '-v' if view else '', f'v{start}-' if start else ''
     path = find(f'{E}{kind}{task}_{gpus}-amp-mcrop-coslr-{since}300e_in1k')
     cfg = load(path)
-    assert (network(path).region_head is None) == view
+    assert cfg.model.type == ('DINO' if view else 'EsViT')
     assert bool(cfg.get('continue_epoch')) == bool(start)
 
 
@@ -68,7 +69,7 @@ def test_esvit_recipe(short):
     cfg, model = load(ALL[short]), network(ALL[short])
     kind = re.match(r'esvit/esvit_([a-z0-9-]+?)(-v)?_', short)[1]
     backbone, drop, window, width = NETWORKS[kind]
-    tasks = 1 if model.region_head is None else 2
+    tasks = 1 if cfg.model.type == 'DINO' else 2
     assert count(model.student.backbone) == count(model.teacher.backbone) == backbone
     assert count(model.student) == backbone + tasks * HEADS[width]
     frozen = 65_536 * tasks if 'base-w14_' in short else 0  # norm_last_layer
@@ -126,7 +127,7 @@ def test_a_continued_recipe_has_its_first_half(short):
     late['default_hooks']['checkpoint'].pop('max_keep_ckpts')
     begin = int(re.search(r'-v(\d+)-', short)[1])
     assert begin in range(300, 0, -10)[:kept], 'the file to go on from is still there at the end'
-    assert early['model'].pop('region') is False
+    assert (early['model'].pop('type'), late['model'].pop('type')) == ('DINO', 'EsViT')
     late['model']['neck'].pop('train_scale', None)
     assert late == early
 
@@ -136,7 +137,7 @@ def test_no_access_token_of_others_is_kept():
         assert not re.search(r'[?&]s(?:ig|e|v)=[A-Za-z0-9%]', path.read_text()), path
 
 
-# SERE and iBOT --------------------------------------------------------------------------------
+# SERE and iBOT ------------------------------------------------------------------------------------
 # one student: everything, trained, backbone with mask token; where small crops end and large ones
 # begin; lr, its minimum, clip, frozen epochs, warm-up of the temperature; batch, epochs; drop path
 SMALL_ONE, LARGE_ONE = (5e-4, 1e-6, 0.3, 1, 30), (7.5e-4, 2e-6, 0.3, 3, 50)
@@ -184,13 +185,13 @@ def test_sere_recipe(short):
     mask = cfg.train_dataloader.dataset.pipeline[1].mask
     hidden = ('rand', (0.0, 0.7), (0.0, 0.05)) if 'rand' in short else ('block', (0, 0.3), (0, 0.2))
     assert (mask.get('shape', 'block'), mask.ratio, mask.var) == hidden
-    assert bool(cfg.get('sync_bn')) == (model.relation is not None)
+    assert bool(cfg.get('sync_bn')) == (cfg.model.type == 'SERE')
 
 
 def relations(model, width):
     """Check the necks of the relations; return their parameters."""
     necks = [neck for key, neck in model.student.neck.items() if key != 'view']
-    if model.relation is None:
+    if not isinstance(model, algorithms.SERE):
         assert not necks
         return 0
     assert [count(neck) for neck in necks] == [width**2 + 4 * width] * 4
@@ -200,7 +201,7 @@ def relations(model, width):
     return 4 * (width**2 + 4 * width)
 
 
-# the recipes, made tiny -----------------------------------------------------------------------
+# the recipes, made tiny ---------------------------------------------------------------------------
 VIEWS = {'model.neck.prototypes': 12, 'model.head.prototypes': 12}
 TINY = {
     'swin-tiny-w7': dict(arch=(8, (1, 2), (1, 2)), img_size=32, window_size=2, drop_path_rate=0.1),
@@ -247,7 +248,7 @@ def test_every_trained_tensor_gets_a_gradient(short, kind):
     if 'sere' in short:
         options['model.relation'] = dict(overlap_size=(3, 3), local_grid=2, divisor=(4, 2))
     model = MODELS.build(load_config(find(short), options).model).train()
-    model.clock = Clock(0, 300, 1)
+    model.progress = Progress(0, 300, 1)
     views = [torch.rand(2, 3, s, s) for s in (32, 32, 16, 16, 16)]
     boxes = torch.tensor([[0, 0, 30, 30, 0], [5, 5, 30, 30, 1], *[[8, 8, 15, 15, 0]] * 3])
     info = dict(mask=torch.zeros(2, 2, 4, 4, dtype=torch.bool), box=boxes.expand(2, -1, -1))
@@ -256,14 +257,14 @@ def test_every_trained_tensor_gets_a_gradient(short, kind):
 
 
 @pytest.fixture(scope='module')
-def halves(pictures, tmp_path_factory):
+def halves(image_folder, tmp_path_factory):
     """Train the view task of a tiny Swin-B recipe; return its file and the options of both."""
     folder = tmp_path_factory.mktemp('halves')
     crop = dict(type='RandomView', size=32, scale=(0.4, 1.0))
     views = [dict(crop, repeat=2), dict(crop, size=16, repeat=2)]
     options = {
         **{k.replace('.', '__'): v for k, v in tiny('swin-tiny-w7').items()},
-        'data_root': str(pictures),
+        'data_root': str(image_folder),
         'train_dataloader__batch_size': 12,
         'train_dataloader__num_workers': 0,
         'train_dataloader__dataset__pipeline__1': dict(type='MultiView', views=views),
@@ -308,7 +309,9 @@ def test_regions_join_a_run_of_the_view_task(halves):
     )
 
 
-def test_the_second_half_has_the_epochs_that_are_left_and_can_be_judged(halves, pictures, capsys):
+def test_the_second_half_has_the_epochs_that_are_left_and_can_be_judged(
+    halves, image_folder, capsys
+):
     folder, options = halves
     path = folder / 'v' / 'epoch_2.pth'
     both = make_runner(find(f'{E}swin-base-w7_'), folder / 'left', **options, load_from=str(path))

@@ -4,10 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from mmssl.apis.published import figure, identify, line
-from mmssl.engine.rules import treatments
+from mmssl.engine.optim.param_groups import param_effects
+from mmssl.results.reference import comparison_line, published_figure
+from mmssl.zoo.hub import identify
 
-from ..test_configs import find, load, network
+from ..helpers.configs import find, load, network
 
 S, B, L = (f'vit-{size}-p16' for size in ('small', 'base', 'large'))
 # config: layer decay, depth, rate for its batch, batch, warm-up, epochs, drop path
@@ -31,7 +32,7 @@ def test_layers_rates_and_schedule(short):
     decay, depth, rate, batch, warmup, epochs, drop_path = DECAYED[short]
     path = find(short)
     cfg, model = load(path), network(path)
-    table = treatments(model, cfg.optim_wrapper.paramwise_cfg.rules)
+    table = param_effects(model, cfg.optim_wrapper.paramwise_cfg.rules)
     scales = {name: effects['lr_mult'] for name, effects in table.items()}
     assert scales['backbone.net.pos_embed'] == pytest.approx(decay ** (depth + 1))
     for i in range(depth):
@@ -48,8 +49,8 @@ def test_layers_rates_and_schedule(short):
     assert cfg.optim_wrapper.optimizer.weight_decay == 0.05
     assert not cfg.optim_wrapper.get('clip_grad')
     assert cfg.auto_scale_lr.base_batch_size == batch
-    (curve,) = cfg.param_scheduler
-    assert (curve.final, curve.warmup, cfg.train_cfg.max_epochs) == (1e-6, warmup, epochs)
+    (schedule,) = cfg.param_scheduler
+    assert (schedule.final, schedule.warmup, cfg.train_cfg.max_epochs) == (1e-6, warmup, epochs)
     assert cfg.model.backbone.drop_path_rate == drop_path
     assert cfg.default_hooks.get('ema') is None
 
@@ -66,13 +67,13 @@ def test_imagenet_s_has_one_output_more_than_classes(classes, outputs):
 def test_swavs_two_rates(percent, trunk, head):
     path = find(f'swav/benchmarks/resnet50_8xb32-steplr-20e_in1k-{percent}percent')
     cfg, rate = load(path), load(path).optim_wrapper.optimizer.lr
-    table = treatments(network(path), cfg.optim_wrapper.paramwise_cfg.rules)
+    table = param_effects(network(path), cfg.optim_wrapper.paramwise_cfg.rules)
     rates = {name: rate * effects['lr_mult'] for name, effects in table.items()}
     assert len(rates) == 161
     for name, found in rates.items():
         assert found == pytest.approx(head if name.startswith('head') else trunk)
-    (curve,) = cfg.param_scheduler
-    assert (curve.shape, list(curve.milestones), curve.gamma) == ('step', [12, 16], 0.2)
+    (schedule,) = cfg.param_scheduler
+    assert (schedule.shape, list(schedule.milestones), schedule.gamma) == ('step', [12, 16], 0.2)
     assert cfg.train_dataloader.dataset.subset == f'{percent}percent.txt'
     assert (cfg.model.frozen, cfg.optim_wrapper.optimizer.weight_decay) == (False, 0)
     assert cfg.sync_bn == 'torch'
@@ -92,15 +93,15 @@ PUBLISHED = {
 @pytest.mark.parametrize(('model', 'protocol'), PUBLISHED)
 def test_a_figure_is_compared_on_the_set_it_was_measured_on(model, protocol):
     value, test, count = PUBLISHED[model, protocol]
-    found = figure(identify(model), protocol, Path('other.py'), {})
+    found = published_figure(identify(model), protocol, Path('other.py'), {})
     assert found.value == value
     metric = dict(last=value + 1, best=value + 1)
-    (told,) = line(found, metric, dict(test=test, train=dict(images=count)))
+    (told,) = comparison_line(found, metric, dict(test=test, train=dict(images=count)))
     assert f'published {value} %, difference +1.00' in told
-    (told,) = line(found, metric, dict(test=test, train=dict(images=count - 1)))
+    (told,) = comparison_line(found, metric, dict(test=test, train=dict(images=count - 1)))
     assert 'not comparable' in told
 
 
 @pytest.mark.parametrize('protocol', ['ImageNet-S50 segmentation', '1% labels'])
 def test_figures_of_other_tasks_are_not_taken(protocol):
-    assert figure(identify(SERE), protocol, Path('other.py'), {}) is None
+    assert published_figure(identify(SERE), protocol, Path('other.py'), {}) is None

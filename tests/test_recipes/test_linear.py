@@ -6,7 +6,8 @@ import pytest
 
 from mmssl.models.heads.sweep import RATES
 
-from ..test_configs import CONFIGS, find, load, network
+from ..helpers.configs import CONFIGS, find, load, network
+from ..helpers.probe_names import ESVIT, IBOT, MOBY, MOCOV3, SERE, STEPS, SWAV
 
 
 class Facts(NamedTuple):
@@ -32,9 +33,6 @@ def sweep(width, blocks=1):
     return Facts(4.0, 1024, 100, width, layers=45, blocks=blocks, resize='bicubic')
 
 
-MOBY, ESVIT, IBOT, SERE = (f'{name}/benchmarks/' for name in ('moby', 'esvit', 'ibot', 'sere'))
-SWAV, MOCOV3 = 'swav/benchmarks/resnet50', 'mocov3/benchmarks/'
-STEPS = 'benchmarks/resnet50_8xb32-linear-steplr'
 FACTS = {
     f'{MOBY}swin-tiny_8xb64': Facts(1.0, 512, 100, 768),
     f'{MOBY}deit-small_8xb64': Facts(1.0, 512, 100, 384),
@@ -98,7 +96,7 @@ def test_only_moby_smooths_labels_clips_and_lets_drop_path_act():
     for short in FACTS:
         cfg, model = load(find(short)), network(find(short))
         moby = short.startswith(MOBY)
-        assert model.noisy == moby
+        assert model.backbone_train_mode == moby
         assert getattr(model.head, 'label_smoothing', 0.0) == (0.1 if moby else 0.0)
         assert cfg.optim_wrapper.get('clip_grad') == (dict(max_norm=5.0) if moby else None)
         assert cfg.optim_wrapper.get('amp') == ('float16' if moby else None)
@@ -114,5 +112,5 @@ def test_the_sweep_is_ibots(arch):
     assert model.pool == ('cls' if arch == 'small' else 'cls+mean')
     assert len(RATES) == FACTS[short].layers
     cfg = load(find(short))
-    assert cfg.val_evaluator.type == cfg.test_evaluator.type == 'SweepAccuracy'
+    assert cfg.val_evaluator.type == cfg.test_evaluator.type == 'Accuracy'
     assert cfg.default_hooks.sweep.type == 'SweepHook'

@@ -8,15 +8,21 @@ from torch import nn
 from mmssl.core.sync_bn import convert_sync_bn
 from mmssl.registry import MODELS
 
-from ..test_configs import CONFIGS, find, load, network
-from ..tiny import losses, make_runner
-
-SWIN, DEIT, BN = 'moby/moby_swin-tiny_', 'moby/moby_deit-small_', 'moby/moby_swin-tiny-bn_'
-MOCOV1, MOCOV2 = 'mocov1/mocov1_', 'mocov2/mocov2_resnet50_8xb32-coslr-'
-SWAV = 'swav/swav_resnet50'
-BIG, SMALL = f'{SWAV}_64xb64-amp-mcrop-coslr-', f'{SWAV}_4xb64-amp-mcrop-coslr-'
-W2, W4 = f'{SWAV}w2_', f'{SWAV}w4_'
-PAIR, OPENMMLAB = f'{SWAV}_64xb64-amp-coslr-', f'{SWAV}_8xb32-'
+from ..helpers.configs import CONFIGS, find, load, network
+from ..helpers.recipe_names import (
+    BIG,
+    BN,
+    DEIT,
+    MOCOV1,
+    MOCOV2,
+    OPENMMLAB,
+    PAIR,
+    SMALL,
+    SWIN,
+    W2,
+    W4,
+)
+from ..helpers.tiny import losses, make_runner
 
 # config: all parameters, trainable ones, those of the backbone
 COUNTS = {
@@ -66,7 +72,7 @@ def test_moby_with_batch_norm_can_be_synchronised():
     torch.testing.assert_close(convert_sync_bn(backbone, 'cpu').encode(images).pooled, expected)
 
 
-# settings -------------------------------------------------------------------------------------
+# settings -----------------------------------------------------------------------------------------
 def test_moby_settings():
     for short, rate in (
         (f'{SWIN}8xb64-amp-coslr-300e', 0.2),
@@ -172,7 +178,7 @@ def model_std(short):
     return MODELS.build(load(find(short)).model.data_preprocessor).std.flatten().tolist()
 
 
-# one short run of each, the network and the images shrunk ---------------------------------------
+# one short run of each, the network and the images shrunk -----------------------------------------
 TINY_SWIN = dict(arch=(8, (1, 1), (1, 2)), img_size=32, patch_size=4, window_size=4)
 TINY_VIT = dict(arch=(16, 2, 2), num_heads=2, img_size=32, patch_size=8)
 TINY_RESNET = dict(layers=(1, 1), width=4, small_stem=True)
@@ -192,7 +198,7 @@ RUNS = {
 
 
 def shrunk(short, data):
-    """Return options that leave a recipe its method, rules and schedule, on tiny pictures."""
+    """Return options that leave a recipe its method, rules and schedule, on tiny images."""
     backbone, dims, others = RUNS[short]
     cfg = load(find(short))
     options = dict(data_root=str(data), train_cfg__max_epochs=1, val_cfg=None)
@@ -210,8 +216,8 @@ def shrunk(short, data):
 
 
 @pytest.mark.parametrize('short', RUNS)
-def test_a_shrunken_recipe_trains(short, pictures, tmp_path):
-    runner = make_runner(find(short), tmp_path, **shrunk(short, pictures))
+def test_a_shrunken_recipe_trains(short, image_folder, tmp_path):
+    runner = make_runner(find(short), tmp_path, **shrunk(short, image_folder))
     before = {name: value.clone() for name, value in runner.model.named_parameters()}
     seen = losses(runner)
     assert len(seen) == 4 and np.isfinite(seen).all()

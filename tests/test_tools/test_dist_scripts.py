@@ -1,15 +1,14 @@
 """tools/dist_train.sh and dist_test.sh: torchrun on the CPU."""
 
 import json
-import socket
 
 import pytest
 from torch.testing import assert_close
 
 from mmssl.checkpoint import read
 
-from ..tiny import log
-from .command import call, start
+from ..helpers.command import call, free_port, start
+from ..helpers.tiny import log
 
 SETTINGS = (
     'optim_wrapper.optimizer.type=SGD',
@@ -18,12 +17,7 @@ SETTINGS = (
 )
 
 
-def free_port() -> str:
-    with socket.socket() as probe:
-        probe.bind(('127.0.0.1', 0))
-        return str(probe.getsockname()[1])
-
-
+@pytest.mark.slow
 def test_two_processes_train_and_test_as_one(tiny_config, tmp_path, capsys):
     config = tiny_config('resnet')
     one, two = tmp_path / 'one', tmp_path / 'two'

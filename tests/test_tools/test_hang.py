@@ -1,20 +1,20 @@
-"""A rank that hangs ends the job, and its name is told."""
+"""A rank that hangs ends the job, and the error names it."""
 
 import re
 import shutil
 
 import pytest
 
-from ..conftest import REPO
-from .command import start
-from .test_dist_scripts import free_port
+from ..helpers.command import free_port, start
+from ..helpers.paths import REPO
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize('kind', ['hang', 'kill'])
 def test_the_job_ends_with_the_name_of_the_rank(tiny_config, tmp_path, kind):
     config = tmp_path / 'broken.py'
-    shutil.copy(REPO / 'tools' / 'benchmarks' / 'breaker.py', tmp_path)
+    shutil.copy(REPO / 'tools' / 'dev' / 'benchmarks' / 'breaker.py', tmp_path)
     config.write_text(
         f"_base_ = '{tiny_config()}'\n"
         "custom_imports = dict(imports=['breaker'])\n"

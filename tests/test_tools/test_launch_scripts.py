@@ -1,4 +1,4 @@
-"""What the shell scripts ask of srun, sbatch, scontrol and torchrun; stand-ins write it down."""
+"""Arguments the shell scripts pass to srun, sbatch, scontrol and torchrun, recorded by stubs."""
 
 import os
 import signal
@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from ..conftest import REPO
+from ..helpers.paths import REPO
 
 RECORD = '#!/usr/bin/env bash\nprintf "%s\\n" "$(basename "$0")" "$@" >>"$ASKED"\n'
 
@@ -109,14 +109,14 @@ def test_a_signalled_job_is_queued_again_unless_it_has_finished(shell, left, que
     assert asked == ['ready', 'got'] + ['scontrol', 'requeue', '7'] * queued
 
 
-# torchrun ---------------------------------------------------------------------------------------
+# torchrun -----------------------------------------------------------------------------------------
 def nodes(shell, **environment):
     """Options that dist_train.sh gives torchrun for the machines."""
     status, asked, err = shell('dist_train.sh', 'c.py', '4', '--resume', **environment)
     assert status == 0, err
     end = asked.index('--nproc_per_node=4')
     assert asked[end + 1 :][1:] == ['c.py', '--launcher', 'pytorch', '--resume']
-    start = next(i for i, word in enumerate(asked) if word.endswith('misc/torchrun.py'))
+    start = next(i for i, word in enumerate(asked) if word.endswith('tools/torchrun.py'))
     return asked[start + 1 : end]
 
 

@@ -1,4 +1,4 @@
-"""The benchmark of losses compares equal things, and has a second opinion on ours."""
+"""The benchmark of losses compares equal losses; checks ours against a second implementation."""
 
 import importlib.util
 import sys
@@ -9,9 +9,9 @@ import torch
 
 from mmssl.core import UserError
 
-from ..conftest import REPO
+from ..helpers.paths import REPO
 
-FILE = REPO / 'tools/benchmarks/losses.py'
+FILE = REPO / 'tools/dev/benchmarks/losses.py'
 
 
 @pytest.fixture(scope='module')
@@ -45,5 +45,5 @@ def test_memory_leaves_out_inputs_and_weight_gradients(losses: Any) -> None:
 
 
 def test_a_case_that_is_not_there(losses: Any) -> None:
-    with pytest.raises(UserError, match='--cases: none begins so; there are EsViT'):
+    with pytest.raises(UserError, match='--cases: no match; available: EsViT'):
         losses.main(['--cases', 'BYOL'])

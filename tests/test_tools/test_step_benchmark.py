@@ -1,4 +1,4 @@
-"""The benchmark of a step compares equal things."""
+"""The benchmark of a step compares equal steps."""
 
 import importlib.util
 import sys
@@ -10,10 +10,10 @@ import torch
 
 from mmssl.apis import load_config
 
-from ..conftest import REPO
-from ..tiny import precision
+from ..helpers.paths import REPO
+from ..helpers.tiny import precision
 
-FOLDER = REPO / 'tools/benchmarks'
+FOLDER = REPO / 'tools/dev/benchmarks'
 
 
 def module(name: str) -> Any:
@@ -33,8 +33,7 @@ OPTIONS = {
     'esvit/esvit_swin-tiny-w7_16xb32-amp-mcrop-coslr-300e_in1k.py': {
         'model.backbone.arch': (8, (1, 1), (1, 2)),
         'model.backbone.with_cp': True,
-        'model.size_by_size': True,
-        'model.neck': dict(type='DINONeck', dims=(16, 16, 8), prototypes=50, block=20),
+        'model.neck': dict(type='DINONeck', dims=(16, 16, 8), prototypes=50, chunk_size=20),
         'model.head.prototypes': 50,
     },
     'mocov3/mocov3_resnet50_8xb512-amp-coslr-100e_in1k.py': {
@@ -58,7 +57,7 @@ def test_textbook_and_ours_take_the_same_steps(name: str, monkeypatch: pytest.Mo
     tool, cfg = module('step'), load_config(REPO / 'configs' / name, OPTIONS[name])
     cfg.optim_wrapper.pop('amp')
     monkeypatch.setattr(tool, 'RATE', 1e-2)
-    built = tool.forms(cfg, tool.images(cfg, 3), None)
+    built = tool.forms(cfg, tool.noise_batch(cfg, 3), None)
     before = {k: v.clone() for k, v in built['ours'].model.state_dict().items()}
     losses = {}
     for kind, form in built.items():
@@ -68,8 +67,10 @@ def test_textbook_and_ours_take_the_same_steps(name: str, monkeypatch: pytest.Mo
     ours, theirs = (built[k].model.state_dict() for k in ('ours', 'textbook'))
     for key, value in theirs.items():
         torch.testing.assert_close(ours[key], value, rtol=1e-8, atol=1e-9)
-    for side in ('student', 'teacher'):
-        moved = [k for k, v in before.items() if k.startswith(side) and not torch.equal(v, ours[k])]
+    for branch in ('student', 'teacher'):
+        moved = [
+            k for k, v in before.items() if k.startswith(branch) and not torch.equal(v, ours[k])
+        ]
         assert any(k.endswith('weight') for k in moved)
 
 

@@ -1,4 +1,4 @@
-"""The benchmark of views measures what it says."""
+"""The benchmark of views measures the views it names."""
 
 import importlib.util
 
@@ -7,9 +7,10 @@ import torch
 
 from mmssl.core import UserError
 
-from ..conftest import REPO, picture
+from ..helpers.images import make_image
+from ..helpers.paths import REPO
 
-FILE = REPO / 'tools/benchmarks/views.py'
+FILE = REPO / 'tools/dev/benchmarks/views.py'
 SHAPES = {
     'MoCo v3, 2x224': [224] * 2,
     'EsViT, 2x224 + 8x96': [224] * 2 + [96] * 8,
@@ -28,7 +29,7 @@ def views():
 
 
 def test_all_kinds_make_the_same_number_of_pixels(views, tmp_path):
-    picture((240, 180)).save(tmp_path / 'a.jpg')
+    make_image((240, 180)).save(tmp_path / 'a.jpg')
     assert set(views.RECIPES) == set(SHAPES)
     for name, sizes in SHAPES.items():
         for kind, make in views.KINDS.items():
@@ -48,5 +49,5 @@ def test_the_table_has_ratios_of_its_own_rates(views, capsys):
     assert float(second) == pytest.approx(float(fast) / float(slow), rel=0.05)
     assert float(first) == pytest.approx(float(exact) / float(slow), rel=0.05)
     assert '480 x 360 px JPEG, 1 rounds' in capsys.readouterr().out
-    with pytest.raises(UserError, match='none begins so; there are MoCo v3, 2x224'):
+    with pytest.raises(UserError, match='no match; available: MoCo v3, 2x224'):
         views.main(['--recipes', 'x'])

@@ -1,34 +1,19 @@
 """Scenes, configs and pretraining files small enough to train detectors on in seconds."""
 
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from torch import nn
 
-from mmssl.models.backbones import ResNet, SwinTransformer, VisionTransformer
-
-from ..conftest import REPO
-
-SMALL = REPO / 'configs' / 'transfer' / 'small'
-SWIN = dict(arch=(12, (1, 1, 1, 2), (1, 1, 2, 4)), window_size=4, img_size=128)
-VIT = dict(arch=(24, 4, 3), img_size=64, patch_size=8)
-RESNET = dict(depth=18, width=8)
-NETS: dict[str, Callable[..., nn.Module]] = {
-    'swin': lambda **more: SwinTransformer(**SWIN, **more),
-    'vit': lambda **more: VisionTransformer(**VIT, **more),
-    'resnet': lambda **more: ResNet(**RESNET, **more),
-}
+from ..helpers.transfer_nets import NETS, SMALL
 
 
 @pytest.fixture(scope='session')
 def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder of 4 + 2 scenes of 64 px with COCO's lists and label maps."""
-    sys.path.insert(0, str(REPO / 'tools' / 'dataset_tools'))
-    from make_shapes import write_scenes
+    from mmssl.cli.make_shapes import write_scenes
 
     root = tmp_path_factory.mktemp('shapes') / 'scenes'
     write_scenes(root, 64, 4, 2, 0, False)

@@ -9,27 +9,9 @@ from torch import nn
 from mmssl import transfer  # noqa: F401, its types can be named
 from mmssl.checkpoint.export import export, network
 
-from .conftest import RESNET, SWIN, VIT
+from ..helpers.transfer_nets import OURS, THEIRS
 
 pytestmark = pytest.mark.transfer
-# route a; strides as the patches are
-THEIRS = {
-    'swin': dict(
-        type='SwinTransformer', embed_dims=12, depths=(1, 1, 1, 2), num_heads=(1, 1, 2, 4),
-        window_size=4, pretrain_img_size=128,
-    ),
-    'resnet': dict(type='ResNet', depth=18, base_channels=8, stem_channels=8),
-    'vit': dict(
-        type='VisionTransformer', img_size=64, patch_size=8, embed_dims=24, num_layers=4,
-        num_heads=3, out_indices=(0, 1, 2, 3), norm_cfg=dict(type='LN', eps=1e-6),
-        patch_bias=True,
-    ),
-}  # fmt: skip
-OURS = {
-    'swin': dict(type='mmssl.SwinTransformer', out_norm=True, **SWIN),
-    'resnet': dict(type='mmssl.ResNet', **RESNET),
-    'vit': dict(type='mmssl.VisionTransformer', **VIT),
-}
 
 
 def build(library: str, config: dict, file: str) -> nn.Module:

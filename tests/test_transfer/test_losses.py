@@ -12,8 +12,7 @@ from mmengine.registry import DATASETS, MODELS, DefaultScope
 from mmssl import transfer
 from mmssl.checkpoint.export import export, network
 
-from .conftest import SMALL, SWIN, VIT
-from .test_features import THEIRS
+from ..helpers.transfer_nets import SMALL, SWIN, THEIRS, VIT
 
 pytestmark = pytest.mark.transfer
 MAPS = dict(out_indices=(0, 1, 2, 3))
@@ -50,7 +49,7 @@ def first_loss(model, batch):
     ],
 )
 def test_the_first_loss(library, kind, base, pretrained, scenes, tmp_path):
-    cfg = transfer.settings.read(str(SMALL / base), {'data_root': str(scenes)})
+    cfg = transfer.settings.read_transfer_config(str(SMALL / base), {'data_root': str(scenes)})
     written = export(network(pretrained(kind)).state, library).state
     torch.save({'state_dict': written}, tmp_path / 'converted.pth')
     routes = [(THEIRS[kind], tmp_path / 'converted.pth'), (OURS[kind], pretrained(kind))]

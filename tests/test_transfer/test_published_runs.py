@@ -11,18 +11,26 @@ from mmengine.registry import DefaultScope
 from mmengine.visualization import Visualizer
 
 from mmssl.checkpoint import read
-from mmssl.checkpoint.dialects import DIALECTS
-from mmssl.transfer.pretrain import PretrainHook, start_from
+from mmssl.checkpoint.layouts import LAYOUTS
+from mmssl.transfer.pretrained import PretrainHook, start_from
 from mmssl.transfer.runner import Runner
-from mmssl.transfer.settings import fit
-from mmssl.transfer.settings import read as read_config
+from mmssl.transfer.settings import drop_amp_without_gpu
+from mmssl.transfer.settings import read_transfer_config as read_config
 
-from ..test_tools.command import call, refused
-from .cards import CARDS, FILES, each, library
-from .conftest import SMALL
-from .shrinking import on_shapes, shrink, two_iterations
+from ..helpers.cards import CARDS, FILES, library
+from ..helpers.command import call, refused
+from ..helpers.shrinking import on_shapes, shrink, two_iterations
+from ..helpers.transfer_nets import SMALL
 
 pytestmark = pytest.mark.transfer
+# one network and library each time; the others every night
+DAILY = (
+    'mask-rcnn_swin-t-moby-pre_fpn_amp-ms-crop-1x_coco',
+    'mask-rcnn_r50-swav-pre_fpn_1x_coco',
+    'vit-small-ibot-pre_upernet_4xb4-amp-160k_ade20k-512x512',
+)
+assert set(DAILY) <= set(CARDS)
+RUNS = [n if n in DAILY else pytest.param(n, marks=pytest.mark.nightly) for n in CARDS]
 NETWORKS = {'swin-t': 'swin', 'vit-': 'vit', '_r50-': 'resnet'}
 TTA = """
 tta_model = dict(type='SegTTAModel')
@@ -46,7 +54,7 @@ def supervised(source: Path, file: Path) -> Path:
     """Write a network as microsoft (Swin) or torchvision (ResNet) publish classifiers."""
     state = read(source)['state_dict']
     swin = any('layers.' in key for key in state)
-    state = DIALECTS['swin' if swin else 'torchvision'].restore(state)
+    state = LAYOUTS['swin' if swin else 'torchvision'].restore(state)
     width = state['norm.weight' if swin else 'layer4.1.bn2.weight'].numel()
     head = dict(weight=torch.randn(1000, width), bias=torch.randn(1000))
     state = state | {f'{"head" if swin else "fc"}.{key}': value for key, value in head.items()}
@@ -62,18 +70,18 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures('quick')
-@each
+@pytest.mark.parametrize('name', RUNS)
 def test_two_iterations_from_a_pretraining_file(name, pretrained, scenes, tmp_path):
     for kind in (DefaultScope, MessageHub, MMLogger, Visualizer):
         kind._instance_dict.clear()
     source = pretrained(next(kind for word, kind in NETWORKS.items() if word in name))
     file = supervised(source, tmp_path / 'supervised.pth') if '-sup-' in name else source
-    cfg = read_config(str(FILES[name]), dict(pretrain=str(file)))
+    cfg = read_config(str(FILES[name]), dict(pretrained=str(file)))
     on_shapes(cfg, scenes)
     shrink(cfg)
     two_iterations(cfg)
     cfg.work_dir, cfg.visualizer.name = str(tmp_path), name  # one of that name lives on
-    fit(cfg)
+    drop_amp_without_gpu(cfg)
     start = start_from(cfg, library(name))
     assert '0 missing, 0 unexpected' in start.line
     runner = Runner.from_cfg(cfg)

@@ -9,7 +9,7 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.registry import PARAM_SCHEDULERS, TRANSFORMS, DefaultScope
 from torch import nn
 
-from .cards import CARDS, COCO, each, each_of_ade20k, each_of_coco, library, load, network
+from ..helpers.cards import CARDS, COCO, each, each_of_ade20k, each_of_coco, library, load, network
 
 pytestmark = pytest.mark.transfer
 SIZES = list(range(480, 801, 32))

@@ -7,8 +7,8 @@ import torch
 
 from mmssl.checkpoint import read
 
-from ..test_tools.command import call, refused
-from .conftest import SMALL, VIT
+from ..helpers.command import call, refused
+from ..helpers.transfer_nets import SMALL, VIT
 
 pytestmark = pytest.mark.transfer
 DETECTOR, SEGMENTOR = 'mask-rcnn_vit-conv_simple-fpn_16e_shapes.py', 'fpn_vit-conv_300i_shapes.py'
@@ -29,7 +29,7 @@ TWO += ('default_hooks.checkpoint.interval=2',)
 
 
 def tool(capsys, *words, script='tools/train.py'):
-    """Call a tool with new writers of pictures, as a new process would have."""
+    """Call a tool with new writers of images, as a new process would have."""
     from mmdet.visualization import DetLocalVisualizer
     from mmseg.visualization import SegLocalVisualizer
 
@@ -43,7 +43,7 @@ def test_a_detector_trains_is_resumed_tested_and_drawn(
 ):
     monkeypatch.chdir(tmp_path)
     config = write_config(DETECTOR, **SMALL_DETECTOR)
-    data, start = f'data_root={scenes}', f'pretrain={pretrained("vit")}'
+    data, start = f'data_root={scenes}', f'pretrained={pretrained("vit")}'
     words = (config, '--work-dir', tmp_path / 'w')
     done = tool(capsys, *words, '--cfg-options', data, start, *EPOCH)
     assert done.code == 0, done.err
@@ -72,7 +72,7 @@ def test_a_detector_trains_is_resumed_tested_and_drawn(
 
 def test_a_segmentor_trains_is_tested_and_drawn(write_config, pretrained, scenes, tmp_path, capsys):
     config = write_config(SEGMENTOR, **SMALL_SEGMENTOR)
-    data, start = f'data_root={scenes}', f'pretrain={pretrained("vit")}'
+    data, start = f'data_root={scenes}', f'pretrained={pretrained("vit")}'
     done = tool(capsys, config, '--work-dir', tmp_path / 'w', '--cfg-options', data, start, *TWO)
     assert done.code == 0, done.err
     assert 'no GPU: every process has its own batch norms' in done.out or torch.cuda.is_available()
@@ -87,9 +87,13 @@ def test_a_segmentor_trains_is_tested_and_drawn(write_config, pretrained, scenes
 @pytest.mark.parametrize(
     ('script', 'words', 'message'),
     [
-        ('train', (), 'its backbone would start from random weights: add --cfg-options pretrain='),
-        ('train', ('pretrain=gone.pth',), 'gone.pth: no such file'),
-        ('train', ('pretrain={resnet}',), "does not fit the config's mmssl.VisionTransformer"),
+        (
+            'train',
+            (),
+            'its backbone would start from random weights: add --cfg-options pretrained=',
+        ),
+        ('train', ('pretrained=gone.pth',), 'gone.pth: no such file'),
+        ('train', ('pretrained={resnet}',), "does not fit the config's mmssl.VisionTransformer"),
         ('train', ('data_root=gone',), 'gone: no such folder (train_dataloader); pass the folder'),
         ('test', (), 'is not of this model: '),
     ],

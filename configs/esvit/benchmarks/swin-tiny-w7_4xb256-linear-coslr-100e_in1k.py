@@ -1,6 +1,6 @@
 """Linear probe of EsViT's Swin-T (window 7): the last four blocks, 100 epochs, batch 1024."""
 
-_base_ = '../../_base_/linear_imagenet.py'
+_base_ = '../../_base_/linear.py'
 
 view = dict(type='CenterView', size=224, resize=256, interpolation='bicubic')
 train_dataloader = dict(batch_size=256)

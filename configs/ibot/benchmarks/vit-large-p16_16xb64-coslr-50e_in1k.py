@@ -6,6 +6,6 @@ train_dataloader = dict(batch_size=64)   # the authors: 8 GPUs, each batch twice
 model = dict(backbone=dict(arch='large', drop_path_rate=0.4))
 param_scheduler = [
     dict(
-        type='CurveScheduler', param_name='lr', final=1e-6, warmup=5, warmup_start=1e-6,
+        type='ScheduleParam', param_name='lr', final=1e-6, warmup=5, warmup_start=1e-6,
         warmup_reaches=True)]
 train_cfg = dict(max_epochs=50)

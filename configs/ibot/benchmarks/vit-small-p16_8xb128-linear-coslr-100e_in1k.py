@@ -1,6 +1,6 @@
 """Linear probe of iBOT's ViT-S/16 at one rate: class tokens of the last four blocks."""
 
-_base_ = '../../_base_/linear_imagenet.py'
+_base_ = '../../_base_/linear.py'
 
 view = dict(type='CenterView', size=224, resize=256, interpolation='bicubic')
 val_dataloader = dict(dataset=dict(pipeline=[dict(type='LoadImage'), view]))

@@ -3,12 +3,12 @@
 The best rate is chosen on the validation images that are reported, as the authors do.
 """
 
-_base_ = '../../_base_/linear_imagenet.py'
+_base_ = '../../_base_/linear.py'
 
 protocol = 'linear sweep: best of 45 rates on the test images'
 view = dict(type='CenterView', size=224, resize=256, interpolation='bicubic')
 val_dataloader = dict(dataset=dict(pipeline=[dict(type='LoadImage'), view]))
-val_evaluator = dict(type='SweepAccuracy', topk=(1, 5))
+val_evaluator = dict(type='Accuracy', topk=(1, 5))
 test_dataloader, test_evaluator = val_dataloader, val_evaluator
 model = dict(
     backbone=dict(type='VisionTransformer', arch='small'),

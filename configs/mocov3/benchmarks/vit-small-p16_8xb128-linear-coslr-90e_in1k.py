@@ -1,6 +1,6 @@
 """Linear probe of a ViT-S/16 pretrained with MoCo v3, 90 epochs, batch 1024."""
 
-_base_ = '../../_base_/linear_imagenet.py'
+_base_ = '../../_base_/linear.py'
 
 model = dict(
     backbone=dict(

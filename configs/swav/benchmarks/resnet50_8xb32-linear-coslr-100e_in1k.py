@@ -1,6 +1,6 @@
 """Linear probe of SwAV's ResNet-50, 100 epochs, batch 256."""
 
-_base_ = '../../_base_/linear_imagenet.py'
+_base_ = '../../_base_/linear.py'
 
 train_dataloader = dict(batch_size=32)
 model = dict(

@@ -1,6 +1,6 @@
 """Fine-tuning a ResNet-50 pretrained with SwAV on 1 % of ImageNet's labels, head rate 5."""
 
-_base_ = '../../_base_/finetune_subset.py'
+_base_ = '../../_base_/finetune_labels.py'
 
 model = dict(
     backbone=dict(type='ResNet', depth=50),

@@ -3,10 +3,10 @@
 Recipe: Swin-Transformer-Object-Detection, of whose settings MoBY changed none.
 """
 
-_base_ = ['../_base_/cascade-mask-rcnn_swin-t.py', '../_base_/coco_amp-ms-crop-1x.py']
+_base_ = ['../_base_/cascade_swin-t.py', '../_base_/coco_1x.py']
 
-# any Swin-T: --cfg-options pretrain=FILE, address, or name of a model
-pretrain = 'moby_swin-tiny_3rdparty_8xb64-amp-coslr-300e_in1k'
+# any Swin-T: --cfg-options pretrained=FILE, address, or name of a model
+pretrained = 'moby_swin-tiny_3rdparty_8xb64-amp-coslr-300e_in1k'
 model = dict(backbone=dict(drop_path_rate=0.2))
 train_cfg = dict(max_epochs=36)
 param_scheduler = [

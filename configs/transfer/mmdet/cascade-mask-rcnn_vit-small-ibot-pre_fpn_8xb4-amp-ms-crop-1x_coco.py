@@ -4,10 +4,10 @@ Recipe: iBOT's evaluation/README.md and its settings. Four blocks are scaled to 
 SERE points to the same recipe.
 """
 
-_base_ = ['../_base_/cascade-mask-rcnn_vit.py', '../_base_/coco_amp-ms-crop-1x.py']
+_base_ = ['../_base_/cascade_vit.py', '../_base_/coco_1x.py']
 
-# any ViT-S/16: --cfg-options pretrain=FILE, address, or name of a model
-pretrain = 'ibot_vit-small-p16_3rdparty_16xb64-amp-mcrop-coslr-800e_in1k'
+# any ViT-S/16: --cfg-options pretrained=FILE, address, or name of a model
+pretrained = 'ibot_vit-small-p16_3rdparty_16xb64-amp-mcrop-coslr-800e_in1k'
 pyramid = dict(type='mmseg.Feature2Pyramid', embed_dim=384, norm_cfg=dict(type='SyncBN'))
 model = dict(
     backbone=dict(arch='small', drop_path_rate=0.1),
@@ -17,7 +17,7 @@ auto_scale_lr = dict(base_batch_size=32)
 
 rate = 0.8   # of learning rate from block to block; positions and class token do decay
 optim_wrapper = dict(
-    constructor='mmssl.RuleConstructor',
+    constructor='mmssl.ParamGroupConstructor',
     paramwise_cfg=dict(_delete_=True, rules=[
         dict(ndim=1, decay_mult=0.0),
         dict(match=r'^backbone\.net\.(cls_token|pos_embed|patch_embed)', lr_mult=rate**13),

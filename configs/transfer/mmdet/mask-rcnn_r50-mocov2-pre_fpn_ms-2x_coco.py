@@ -6,6 +6,6 @@ Recipe and figures: mmdet's own. Batch norm is synchronised and trained, only th
 
 _base_ = 'mmdet::selfsup_pretrain/mask-rcnn_r50-mocov2-pre_fpn_ms-2x_coco.py'
 
-# any ResNet-50: --cfg-options pretrain=FILE, address, or name of a model
-pretrain = 'mocov2_resnet50_3rdparty_8xb32-coslr-800e_in1k'
+# any ResNet-50: --cfg-options pretrained=FILE, address, or name of a model
+pretrained = 'mocov2_resnet50_3rdparty_8xb32-coslr-800e_in1k'
 model = dict(backbone=dict(init_cfg=None))

@@ -5,6 +5,6 @@ Recipe and figures: mmdet's own. Stem and first stage stay frozen, so do all bat
 
 _base_ = 'mmdet::mask_rcnn/mask-rcnn_r50_fpn_1x_coco.py'
 
-# any ResNet-50: --cfg-options pretrain=FILE, address, or name of a model
-pretrain = 'https://download.pytorch.org/models/resnet50-0676ba61.pth'
+# any ResNet-50: --cfg-options pretrained=FILE, address, or name of a model
+pretrained = 'https://download.pytorch.org/models/resnet50-0676ba61.pth'
 model = dict(backbone=dict(init_cfg=None))

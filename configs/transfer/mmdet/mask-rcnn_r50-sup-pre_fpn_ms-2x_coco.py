@@ -6,7 +6,7 @@ one (stem, first stage and all batch norms).
 
 _base_ = 'mmdet::selfsup_pretrain/mask-rcnn_r50-mocov2-pre_fpn_ms-2x_coco.py'
 
-# any ResNet-50: --cfg-options pretrain=FILE, address, or name of a model
-pretrain = 'https://download.pytorch.org/models/resnet50-0676ba61.pth'
+# any ResNet-50: --cfg-options pretrained=FILE, address, or name of a model
+pretrained = 'https://download.pytorch.org/models/resnet50-0676ba61.pth'
 model = dict(
     backbone=dict(frozen_stages=1, norm_cfg=dict(type='BN'), norm_eval=True, init_cfg=None))

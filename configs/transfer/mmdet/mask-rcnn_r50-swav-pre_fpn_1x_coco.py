@@ -6,6 +6,6 @@ Recipe and figures: mmdet's own. Batch norm is synchronised and trained, only th
 
 _base_ = 'mmdet::selfsup_pretrain/mask-rcnn_r50-swav-pre_fpn_1x_coco.py'
 
-# any ResNet-50: --cfg-options pretrain=FILE, address, or name of a model
-pretrain = 'swav_resnet50_3rdparty_64xb64-amp-mcrop-coslr-800e_in1k-224px-96px'
+# any ResNet-50: --cfg-options pretrained=FILE, address, or name of a model
+pretrained = 'swav_resnet50_3rdparty_64xb64-amp-mcrop-coslr-800e_in1k-224px-96px'
 model = dict(backbone=dict(init_cfg=None))

@@ -3,10 +3,10 @@
 Recipe: Swin-Transformer-Object-Detection, of whose settings MoBY changed none.
 """
 
-_base_ = ['../_base_/mask-rcnn_swin-t.py', '../_base_/coco_amp-ms-crop-1x.py']
+_base_ = ['../_base_/mask-rcnn_swin-t.py', '../_base_/coco_1x.py']
 
-# any Swin-T: --cfg-options pretrain=FILE, address, or name of a model
-pretrain = (
+# any Swin-T: --cfg-options pretrained=FILE, address, or name of a model
+pretrained = (
     'https://github.com/SwinTransformer/storage/releases/download/v1.0.0/'
     'swin_tiny_patch4_window7_224.pth')
 model = dict(backbone=dict(drop_path_rate=0.1))

@@ -3,10 +3,10 @@
 Recipe: Swin-Transformer-Semantic-Segmentation, of whose settings MoBY changed none.
 """
 
-_base_ = ['mmseg::_base_/models/upernet_swin.py', '../_base_/ade20k_poly-160k.py']
+_base_ = ['mmseg::_base_/models/upernet_swin.py', '../_base_/ade20k.py']
 
-# any Swin-T: --cfg-options pretrain=FILE, address, or name of a model
-pretrain = (
+# any Swin-T: --cfg-options pretrained=FILE, address, or name of a model
+pretrained = (
     'https://github.com/SwinTransformer/storage/releases/download/v1.0.0/'
     'swin_tiny_patch4_window7_224.pth')
 model = dict(

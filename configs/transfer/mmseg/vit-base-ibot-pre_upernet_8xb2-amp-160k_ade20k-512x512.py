@@ -3,10 +3,10 @@
 Recipe: iBOT's evaluation/README.md and its settings. SERE points to the same recipe.
 """
 
-_base_ = ['../_base_/upernet_vit.py', '../_base_/ade20k_amp-poly-160k_vit.py']
+_base_ = ['../_base_/upernet_vit.py', '../_base_/ade20k_amp_vit.py']
 
-# any ViT-B/16: --cfg-options pretrain=FILE, address, or name of a model
-pretrain = 'ibot_vit-base-p16_3rdparty_32xb32-amp-mcrop-coslr-400e_in1k'
+# any ViT-B/16: --cfg-options pretrained=FILE, address, or name of a model
+pretrained = 'ibot_vit-base-p16_3rdparty_32xb32-amp-mcrop-coslr-400e_in1k'
 model = dict(
     backbone=dict(arch='base'),
     neck=dict(embed_dim=768),
@@ -16,7 +16,7 @@ train_dataloader = dict(batch_size=2)
 
 rate = 0.65   # of learning rate from block to block; positions and class token do decay
 optim_wrapper = dict(
-    constructor='mmssl.RuleConstructor',
+    constructor='mmssl.ParamGroupConstructor',
     optimizer=dict(lr=8e-5),
     paramwise_cfg=dict(rules=[
         dict(ndim=1, decay_mult=0.0),

@@ -3,8 +3,8 @@
 Recipe: iBOT's settings for ViT-S, which leave the maps without the last norm.
 """
 
-_base_ = ['../_base_/linear_vit.py', '../_base_/ade20k_amp-poly-160k_vit.py']
+_base_ = ['../_base_/linear_vit.py', '../_base_/ade20k_amp_vit.py']
 
-# any ViT-S/16: --cfg-options pretrain=FILE, address, or name of a model
-pretrain = 'ibot_vit-small-p16_3rdparty_16xb64-amp-mcrop-coslr-800e_in1k'
+# any ViT-S/16: --cfg-options pretrained=FILE, address, or name of a model
+pretrained = 'ibot_vit-small-p16_3rdparty_16xb64-amp-mcrop-coslr-800e_in1k'
 optim_wrapper = dict(optimizer=dict(lr=3e-5))

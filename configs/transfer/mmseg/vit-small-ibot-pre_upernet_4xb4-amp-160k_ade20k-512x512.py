@@ -3,16 +3,16 @@
 Recipe: iBOT's evaluation/README.md and its settings. SERE points to the same recipe.
 """
 
-_base_ = ['../_base_/upernet_vit.py', '../_base_/ade20k_amp-poly-160k_vit.py']
+_base_ = ['../_base_/upernet_vit.py', '../_base_/ade20k_amp_vit.py']
 
-# any ViT-S/16: --cfg-options pretrain=FILE, address, or name of a model
-pretrain = 'ibot_vit-small-p16_3rdparty_16xb64-amp-mcrop-coslr-800e_in1k'
+# any ViT-S/16: --cfg-options pretrained=FILE, address, or name of a model
+pretrained = 'ibot_vit-small-p16_3rdparty_16xb64-amp-mcrop-coslr-800e_in1k'
 model = dict(backbone=dict(arch='small'))
 train_dataloader = dict(batch_size=4)
 
 rate = 0.9   # of learning rate from block to block; positions and class token do decay
 optim_wrapper = dict(
-    constructor='mmssl.RuleConstructor',
+    constructor='mmssl.ParamGroupConstructor',
     optimizer=dict(lr=3e-5),
     paramwise_cfg=dict(rules=[
         dict(ndim=1, decay_mult=0.0),

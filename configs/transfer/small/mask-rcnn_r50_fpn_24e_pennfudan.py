@@ -4,7 +4,7 @@ _base_ = [
     'mmdet::_base_/models/mask-rcnn_r50_fpn.py', 'mmdet::_base_/default_runtime.py',
     '_base_/pennfudan.py']
 
-pretrain = None
+pretrained = None
 resize = dict(type='RandomResize', scale=[(1333, 480), (1333, 800)], keep_ratio=True)
 load = [dict(type='LoadImageFromFile'),
         dict(type='LoadAnnotations', with_bbox=True, with_mask=True)]

@@ -1,6 +1,6 @@
 """MoCo v3 with a half-width ResNet-18 on Imagenette at 64 px, for the small transfers."""
 
-_base_ = '../../_base_/pretrain_imagenet.py'
+_base_ = '../../_base_/pretrain.py'
 
 data_root = 'data/imagenette128/'
 crop = dict(type='RandomView', size=64, scale=(0.2, 1.0), jitter=(0.4, 0.4, 0.2, 0.1))
@@ -19,7 +19,7 @@ model = dict(
     momentum=dict(start=0.99, final=1.0))
 
 optim_wrapper = dict(optimizer=dict(type='AdamW', lr=2e-3, weight_decay=0.05))
-param_scheduler = [dict(type='CurveScheduler', param_name='lr', final=0.0, warmup=1)]
+param_scheduler = [dict(type='ScheduleParam', param_name='lr', final=0.0, warmup=1)]
 train_cfg = dict(max_epochs=8, val_interval=4, val_at_start=True)
 val_dataloader = dict(
     num_workers=2,

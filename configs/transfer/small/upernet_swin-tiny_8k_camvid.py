@@ -4,7 +4,7 @@ _base_ = [
     'mmseg::_base_/models/upernet_swin.py', 'mmseg::_base_/default_runtime.py',
     'mmseg::_base_/schedules/schedule_20k.py', '_base_/camvid.py']
 
-pretrain = None
+pretrained = None
 crop_size = (360, 480)
 resize = dict(type='RandomResize', scale=(480, 360), ratio_range=(0.5, 2.0), keep_ratio=True)
 train_dataloader = dict(num_workers=4, dataset=dict(pipeline=[

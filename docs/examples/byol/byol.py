@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from mmssl.checkpoint import Dialect, Pair, register_dialect, sides
+from mmssl.checkpoint import Layout, NamePair, branches, register_layout
 from mmssl.core.precision import full_precision
 from mmssl.models.algorithms import Pretrainer
 from mmssl.registry import MODELS
@@ -27,14 +27,14 @@ class BYOL(Pretrainer):
     tau_base and ends at 1.
     """
 
-    export, teacher_moves = 'student', 'after'
+    export, teacher_update = 'student', 'after'
 
     def loss(self, views: list[Tensor], info: dict[str, Any]) -> dict[str, Tensor]:
         """Both directions, summed (BYOL, eq. 3)."""
         p1, p2 = (self.head(self.student(view)) for view in views[:2])  # (B, D)
         with torch.no_grad():
             z1, z2 = (self.teacher(view) for view in views[:2])  # (B, D)
-        self.watch(student=p1, teacher=z2)
+        self.log_embeddings(student=p1, teacher=z2)
         return {'loss': distance(p1, z2) + distance(p2, z1)}
 
     def uniform_loss(self, batch: int) -> float:
@@ -48,19 +48,19 @@ class BYOL(Pretrainer):
 
 # A file with entries online_network, target_network and predictor, or with one state_dict whose
 # names begin so; encoders carry the names of torchvision.
-register_dialect(
-    Dialect(
+register_layout(
+    Layout(
         'byol',
         sign=r'online_network\.',
         roots=('state_dict',),
         sections=('online_network', 'target_network', 'predictor'),
         pairs=(
-            *sides(
+            *branches(
                 {'student': 'online_network.', 'teacher': 'target_network.'},
                 ('encoder.{rest}', 'backbone.net.{rest}'),
                 ('projector.{rest}', 'neck.project.{rest}'),
             ),
-            Pair('predictor.{rest}', 'head.{rest}'),
+            NamePair('predictor.{rest}', 'head.{rest}'),
         ),
     )
 )

@@ -1,6 +1,6 @@
 """BYOL with a narrow ResNet-18 on the embedded shapes: a method that mmssl does not know."""
 
-_base_ = '../../../configs/_base_/pretrain_imagenet.py'
+_base_ = '../../../configs/_base_/pretrain.py'
 custom_imports = dict(imports=['byol'], allow_failed_imports=False)     # byol.py beside this file
 
 data_root = 'data/shapes/'
@@ -18,7 +18,7 @@ model = dict(
     momentum=dict(start=0.996, final=1.0))
 
 optim_wrapper = dict(optimizer=dict(type='SGD', lr=0.1, momentum=0.9, weight_decay=5e-4))
-param_scheduler = [dict(type='CurveScheduler', param_name='lr', final=0.0, warmup=2)]
+param_scheduler = [dict(type='ScheduleParam', param_name='lr', final=0.0, warmup=2)]
 train_cfg = dict(max_epochs=20, val_interval=5, val_at_start=True)
 
 val_dataloader = dict(

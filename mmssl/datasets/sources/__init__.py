@@ -1,8 +1,8 @@
-"""One file for each way images are stored; the data set does not know which it reads."""
+"""Image sources, one file for each way images are stored: folders, lists, zip, TSV, shards."""
 
 from .base import Names, Source, UnreadableImage
 from .cifar import CifarSource
-from .files import FolderSource, ListSource, is_listed
+from .folder import FolderSource, ListSource, is_listed
 from .imagenet_s import ImageNetSSource
 from .openimages import OpenImagesSource
 from .shards import ShardSource

@@ -1,4 +1,4 @@
-"""What every storage of images gives, and what the storages share."""
+"""Base class of image sources (storages of images), and helpers that sources share."""
 
 import os
 from collections.abc import Callable, Iterable, Sequence
@@ -24,13 +24,15 @@ class Source:
 
     ``classes`` are names, ``labels`` one number per image, or empty where images have none.
     ``locality`` tells the sampler what is quick to read: None anything, 'rank' every W-th image
-    of W ranks, 'shard' runs of neighbours (then ``shards`` holds their lengths).
+    of W ranks, 'shard' runs of neighbours (then ``shards`` holds their lengths and ``ends`` the
+    sums of these so far).
     """
 
     classes: tuple[str, ...] = ()
     labels: Sequence[int] = ()
     locality: str | None = None
     shards: Sequence[int] = ()
+    ends: Sequence[int] | np.ndarray = ()
 
     def __len__(self) -> int:
         raise NotImplementedError
@@ -48,7 +50,7 @@ class Source:
         raise NotImplementedError
 
     def target(self, i: int) -> int | Tensor | None:
-        """Return the label of image i: a number, several as a vector of 0 and 1, or None."""
+        """Return the label of image i: a number, 0 and 1 of classes (K,), a mask (H, W) or None."""
         return self.labels[i] if len(self.labels) else None
 
 

@@ -1,8 +1,9 @@
-"""CIFAR's own files: pickles of dicts, bytes and NumPy arrays, read without running them."""
+"""CIFAR-10 and CIFAR-100 in their own format: pickles of arrays, read without running code."""
 
 import pickle
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -11,16 +12,28 @@ from ...core.errors import NoData
 from ...registry import DATASETS
 from .base import Names, Source, existing
 
-LAYOUTS = {  # folder -> (files of a split, its labels, the names of classes)
-    'cifar-10-batches-py': (
-        dict(train=[f'data_batch_{i}' for i in range(1, 6)], test=['test_batch']),
-        b'labels',
-        ('batches.meta', b'label_names'),
+
+class Layout(NamedTuple):
+    """Files of each split, the key of their labels, and file and key of the class names."""
+
+    files: dict[str, list[str]]
+    label_key: bytes
+    meta_file: str
+    names_key: bytes
+
+
+LAYOUTS = {  # by the name of the folder
+    'cifar-10-batches-py': Layout(
+        files=dict(train=[f'data_batch_{i}' for i in range(1, 6)], test=['test_batch']),
+        label_key=b'labels',
+        meta_file='batches.meta',
+        names_key=b'label_names',
     ),
-    'cifar-100-python': (
-        dict(train=['train'], test=['test']),
-        b'fine_labels',
-        ('meta', b'fine_label_names'),
+    'cifar-100-python': Layout(
+        files=dict(train=['train'], test=['test']),
+        label_key=b'fine_labels',
+        meta_file='meta',
+        names_key=b'fine_label_names',
     ),
 }
 SIDE = 32
@@ -41,7 +54,7 @@ class _Arrays(pickle.Unpickler):
             raise pickle.UnpicklingError(f'asks for {module}.{name}')
         if name == '_reconstruct':
             return np._core.multiarray._reconstruct  # type: ignore[attr-defined]
-        return getattr(np, name)
+        return np.ndarray if name == 'ndarray' else np.dtype
 
 
 def read_pickle(path: Path) -> dict[bytes, Any]:
@@ -66,31 +79,37 @@ class CifarSource(Source):
 
     def __init__(self, data_root: str = '', split: str = 'train', with_label: bool = True) -> None:
         self.folder, layout = self._find(Path(data_root))
-        files, label_key, (meta, names_key) = layout
-        if split not in files:
+        if split not in layout.files:
             raise UserError(f"dataset.split='{split}': CIFAR has 'train' and 'test'")
-        batches = [read_pickle(self.folder / name) for name in files[split]]
-        for name, batch in zip(files[split], batches, strict=True):
-            self._check(self.folder / name, batch, label_key)
+        files = layout.files[split]
+        batches = [read_pickle(self.folder / file) for file in files]
+        for file, batch in zip(files, batches, strict=True):
+            self._check(self.folder / file, batch, layout.label_key)
         self.pixels = np.concatenate([batch[b'data'] for batch in batches])  # (N, 3072)
-        self.keys = Names(
-            name.decode()
-            if isinstance(name := (batch.get(b'filenames') or numbers)[i], bytes)
-            else f'{file}/{i:05d}.png'
-            for file, batch in zip(files[split], batches, strict=True)
-            for numbers in [range(len(batch[b'data']))]
-            for i in numbers
-        )
+        self.keys = Names(self._keys(files, batches))
         if with_label:
-            found = read_pickle(self.folder / meta)[names_key]
-            self.classes = tuple(name.decode() for name in found)
-            self.labels = [int(label) for batch in batches for label in batch[label_key]]
+            class_names = read_pickle(self.folder / layout.meta_file)[layout.names_key]
+            self.classes = tuple(name.decode() for name in class_names)
+            self.labels = [int(label) for batch in batches for label in batch[layout.label_key]]
 
     @staticmethod
-    def _find(root: Path) -> tuple[Path, Any]:
+    def _keys(files: Sequence[str], batches: Sequence[dict[bytes, Any]]) -> Iterator[str]:
+        """Yield a key for each image: its own file name, or where there is none file and number."""
+        for file, batch in zip(files, batches, strict=True):
+            names = batch.get(b'filenames')
+            for i in range(len(batch[b'data'])):
+                name = names[i] if names else None
+                if isinstance(name, bytes):
+                    yield name.decode()
+                else:
+                    yield f'{file}/{i:05d}.png'
+
+    @staticmethod
+    def _find(root: Path) -> tuple[Path, Layout]:
+        """Return folder and layout. Raises NoData where there is neither."""
         for name, layout in LAYOUTS.items():
             for folder in (root / name, root):
-                if (folder / layout[2][0]).is_file():
+                if (folder / layout.meta_file).is_file():
                     return folder, layout
         raise NoData(f'{root}: holds none of {", ".join(LAYOUTS)}; correct data_root')
 

@@ -1,4 +1,4 @@
-"""ImageNet-S: images with a class for every pixel."""
+"""Source of ImageNet-S: images with segmentation masks."""
 
 import io
 from pathlib import Path
@@ -12,9 +12,9 @@ from ...core import UserError
 from ...core.errors import NoData
 from ...registry import DATASETS
 from .base import UnreadableImage
-from .files import FolderSource
+from .folder import FolderSource
 
-OTHER, IGNORE = 0, 1000  # what is no class, and what nobody labelled
+IGNORE = 1000  # pixels that nobody labelled
 SUFFIX = '-segmentation'
 
 
@@ -38,7 +38,8 @@ class ImageNetSSource(FolderSource):
             self.labels = [1 + label for label in self.labels]
             self.classes = ('other', *self.classes)
         else:
-            self.labels, self.classes = (), ()
+            self.labels = ()
+            self.classes = ()
 
     def _mask(self, i: int) -> Path:
         return (self.masks / self.keys[i]).with_suffix('.png')
@@ -50,21 +51,26 @@ class ImageNetSSource(FolderSource):
                 'are train-semi and validation'
             )
         there = {str(path) for path in self.masks.rglob('*.png')}
-        bare = [self.name(i) for i in range(len(self)) if str(self._mask(i)) not in there]
-        if bare:
+        without_mask = [self.name(i) for i in range(len(self)) if str(self._mask(i)) not in there]
+        if without_mask:
             raise UserError(
-                f'{self.masks}: {len(bare)} of {len(self)} images have no mask: '
-                f'{", ".join(bare[:3])}{", ..." if len(bare) > 3 else ""}'
+                f'{self.masks}: {len(without_mask)} of {len(self)} images have no mask: '
+                f'{", ".join(without_mask[:3])}{", ..." if len(without_mask) > 3 else ""}'
             )
 
     def target(self, i: int) -> Tensor | None:
-        """Return the mask of image i, int64 (H, W)."""
+        """Return the mask of image i, int64 (H, W).
+
+        Raises UnreadableImage for a damaged file, UserError for one that is no mask.
+        """
         if not self.classes:
             return None
-        path, highest = self._mask(i), len(self.classes) - 1
+        path = self._mask(i)
+        highest = len(self.classes) - 1
         try:
             with Image.open(io.BytesIO(path.read_bytes())) as image:
-                mode, colours = image.mode, np.asarray(image)
+                mode = image.mode
+                colours = np.asarray(image)  # (H, W, 3)
         except (OSError, SyntaxError, ValueError) as error:
             raise UnreadableImage(f'{path}: {error}') from None
         if mode != 'RGB' or colours[..., 2].any():

@@ -1,4 +1,4 @@
-"""OpenImages-v4 as EsViT keeps it: rows balanced over classes, several labels for an image."""
+"""Source of OpenImages-v4 as EsViT keeps it: TSV rows balanced over classes, many labels each."""
 
 import json
 from pathlib import Path
@@ -36,14 +36,14 @@ class OpenImagesSource(TsvSource):
 
     def _read(self, path: Path) -> dict[str, tuple[int, ...]]:
         number = {name: i for i, name in enumerate(self.classes)}
-        found = {}
+        labels = {}
         for line in existing(path, 'table of labels').read_text().splitlines():
             key, _, text = line.partition('\t')
             names = text.strip().split(';')
             if text.lstrip().startswith('['):
                 names = [entry['class'] for entry in json.loads(text)]
-            found[key.strip()] = tuple(number[name] for name in names if name in number)
-        return found
+            labels[key.strip()] = tuple(number[name] for name in names if name in number)
+        return labels
 
     def target(self, i: int) -> Tensor | None:
         """Return 1 for what is known to be in image i, (K + 1,); None without labels."""

@@ -1,4 +1,4 @@
-"""WebDataset shards, read as streams: for what no single disk holds."""
+"""Source of WebDataset tar shards, read as streams from disk or over the network."""
 
 import json
 from collections import OrderedDict
@@ -39,24 +39,26 @@ class Shard:
         except Exception as error:  # whatever tar, network or decompression raise
             how = f'breaks off after {self.next} samples' if self.next else 'cannot be read'
             # the library hangs streams and addresses on the message
-            said = getattr(error, 'strerror', None) or str((error.args or ['?'])[0])
+            said = str((error.args or ['?'])[0])
+            if isinstance(error, OSError) and error.strerror:
+                said = error.strerror
             raise ValueError(f'the shard {how} ({said.partition(" @ ")[0]})') from None
         self.next += 1
         return sample
 
 
 class Streams:
-    """A process's open shards, and the latest samples that were passed over."""
+    """Open shards of a process, and the latest samples that were passed over."""
 
     def __init__(self) -> None:
         self.open: OrderedDict[int, Shard] = OrderedDict()
-        self.kept: OrderedDict[tuple[int, int], dict[str, Any]] = OrderedDict()
+        self.passed: OrderedDict[tuple[int, int], dict[str, Any]] = OrderedDict()
         self.ends: dict[int, tuple[int, str]] = {}  # shard -> samples it really has, and why
 
     def get(self, url: str, number: int, at: int) -> dict[str, Any]:
         """Return sample ``at`` of a shard. Raises ValueError where the shard ends before it."""
-        if (number, at) in self.kept:
-            return self.kept.pop((number, at))
+        if (number, at) in self.passed:
+            return self.passed.pop((number, at))
         if number in self.ends and at >= self.ends[number][0]:
             raise ValueError(self.ends[number][1])
         shard = self.open.pop(number, None)
@@ -70,7 +72,7 @@ class Streams:
                 raise
             if shard.next > at:
                 break
-            _bounded(self.kept, (number, shard.next - 1), sample, 2 * WINDOW)
+            _bounded(self.passed, (number, shard.next - 1), sample, 2 * WINDOW)
         _bounded(self.open, number, shard, OPEN)
         return sample
 
@@ -85,7 +87,8 @@ def _bounded(table: OrderedDict, key: Any, value: Any, size: int) -> None:
 def read_index(root: str, split: str) -> list[dict[str, Any]]:
     """Return url, nsamples and maybe labels of the shards in ``root/<split>.json``.
 
-    The format is the library's own (wids), with labels added by our writer. Raises UserError for
+    The format is the library's own (wids), with labels added by our writer. Raises NoData without
+    an index, UserError for
     other contents and for addresses that the library would run as commands.
     """
     name = f'{root.rstrip("/")}/{split}.json' if root else f'{split}.json'
@@ -99,10 +102,8 @@ def read_index(root: str, split: str) -> list[dict[str, Any]]:
     try:
         shards = json.loads(text)['shardlist']
         for shard in shards:
-            shard['url'], shard['nsamples'] = (
-                _address(root, str(shard['url'])),
-                int(shard['nsamples']),
-            )
+            shard['url'] = _address(root, str(shard['url']))
+            shard['nsamples'] = int(shard['nsamples'])
     except (ValueError, LookupError, TypeError) as error:
         raise UserError(f'{name}: not an index of shards ({error!r}); write it anew') from None
     return shards
@@ -124,7 +125,8 @@ class ShardSource(Source):
     The `webdataset` library reads them, from disk or an address. Images are numbered in the order
     of the index, and reading in that order streams: `EpochSampler` gives every worker of every
     rank shards of its own and shuffles shards, and images within a window. Any other order
-    works too, by beginning a shard again. Labels come from the index.
+    works too, by beginning a shard again. Labels come from the index. Raises NoData without an
+    index or samples.
     """
 
     locality = 'shard'
@@ -138,7 +140,8 @@ class ShardSource(Source):
             raise NoData(f'{data_root}/{split}.json: lists no samples')
         labels = [label for shard in shards for label in shard.get('labels', ())]
         if with_label and len(labels) == len(self):
-            self.labels, self.classes = labels, numbered(labels)
+            self.labels = labels
+            self.classes = numbered(labels)
         self.streams = PerProcess(Streams)
 
     def __len__(self) -> int:
@@ -156,7 +159,7 @@ class ShardSource(Source):
     def key(self, i: int) -> str:
         """Return the sample's key with the image's ending."""
         sample = self._sample(i)
-        self.streams().kept[self.place(i)] = sample  # it was taken, and is about to be read
+        self.streams().passed[self.place(i)] = sample  # it was taken, and is about to be read
         return f'{sample["__key__"]}.{self._ending(sample)}'
 
     def name(self, i: int) -> str:

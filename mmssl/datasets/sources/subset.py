@@ -1,4 +1,4 @@
-"""Lists of images to keep of a folder, as SimCLR and SwAV publish theirs for few labels."""
+"""Subset lists: images to use of a folder, as SimCLR and SwAV publish theirs for few labels."""
 
 from collections import Counter
 from pathlib import Path
@@ -10,7 +10,7 @@ ADVICE = 'correct dataset.subset (docs/finetuning.md says where the published li
 
 
 def chosen(path: Path, keys: list[str], folder: Path) -> list[int]:
-    """Return the places of the images that a list of file names or relative paths keeps.
+    """Return the places of the images that a list of file names or relative paths names.
 
     ``keys`` are the images of ``folder``. Raises UserError naming lines without an image and
     names that several folders have, NoData where there is no list.
@@ -23,9 +23,9 @@ def chosen(path: Path, keys: list[str], folder: Path) -> list[int]:
     if not wanted:
         raise NoData(f'{path}: lists no images; {ADVICE}')
     places = {key: i for i, key in enumerate(keys)}
-    bare = [key.rpartition('/')[2] for key in keys]
-    counts = Counter(bare)
-    places |= {name: i for i, name in enumerate(bare) if name not in places}
+    file_names = [key.rpartition('/')[2] for key in keys]
+    counts = Counter(file_names)
+    places |= {name: i for i, name in enumerate(file_names) if name not in places}
     if missing := sorted(wanted - set(places)):
         raise UserError(
             f'{path}: {len(missing)} of its {len(wanted)} names are not in {folder}: '

@@ -1,4 +1,4 @@
-"""TSV files of base64 images with an index, as EsViT keeps its data sets."""
+"""Source of TSV files with base64 images and an index, as EsViT keeps its data sets."""
 
 import base64
 import binascii
@@ -20,18 +20,21 @@ class TsvFile:
     """Rows of one TSV file: those of ``.linelist`` or ``.chunks`` where these lie beside it.
 
     ``index`` replaces ``.lineidx``, the byte where each row begins. ``.chunks`` gives ranges of
-    rows of each class, and with ``classes`` their labels.
+    rows of each class, and with ``classes`` their labels. Raises NoData where a file is missing,
+    UserError for rows beyond the index.
     """
 
     def __init__(
         self, path: Path, index: Path | None = None, classes: Mapping[str, int] | None = None
     ) -> None:
-        self.path, self.file = existing(path, 'TSV file'), RandomFile(path)
+        self.path = existing(path, 'TSV file')
+        self.file = RandomFile(path)
         self.size = path.stat().st_size
         offsets = read_numbers(index or path.with_suffix('.lineidx'))
         self.labels: list[int] = []
         rows = np.arange(len(offsets))
-        chunks, lines = path.with_suffix('.chunks'), path.with_suffix('.linelist')
+        chunks = path.with_suffix('.chunks')
+        lines = path.with_suffix('.linelist')
         if lines.is_file():
             rows = np.sort(read_numbers(lines))
         if chunks.is_file():
@@ -42,13 +45,15 @@ class TsvFile:
 
     def _chunks(self, path: Path, rows: np.ndarray, classes: Mapping[str, int]) -> np.ndarray:
         """Return the rows of known classes, or of all without a map, and note their labels."""
-        allowed, kept = set(rows.tolist()), []
+        allowed = set(rows.tolist())
+        selected: list[int] = []
         for name, (first, last) in json.loads(path.read_text()).items():
             if name in classes or not classes:
-                found = [row for row in range(first, last + 1) if row in allowed]
-                kept += found
-                self.labels += [classes[name]] * len(found) if classes else []
-        return np.array(kept, np.int64)
+                of_class = [row for row in range(first, last + 1) if row in allowed]
+                selected += of_class
+                if classes:
+                    self.labels += [classes[name]] * len(of_class)
+        return np.array(selected, np.int64)
 
     def __len__(self) -> int:
         return len(self.offsets)
@@ -78,7 +83,10 @@ class TsvFile:
 
 
 def read_numbers(path: Path) -> np.ndarray:
-    """Return the whole numbers of a file, one a line (N,). Raises UserError for anything else."""
+    """Return the whole numbers of a file, one a line (N,).
+
+    Raises NoData without the file, UserError for anything else in it.
+    """
     if path.suffix == '.lineidx' and not path.is_file():
         raise NoData(
             f'{path}: no such index; write it with python tools/dataset_tools/pack_dataset.py '
@@ -92,8 +100,9 @@ def read_numbers(path: Path) -> np.ndarray:
 
 
 def write_index(path: Path) -> Path:
-    """Write ``.lineidx`` of a TSV file and return its path."""
-    index, at = path.with_suffix('.lineidx'), 0
+    """Write ``.lineidx`` of a TSV file and return its path. Raises NoData without the file."""
+    index = path.with_suffix('.lineidx')
+    at = 0
     with existing(path, 'TSV file').open('rb') as rows, index.open('w') as out:
         for row in rows:
             out.write(f'{at}\n')
@@ -102,7 +111,7 @@ def write_index(path: Path) -> Path:
 
 
 def read_label_map(path: Path) -> dict[str, int]:
-    """Return class -> label of lines ``class<TAB>number``."""
+    """Return class -> label of lines ``class<TAB>number``. Raises UserError for other lines."""
     table = {}
     for number, line in enumerate(existing(path, 'label map').read_text().splitlines(), 1):
         name, tab, label = line.strip().rpartition('\t')
@@ -119,7 +128,8 @@ class TsvSource(Source):
     Rows are key, label, image in base64; their order is the index's. A label is a number, or with
     ``label_map`` (lines ``class<TAB>number``) a JSON list whose first entry has ``class``. Reading
     labels visits every row unless ``.chunks`` gives them: leave ``with_label`` off for
-    pretraining on millions. ``index`` replaces ``<split>.lineidx``.
+    pretraining on millions. ``index`` replaces ``<split>.lineidx``. Raises NoData without files or
+    rows, UserError for a label that the map does not have.
     """
 
     def __init__(
@@ -146,9 +156,9 @@ class TsvSource(Source):
     def _read_labels(self) -> None:
         labels = [label for file in self.files for label in file.labels or self._scan(file)]
         if any(label >= 0 for label in labels):
-            self.labels, self.classes = labels, numbered(labels)
+            self.labels = labels
             names = {label: name for name, label in self.table.items()}
-            self.classes = tuple(names.get(int(name), name) for name in self.classes)
+            self.classes = tuple(names.get(int(name), name) for name in numbered(labels))
 
     def _scan(self, file: TsvFile) -> list[int]:
         return [self._label(file, i) for i in range(len(file))]

@@ -1,4 +1,4 @@
-"""Zip archives with a map of labels, as MoBY and EsViT keep ImageNet."""
+"""Source of zip archives with a map of labels, as MoBY and EsViT keep ImageNet."""
 
 import struct
 import zipfile
@@ -16,18 +16,24 @@ STORED, DEFLATED = zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED
 
 
 class Archive:
-    """The members of a zip file as arrays; a million ``ZipInfo`` would cost a gigabyte."""
+    """The members of a zip file as arrays; a million ``ZipInfo`` would cost a gigabyte.
+
+    Raises NoData without the file, UserError for one that is no whole archive.
+    """
 
     def __init__(self, path: Path) -> None:
-        self.path, self.file = path, RandomFile(path)
+        self.path = path
+        self.file = RandomFile(path)
         try:
             with zipfile.ZipFile(existing(path, 'archive')) as archive:
                 infos = [info for info in archive.infolist() if not info.is_dir()]
         except zipfile.BadZipFile as error:
             raise UserError(f'{path}: not a whole zip archive ({error}); copy it again') from None
         self.names = [info.filename for info in infos]
-        fields = ('header_offset', 'compress_size', 'file_size', 'CRC', 'compress_type')
-        self.table = np.array([[getattr(i, f) for f in fields] for i in infos], np.int64)  # (M, 5)
+        table = [
+            (i.header_offset, i.compress_size, i.file_size, i.CRC, i.compress_type) for i in infos
+        ]
+        self.table = np.array(table, np.int64)  # (M, 5)
 
     def read(self, row: int) -> bytes:
         """Return member ``row``. Raises ValueError for a damaged one."""
@@ -50,8 +56,12 @@ class Archive:
 
 
 def read_map(path: Path) -> tuple[list[str], list[int]]:
-    """Return members and labels of a map: ``path<TAB>label``, in front of it maybe ``zip@/``."""
-    members, labels = [], []
+    """Return members and labels of a map: ``path<TAB>label``, in front of it maybe ``zip@/``.
+
+    Raises NoData where there is no map, UserError naming a line of another form.
+    """
+    members: list[str] = []
+    labels: list[int] = []
     for number, line in enumerate(existing(path, 'map').read_text().splitlines(), 1):
         if not line.strip():
             continue
@@ -70,7 +80,7 @@ class ZipSource(Source):
     Images keep the map's order; without a map they are sorted, and folders are classes.
     ``cache`` holds file bytes in memory: 'no', 'full', or 'part', the share of this rank, and
     then every rank trains on its share only, as MoBY does. A member the map lists and the archive
-    lacks is a bad sample.
+    lacks is a bad sample. Raises NoData without an archive, UserError for a damaged one.
     """
 
     def __init__(
@@ -93,19 +103,25 @@ class ZipSource(Source):
         self.members = Names(members)
         self.archive.names = []  # held by `members`, in less memory
         if with_label and any(label >= 0 for label in labels):
-            self.classes, self.labels = classes, labels
-        self.kept: dict[int, bytes] = {}
+            self.classes = classes
+            self.labels = labels
+        self.cached: dict[int, bytes] = {}
         if cache != 'no':
             self._fill(cache)
 
     def _fill(self, cache: str) -> None:
-        begin, step = (dist.rank(), dist.world_size()) if cache == 'part' else (0, 1)
-        self.locality = 'rank' if cache == 'part' else None
+        """Read all files into memory, or this rank's; errors come up when one is asked for."""
+        begin = 0
+        step = 1
+        if cache == 'part':
+            begin = dist.rank()
+            step = dist.world_size()
+            self.locality = 'rank'
         for i in range(begin, len(self), step):
             try:
-                self.kept[i] = self.read(i)
+                self.cached[i] = self.read(i)
             except (OSError, ValueError):
-                continue  # said when it is asked for
+                continue
 
     def __len__(self) -> int:
         return len(self.members)
@@ -120,8 +136,8 @@ class ZipSource(Source):
 
     def read(self, i: int) -> bytes:
         """Return the member's bytes."""
-        if i in self.kept:
-            return self.kept[i]
+        if i in self.cached:
+            return self.cached[i]
         if self.rows[i] < 0:
             raise FileNotFoundError('the archive has no such member')
         return self.archive.read(int(self.rows[i]))

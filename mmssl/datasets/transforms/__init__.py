@@ -1,12 +1,12 @@
-"""From a path to views."""
+"""Transforms of a pipeline: load an image, make its views, sample masks."""
 
-from .evaluate import CenterView, TrainView
-from .finetune import FinetuneView
-from .load import LoadImage
-from .mask import PatchMask
+from .center_view import CenterView, TrainView
+from .finetune_view import FinetuneView
+from .load_image import LoadImage
 from .multi_view import MultiView
+from .patch_mask import PatchMask
 from .random_view import RandomView
-from .segment import SegmentTestView, SegmentTrainView
+from .segment_view import SegmentTestView, SegmentTrainView
 
 __all__ = [
     'CenterView',

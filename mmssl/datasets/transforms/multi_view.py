@@ -1,4 +1,4 @@
-"""Several views of one image, packed for the loader."""
+"""Several random views of one image (multi-crop), packed for the loader."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -12,7 +12,7 @@ from ...core import UserError
 from ...registry import TRANSFORMS
 from .random_view import RandomView, check_pixels, decode
 
-PACKED = ('index', 'label', 'box', 'mask', 'color', 'fault')
+PACKED = ('index', 'label', 'box', 'mask', 'color_params', 'unreadable')
 
 
 def to_bytes(image: np.ndarray) -> Tensor:
@@ -31,14 +31,15 @@ def pack(inputs: Any, item: dict[str, Any]) -> dict[str, Any]:
 
 @TRANSFORMS.register_module()
 class MultiView:
-    """Draw the views of ``views`` (configs of RandomView, each with ``repeat``), in order.
+    """Make the views of ``views`` (configs of RandomView, each with ``repeat``), in order.
 
     The result has V uint8 views (3, size, size) as inputs and ``box`` (V, 5): x, y, w, h in
     source pixels and 1 for flipped. Put global views first. ``mask`` (a PatchMask config) adds
-    masks (2, h, w) of the first two views. ``pixels`` says who makes them from the same draws:
+    masks (2, h, w) of the first two views. ``pixels`` says who makes them, from equal parameters:
     'fast' (OpenCV; large JPEGs are decoded at half size where every crop allows it), 'exact'
     (Pillow, as the official codes), or 'device': views leave the workers without their colours,
-    and the preprocessor paints the batch by ``color`` (V, 12).
+    and the preprocessor applies them to the batch, by ``color_params`` (V, 12). Raises UserError
+    for no views and for another word.
     """
 
     def __init__(
@@ -56,18 +57,31 @@ class MultiView:
 
     def __call__(self, item: dict[str, Any]) -> dict[str, Any]:
         """Return the packed views of ``item['image']``."""
-        image, rng = item['image'], item['rng']
-        drawn = [view.draw(image.width, image.height, rng) for view in self.views]
-        item['box'] = torch.tensor([(*d.box, int(d.flip)) for d in drawn])  # (V, 5)
+        image = item['image']
+        rng = item['rng']
+        params = [view.sample_params(image.width, image.height, rng) for view in self.views]
+        item['box'] = torch.tensor([(*p.box, int(p.flip)) for p in params])  # (V, 5)
         if self.pixels == 'device':
-            item['color'] = torch.tensor([d.record() for d in drawn])  # (V, 12)
-        source, reduce = decode(image, self.pixels, drawn, [view.size for view in self.views])
+            item['color_params'] = torch.tensor([p.color_params() for p in params])  # (V, 12)
+        source, reduce = decode(image, self.pixels, params, [view.size for view in self.views])
         images = [
-            view.apply(source, d, self.pixels, reduce)
-            for view, d in zip(self.views, drawn, strict=True)
+            view.apply(source, p, self.pixels, reduce)
+            for view, p in zip(self.views, params, strict=True)
         ]
         if self.mask is not None:
             epoch = item.get('epoch', 0)
-            masks = [self.mask.draw(view.size, rng, epoch) for view in self.views[:2]]
+            masks = [self.mask.sample(view.size, rng, epoch) for view in self.views[:2]]
             item['mask'] = torch.stack(masks)  # (2, h, w)
         return pack([to_bytes(view) for view in images], item)
+
+
+def build_multi_view(pipeline: Sequence[dict]) -> MultiView:
+    """Build the MultiView of a pipeline, with colours. Raises UserError when there is none."""
+    for step in pipeline:
+        if step['type'].rpartition('.')[2] == 'MultiView':
+            pixels = step.get('pixels', 'fast')
+            if pixels == 'device':  # there is no preprocessor here to apply the colours
+                pixels = 'fast'
+            return TRANSFORMS.build({**step, 'pixels': pixels})
+    names = ', '.join(step['type'] for step in pipeline)
+    raise UserError(f'the pipeline draws no views (MultiView) but has {names}; use a pretraining')

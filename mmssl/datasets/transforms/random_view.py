@@ -1,4 +1,4 @@
-"""One random view of an image, as every method here draws it."""
+"""Random view of an image: crop, flip, colour jitter, grey, blur, solarise."""
 
 import random
 from collections.abc import Sequence
@@ -8,19 +8,20 @@ import numpy as np
 from PIL import Image
 
 from ...core import UserError
+from ...core.color_ops import JITTER_OPS, ColorOp
 from ...registry import TRANSFORMS
-from ..picture import Picture, as_pil
-from . import exact, fast
-from .draw import HUE, Drawn, draw_box
-from .fast import reduction
+from ..encoded_image import EncodedImage, as_pil
+from . import opencv_backend, pillow_backend
+from .opencv_backend import reduction
+from .view_params import ViewParams, sample_box
 
 PIXELS = ('fast', 'exact', 'device')
 
 
 def check_interpolation(name: str) -> str:
     """Return the name of a known interpolation. Raises UserError for others."""
-    if name not in exact.INTERPOLATIONS:
-        known = ', '.join(exact.INTERPOLATIONS)
+    if name not in pillow_backend.INTERPOLATIONS:
+        known = ', '.join(pillow_backend.INTERPOLATIONS)
         raise UserError(f"interpolation '{name}' is unknown; use {known}")
     return name
 
@@ -32,8 +33,9 @@ class RandomView:
     ``jitter`` is (brightness, contrast, saturation, hue), applied in random order with
     probability ``jitter_p``; ``gray``, ``blur``, ``solarize`` and ``flip`` are probabilities;
     ``sigma`` is the range of the blur radius in pixels. ``gray_first`` is MoCo v1's order.
-    ``repeat`` asks MultiView for several such views. `draw` takes the numbers, `apply` makes
-    the pixels; the flip commutes with every colour operation, so recipes that flip last agree.
+    ``repeat`` asks MultiView for several such views. `sample_params` draws the random numbers,
+    `apply` makes the pixels; the flip commutes with every colour operation, so recipes that flip
+    last agree. Raises UserError for an impossible scale or an unknown interpolation.
     """
 
     def __init__(
@@ -53,51 +55,68 @@ class RandomView:
     ) -> None:
         if not 0 < scale[0] <= scale[1] <= 1:
             raise UserError(f'crop scale {tuple(scale)}: give shares 0 < smallest <= largest <= 1')
-        self.size, self.scale, self.ratio = size, tuple(scale), tuple(ratio)
-        self.interpolation, self.flip = check_interpolation(interpolation), flip
-        self.jitter, self.jitter_p, self.gray = jitter, jitter_p, gray
-        self.blur, self.sigma, self.solarize = blur, tuple(sigma), solarize
+        self.size = size
+        self.scale = tuple(scale)
+        self.ratio = tuple(ratio)
+        self.interpolation = check_interpolation(interpolation)
+        self.flip = flip
+        self.jitter = jitter
+        self.jitter_p = jitter_p
+        self.gray = gray
+        self.blur = blur
+        self.sigma = tuple(sigma)
+        self.solarize = solarize
         self.gray_first = gray_first
 
-    def draw(self, width: int, height: int, rng: random.Random) -> Drawn:
-        """Draw the numbers of one view of an image of ``width`` x ``height`` pixels."""
-        box = draw_box(width, height, self.scale, self.ratio, rng)
+    def sample_params(self, width: int, height: int, rng: random.Random) -> ViewParams:
+        """Sample the parameters of one view of an image of ``width`` x ``height`` pixels."""
+        box = sample_box(width, height, self.scale, self.ratio, rng)
         flip = rng.random() < self.flip
-        jitter = self._draw_jitter(rng) if rng.random() < self.jitter_p else ()
+        jitter = self._sample_jitter(rng) if rng.random() < self.jitter_p else ()
         gray = rng.random() < self.gray
         blur = rng.uniform(*self.sigma) if rng.random() < self.blur else None
         solarize = rng.random() < self.solarize
-        return Drawn(box, flip, jitter, gray, blur, solarize, self.gray_first)
+        return ViewParams(box, flip, jitter, gray, blur, solarize, self.gray_first)
 
-    def _draw_jitter(self, rng: random.Random) -> tuple[tuple[int, float], ...]:
+    def _sample_jitter(self, rng: random.Random) -> tuple[tuple[ColorOp, float], ...]:
         if not self.jitter:
             return ()
-        order = [0, 1, 2, 3]
+        order = list(JITTER_OPS)
         rng.shuffle(order)
-        factors = []
-        for i, amount in enumerate(self.jitter):
-            low, high = (-amount, amount) if i == HUE else (max(0.0, 1 - amount), 1 + amount)
-            factors.append(rng.uniform(low, high))
-        return tuple((i, factors[i]) for i in order if self.jitter[i])
+        factors: dict[ColorOp, float] = {}
+        for op, amount in zip(JITTER_OPS, self.jitter, strict=True):
+            if op == ColorOp.HUE:
+                factors[op] = rng.uniform(-amount, amount)
+            else:
+                factors[op] = rng.uniform(max(0.0, 1 - amount), 1 + amount)
+        return tuple((op, factors[op]) for op in order if self.jitter[op])
 
-    def apply(self, image: Any, drawn: Drawn, pixels: str = 'fast', reduce: int = 1) -> np.ndarray:
+    def apply(
+        self, image: Any, params: ViewParams, pixels: str = 'fast', reduce: int = 1
+    ) -> np.ndarray:
         """Make the view of an image that `decode` gave, uint8 (size, size, 3).
 
         ``pixels`` is how: 'fast' (OpenCV), 'exact' (Pillow) or 'device', without the colours.
         """
         if pixels == 'exact':
-            return exact.color(exact.crop(image, drawn, self.size, self.interpolation), drawn)
-        view = fast.crop(np.asarray(image), drawn, self.size, self.interpolation, reduce)
-        return view if pixels == 'device' else fast.color(view, drawn)
+            cropped = pillow_backend.crop(image, params, self.size, self.interpolation)
+            return pillow_backend.apply_color(cropped, params)
+        view = opencv_backend.crop(np.asarray(image), params, self.size, self.interpolation, reduce)
+        return view if pixels == 'device' else opencv_backend.apply_color(view, params)
 
 
-def decode(image: Picture | Image.Image, pixels: str, drawn: list[Drawn], sizes: list[int]) -> Any:
-    """Return what `RandomView.apply` makes all views of an image from, and by how much smaller."""
+def decode(
+    image: EncodedImage | Image.Image, pixels: str, params: list[ViewParams], sizes: list[int]
+) -> Any:
+    """Decode an image once for all its views: return what `RandomView.apply` takes, and ``reduce``.
+
+    A Pillow image for 'exact', else an array (H / reduce, W / reduce, 3) of bytes.
+    """
     if pixels == 'exact':
         return as_pil(image), 1
-    if not isinstance(image, Picture):
+    if not isinstance(image, EncodedImage):
         return np.asarray(image), 1
-    reduce = reduction(drawn, sizes) if image.quick else 1
+    reduce = reduction(params, sizes) if image.fast_decodable else 1
     return image.pixels(reduce), reduce
 
 

@@ -1,11 +1,13 @@
 """The methods, one file each: the wiring that reads as the paper."""
 
 from .base import Pretrainer
+from .dino import DINO
 from .esvit import EsViT
+from .ibot import iBOT
 from .moby import MoBY
 from .moco import MoCo
 from .mocov3 import MoCoV3
 from .sere import SERE
 from .swav import SwAV
 
-__all__ = ['SERE', 'EsViT', 'MoBY', 'MoCo', 'MoCoV3', 'Pretrainer', 'SwAV']
+__all__ = ['DINO', 'SERE', 'EsViT', 'MoBY', 'MoCo', 'MoCoV3', 'Pretrainer', 'SwAV', 'iBOT']

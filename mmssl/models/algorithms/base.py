@@ -1,4 +1,4 @@
-"""What every pretraining method shares: two branches, the clock and the forward modes."""
+"""Base class of all pretraining methods: student and teacher, schedules, forward modes."""
 
 from typing import Any, ClassVar
 
@@ -6,25 +6,28 @@ import torch
 from mmengine.model import BaseModel
 from torch import Tensor, nn
 
-from ...core import Clock, Curve, UserError
+from ...core import Progress, Schedule, UserError
+from ...core.protocols import StepMemory, dims_of
 from ...registry import MODELS
 from ..backbones import Backbone, Features
-from ..branch import Branch, copy_teacher, make_teacher, move_teacher
+from ..branch import Branch
+from ..teacher import copy_teacher, make_teacher, update_teacher
 
 
 class Pretrainer(BaseModel):
-    """Base of all methods; a method derives from it directly and writes `loss`.
+    """Base of all methods; a method writes `loss`.
 
-    ``export`` names the side whose backbone is used downstream; ``teacher_moves`` says whether
-    the teacher follows 'before' the forward or 'after' the update (None: no teacher);
-    ``needs_views`` and ``most_views`` are the numbers of views it can use. ``size_by_size``, for
-    methods of many crops: see `Branch`.
+    A method derives from this class, or from the method that its paper builds on (depth two at
+    most). ``export`` names the branch whose backbone is used downstream; ``teacher_update`` says
+    whether the teacher moves 'before' the forward or 'after' the update (None: no teacher);
+    ``min_views`` and ``max_views`` are the numbers of views it can use. Raises UserError for
+    parts whose widths do not fit, and for a teacher without ``momentum``.
     """
 
     export: ClassVar[str] = 'student'
-    teacher_moves: ClassVar[str | None] = None
-    needs_views: ClassVar[int] = 2
-    most_views: ClassVar[int | None] = None
+    teacher_update: ClassVar[str | None] = None
+    min_views: ClassVar[int] = 2
+    max_views: ClassVar[int | None] = None
     student: Branch
     teacher: Branch
     head: Any
@@ -36,31 +39,29 @@ class Pretrainer(BaseModel):
         head: dict | None = None,
         momentum: dict | None = None,
         data_preprocessor: dict | None = None,
-        size_by_size: bool = False,
     ) -> None:
         super().__init__(MODELS.build(data_preprocessor or dict(type='ViewPreprocessor')))
-        if size_by_size and self.most_views == 2:
-            raise UserError(
-                f'model.size_by_size: the views of {type(self).__name__} have one size; to save '
-                'memory set model.backbone.with_cp'
-            )
-        self.student = Branch(backbone, neck, size_by_size)
+        self.student = Branch(backbone, neck)
         self.head = MODELS.build(head) if head else nn.Identity()
-        gives = next(
-            (neck.gives for neck in self.student.neck.values() if hasattr(neck, 'gives')), None
-        )
-        takes = getattr(self.head, 'takes', None)
-        if None not in (gives, takes) and gives != takes:
-            raise UserError(
-                f'the neck gives {gives} values and the head takes {takes}; make them equal'
-            )
-        if self.teacher_moves:
+        self._check_widths()
+        if self.teacher_update:
             self.teacher = make_teacher(self.student)
             if momentum is None:
                 raise UserError(f'{type(self).__name__} has a teacher: add momentum=dict(start=..)')
-        self.momentum = Curve.build(momentum, 'model.momentum') if momentum else None
-        self._clock: Clock | None = None
-        self.watched: dict[str, Tensor] = {}
+        self.momentum = Schedule.build(momentum, 'model.momentum') if momentum else None
+        self.logged_embeddings: dict[str, Tensor] = {}
+        self._progress: Progress | None = None
+        self._memories: list[StepMemory] | None = None
+
+    def _check_widths(self) -> None:
+        """Refuse a head that takes another width than the first neck gives."""
+        widths = (dims_of(neck)[1] for neck in self.student.neck.values())
+        given = next((width for width in widths if width is not None), None)
+        wanted, _ = dims_of(self.head)
+        if given is not None and wanted is not None and given != wanted:
+            raise UserError(
+                f'the neck gives {given} values and the head takes {wanted}; make them equal'
+            )
 
     # what a method writes -------------------------------------------------------------------
     def loss(self, views: list[Tensor], info: dict[str, Any]) -> dict[str, Tensor]:
@@ -68,7 +69,7 @@ class Pretrainer(BaseModel):
         raise NotImplementedError
 
     def uniform_loss(self, batch: int) -> float | None:
-        """Return the loss of a network that knows nothing, for ``batch`` images on each rank."""
+        """Return the loss of a uniform prediction, for ``batch`` images on each rank."""
         return None
 
     # refusals -------------------------------------------------------------------------------
@@ -78,62 +79,71 @@ class Pretrainer(BaseModel):
 
         Called before anything is built; raises UserError naming the values.
         """
-        if len(views) < cls.needs_views:
+        if len(views) < cls.min_views:
             raise UserError(
-                f'{cls.__name__} needs {cls.needs_views} views, the pipeline makes {len(views)}: '
+                f'{cls.__name__} needs {cls.min_views} views, the pipeline makes {len(views)}: '
                 'add one to MultiView.views, or repeat=2'
             )
-        if cls.most_views and len(views) > cls.most_views:
+        if cls.max_views and len(views) > cls.max_views:
             raise UserError(
-                f'{cls.__name__} uses {cls.most_views} views, the pipeline makes {len(views)}: '
+                f'{cls.__name__} uses {cls.max_views} views, the pipeline makes {len(views)}: '
                 'remove the others from MultiView.views'
             )
 
     def check_batch(self, batch: int) -> None:
-        """Refuse a number of images per step, over all ranks, that the method cannot take."""
+        """Refuse a number of images per step, over all ranks, that the method cannot take.
 
-    # time -----------------------------------------------------------------------------------
+        Raises UserError naming the number.
+        """
+
+    # schedules ------------------------------------------------------------------------------
     @property
-    def clock(self) -> Clock:
-        """The iteration training is at; set by ClockHook."""
-        if self._clock is None:
-            raise RuntimeError('the model has no clock: train through the runner (ClockHook)')
-        return self._clock
+    def progress(self) -> Progress:
+        """The iteration training is at; raises RuntimeError before the first one."""
+        if self._progress is None:
+            raise RuntimeError('the model has no progress: train through the runner (MethodHook)')
+        return self._progress
 
-    @clock.setter
-    def clock(self, clock: Clock) -> None:
-        self._clock = clock
+    @progress.setter
+    def progress(self, progress: Progress) -> None:
+        self._progress = progress
 
-    def curves(self) -> dict[str, Curve]:
-        """Return every curve of the model by name, for checks and plots."""
-        return {name: value for name, value in vars(self).items() if isinstance(value, Curve)}
+    def schedules(self) -> dict[str, Schedule]:
+        """Return every schedule of the model by name, for checks and plots."""
+        return {name: value for name, value in vars(self).items() if isinstance(value, Schedule)}
 
-    def now(self, curve: Curve) -> float:
-        """Return the value of a curve at this iteration."""
-        return curve(*self.clock)
+    def current_momentum(self) -> float | None:
+        """Return the teacher's momentum of this iteration, None without a teacher."""
+        return None if self.momentum is None else self.momentum.value_at(*self.progress)
 
-    # teacher --------------------------------------------------------------------------------
-    def move_teacher(self) -> None:
-        """Let the teacher's parameters follow the student's by this iteration's momentum."""
-        assert self.momentum is not None
-        move_teacher(self.student, self.teacher, self.now(self.momentum))
+    # teacher and memories -------------------------------------------------------------------
+    def update_teacher(self) -> None:
+        """Move the teacher's parameters towards the student's by this iteration's momentum."""
+        momentum = self.current_momentum()
+        assert momentum is not None
+        update_teacher(self.student, self.teacher, momentum)
 
     def sync_teacher(self) -> None:
         """Make the teacher equal to the student, as at the start of training."""
-        if self.teacher_moves:
+        if self.teacher_update:
             copy_teacher(self.student, self.teacher)
+
+    def memories(self) -> list[StepMemory]:
+        """Return the queues, centres and memory banks of the model."""
+        if self._memories is None:  # looked for once: a step has no time to walk all modules
+            parts = (module for module in self.modules() if module is not self)
+            self._memories = [module for module in parts if isinstance(module, StepMemory)]
+        return self._memories
 
     def end_step(self) -> None:
         """Let queues and centres take in what one optimizer step has shown them."""
-        for module in self.modules():
-            if module is not self and hasattr(module, 'end_step'):
-                module.end_step()
+        for memory in self.memories():
+            memory.end_step()
 
     def drop_step(self) -> None:
-        """Forget what queues and centres have been shown in a step that is passed over."""
-        for module in self.modules():
-            if hasattr(module, 'pending'):
-                module.pending.clear()
+        """Let queues and centres forget what a skipped step has shown them."""
+        for memory in self.memories():
+            memory.drop_step()
 
     def init_weights(self) -> None:
         """Load the backbone's ``init_cfg``, then start the teacher from the student.
@@ -147,17 +157,20 @@ class Pretrainer(BaseModel):
     # modes ----------------------------------------------------------------------------------
     @property
     def backbone(self) -> Backbone:
-        """The exported side's backbone."""
-        return getattr(self, self.export).backbone
+        """The exported branch's backbone."""
+        return self.get_submodule(self.export).backbone
 
     def forward(
         self, inputs: Any, data_samples: dict[str, Any] | None = None, mode: str = 'tensor'
     ) -> Any:
-        """'loss': inputs are V views (B, 3, H, W); 'tensor': one image batch (B, 3, H, W)."""
+        """'loss': inputs are V views (B, 3, H, W); 'tensor': one image batch (B, 3, H, W).
+
+        Raises UserError for too few views and for another mode.
+        """
         if mode == 'loss':
-            if len(inputs) < self.needs_views:
+            if len(inputs) < self.min_views:
                 raise UserError(
-                    f'{type(self).__name__} needs {self.needs_views} views, got {len(inputs)}'
+                    f'{type(self).__name__} needs {self.min_views} views, got {len(inputs)}'
                 )
             return self.loss(list(inputs), data_samples or {})
         if mode == 'tensor':
@@ -178,6 +191,6 @@ class Pretrainer(BaseModel):
         return self.backbone.encode(inputs)
 
     @torch.no_grad()
-    def watch(self, student: Tensor, teacher: Tensor) -> None:
+    def log_embeddings(self, student: Tensor, teacher: Tensor) -> None:
         """Keep one batch of embeddings, both (B, D) of paired rows, for the health line."""
-        self.watched = {'student': student.detach(), 'teacher': teacher.detach()}
+        self.logged_embeddings = {'student': student.detach(), 'teacher': teacher.detach()}

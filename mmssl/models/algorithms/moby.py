@@ -18,11 +18,11 @@ class MoBY(Pretrainer):
     (``models/moby.py``).
     """
 
-    export, teacher_moves, most_views = 'student', 'before', 2
+    export, teacher_update, max_views = 'student', 'before', 2
 
     def __init__(self, *, queue_length: int = 4096, **parts: Any) -> None:
         super().__init__(**parts)
-        self.queue = Queue(self.student.neck['project'].gives, queue_length, banks=2)
+        self.queue = Queue(self.student.neck['project'].out_dim, queue_length, banks=2)
 
     def loss(self, views: list[Tensor], info: dict[str, Any]) -> dict[str, Tensor]:
         """Sum of both directions, not halved."""
@@ -31,7 +31,7 @@ class MoBY(Pretrainer):
             k1, k2 = (self.teacher(view) for view in views[:2])  # (B, D)
         negatives1, negatives2 = self.queue()
         self.queue.push(k1, k2)
-        self.watch(student=q1, teacher=k2)
+        self.log_embeddings(student=q1, teacher=k2)
         return {'loss': self.head(q1, k2, negatives2) + self.head(q2, k1, negatives1)}
 
     def check_batch(self, batch: int) -> None:

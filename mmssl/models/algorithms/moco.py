@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ...core import shuffle
+from ...functional import batch_shuffle
 from ...registry import MODELS
 from ..queue import Queue
 from .base import Pretrainer
@@ -19,21 +19,21 @@ class MoCo(Pretrainer):
     temperature and augmentations. Batch norm stays per process: do not set ``sync_bn``.
     """
 
-    export, teacher_moves, most_views = 'student', 'before', 2
+    export, teacher_update, max_views = 'student', 'before', 2
 
     def __init__(self, *, queue_length: int = 65536, **parts: Any) -> None:
         super().__init__(**parts)
-        self.queue = Queue(self.student.neck['project'].gives, queue_length)
+        self.queue = Queue(self.student.neck['project'].out_dim, queue_length)
 
     def loss(self, views: list[Tensor], info: dict[str, Any]) -> dict[str, Tensor]:
         """One direction only; the queue holds no key of this batch."""
         q = self.student(views[0])  # (B, D)
         with torch.no_grad():
-            part, order = shuffle.shuffle(views[1], info.get('idx_shuffle'))
-            k = shuffle.unshuffle(self.teacher(part), order)  # (B, D)
+            part, order = batch_shuffle.shuffle(views[1], info.get('idx_shuffle'))
+            k = batch_shuffle.unshuffle(self.teacher(part), order)  # (B, D)
         (negatives,) = self.queue()
         self.queue.push(k)
-        self.watch(student=q, teacher=k)
+        self.log_embeddings(student=q, teacher=k)
         return {'loss': self.head(q, k, negatives)}
 
     def check_batch(self, batch: int) -> None:

@@ -16,14 +16,14 @@ class MoCoV3(Pretrainer):
     Algorithm 1 of the paper, ``MoCo.forward`` of ``moco/builder.py``.
     """
 
-    export, teacher_moves, most_views = 'student', 'before', 2
+    export, teacher_update, max_views = 'student', 'before', 2
 
     def loss(self, views: list[Tensor], info: dict[str, Any]) -> dict[str, Tensor]:
         """Sum of both directions, not halved."""
         q1, q2 = (self.head.predictor(self.student(view)) for view in views[:2])  # (B, D)
         with torch.no_grad():
             k1, k2 = (self.teacher(view) for view in views[:2])  # (B, D)
-        self.watch(student=q1, teacher=k2)
+        self.log_embeddings(student=q1, teacher=k2)
         return {'loss': self.head(q1, k2) + self.head(q2, k1)}
 
     def uniform_loss(self, batch: int) -> float:

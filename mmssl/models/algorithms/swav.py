@@ -21,8 +21,8 @@ class SwAV(Pretrainer):
         self.head.normalize_prototypes()
         features = [f.pooled for f in self.student.encode(views)]  # (B, C) each
         z = [F.normalize(p, dim=1) for p in self.student.project('project', features)]
-        self.watch(student=z[0], teacher=z[1])
-        epoch = self.clock.step // self.clock.per_epoch
+        self.log_embeddings(student=z[0], teacher=z[1])
+        epoch = self.progress.step // self.progress.per_epoch
         return {'loss': self.head(z, epoch)}
 
     @classmethod

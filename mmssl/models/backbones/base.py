@@ -3,19 +3,19 @@
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from ...core import UserError
+from .activation_checkpointing import recomputed
 from .attention import inputs_of
-from .recompute import recomputed
 from .tokens import Features, Tokens, flat, joined
 
 
 class Backbone(nn.Module):
-    """Base of all image networks; a family overrides `stream`, `finish` and the two widths.
+    """Base of all image networks; a family overrides `iter_blocks` and `final_norm`.
 
     Composition: ``self.net`` is the timm or torchvision module. A plain nn.Module, so that the
     runner cannot initialise it a second time and make teacher and student differ.
@@ -26,9 +26,10 @@ class Backbone(nn.Module):
     the stem, n the first n stages (blocks for ViT) too; ``norm_eval`` keeps batch norm in eval
     mode; ``with_cp`` recomputes activations in the backward instead of keeping them;
     ``init_cfg`` is ``dict(type='Pretrained', checkpoint=PATH)``, read once by `init_weights`,
-    ``side`` of it where the file has two.
+    ``branch`` of it where the file has two.
     """
 
+    supports_masks: ClassVar[bool] = False  # whether `iter_blocks` takes a mask of patches
     net: Any
     num_features: int
     stage_ends: tuple[int, ...]  # index of the last block of each stage
@@ -36,6 +37,7 @@ class Backbone(nn.Module):
     strides: tuple[int, ...]  # pixels per token of each stage
     weights_from: str | None = None  # the file that filled it
     loaded: Any = None  # the report on it
+    not_compilable: str = ''  # why torch.compile cannot take it
 
     def __init__(
         self,
@@ -47,16 +49,19 @@ class Backbone(nn.Module):
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__()
-        self.out_indices, self.out_norm = out_indices, out_norm
-        self.frozen_stages, self.norm_eval, self.with_cp = frozen_stages, norm_eval, with_cp
+        self.out_indices = out_indices
+        self.out_norm = out_norm
+        self.frozen_stages = frozen_stages
+        self.norm_eval = norm_eval
+        self.with_cp = with_cp
         self.init_cfg = init_cfg
 
     # what a family writes -----------------------------------------------------------------
-    def stream(self, x: Tensor, mask: Tensor | None = None) -> Iterator[Tokens]:
+    def iter_blocks(self, x: Tensor, mask: Tensor | None = None) -> Iterator[Tokens]:
         """Yield the tokens after each block; x (B, 3, H, W), mask (B, h, w) bool or None."""
         raise NotImplementedError
 
-    def finish(self, tokens: Tokens) -> Tokens:
+    def final_norm(self, tokens: Tokens) -> Tokens:
         """Apply the network's last norm, if it has one."""
         return tokens
 
@@ -68,7 +73,7 @@ class Backbone(nn.Module):
         """Return (parts of the stem, parts of each stage), for freezing."""
         raise NotImplementedError
 
-    def by_depth(self) -> list[list[nn.Module | nn.Parameter]]:
+    def layer_groups(self) -> list[list[nn.Module | nn.Parameter]]:
         """Return [stem, layer 1, ...] for layer decay; the last norm is in none.
 
         Layers are stages here; ViT and Swin count blocks.
@@ -77,9 +82,9 @@ class Backbone(nn.Module):
         layers: list[list[nn.Module | nn.Parameter]] = [[*stage] for stage in stages]
         return [stem, *layers]
 
-    def dense_stream(self, x: Tensor) -> Iterator[Tokens]:
+    def iter_dense_blocks(self, x: Tensor) -> Iterator[Tokens]:
         """Yield the tokens that feature maps for detectors are made of; x (B, 3, H, W)."""
-        return self.stream(x)
+        return self.iter_blocks(x)
 
     def attention_layers(self) -> list[nn.Module]:
         """Return the attention module of each block; UserError where there is none."""
@@ -90,7 +95,7 @@ class Backbone(nn.Module):
         raise NotImplementedError
 
     # what a family uses -------------------------------------------------------------------
-    def settle(self) -> None:
+    def finalize(self) -> None:
         """Check and apply the dense options; constructors call it last."""
         points = self._out_points()
         if self.out_norm == 'last':
@@ -110,13 +115,13 @@ class Backbone(nn.Module):
     # what everything else uses --------------------------------------------------------------
     def encode(self, x: Tensor, mask: Tensor | None = None) -> Features:
         """Return the features of x (B, 3, H, W) that pretraining, kNN and the API read."""
-        (last,) = deque(self.stream(x, mask), maxlen=1)
-        done = self.finish(last)
+        (last,) = deque(self.iter_blocks(x, mask), maxlen=1)
+        done = self.final_norm(last)
         tokens = flat(done.grid)  # (B, N, C)
         _, h, w, _ = done.grid.shape
         return Features(self.pool(done), tokens, flat(last.grid), (h, w))
 
-    def descriptor(self, x: Tensor, blocks: int = 1, pool: str = 'auto') -> Tensor:
+    def last_blocks_features(self, x: Tensor, blocks: int = 1, pool: str = 'auto') -> Tensor:
         """Concatenate what the last ``blocks`` blocks say of x (B, 3, H, W) -> (B, sum C).
 
         ``pool``: 'cls', 'mean', 'cls+mean' (class tokens of all blocks, mean of the last),
@@ -129,8 +134,8 @@ class Backbone(nn.Module):
             raise UserError(f'descriptor of {blocks} blocks, but the network has {count}')
         last_stage = self.stage_ends[-2] + 1 if len(self.stage_ends) > 1 else 0
         kept = [
-            self.finish(tokens) if i >= last_stage and pool != 'mean_raw' else tokens
-            for i, tokens in enumerate(self.stream(x))
+            self.final_norm(tokens) if i >= last_stage and pool != 'mean_raw' else tokens
+            for i, tokens in enumerate(self.iter_blocks(x))
             if i >= count - blocks
         ]
         if pool == 'auto':  # block by block: ViL has class tokens in some stages only
@@ -145,7 +150,7 @@ class Backbone(nn.Module):
         """
         points = self._out_points()
         maps = {}
-        for i, tokens in enumerate(islice(self.dense_stream(x), max(points) + 1)):
+        for i, tokens in enumerate(islice(self.iter_dense_blocks(x), max(points) + 1)):
             if i in points:
                 grid = self._normed(tokens, points[i])
                 maps[i] = grid.permute(0, 3, 1, 2).contiguous()  # (B, C, h, w)
@@ -153,8 +158,8 @@ class Backbone(nn.Module):
 
     def _normed(self, tokens: Tokens, index: int) -> Tensor:
         if self.out_norm == 'last':
-            return self.finish(tokens).grid
-        return getattr(self, f'norm{index}')(tokens.grid) if self.out_norm else tokens.grid
+            return self.final_norm(tokens).grid
+        return self.get_submodule(f'norm{index}')(tokens.grid) if self.out_norm else tokens.grid
 
     @property
     def out_channels(self) -> tuple[int, ...]:
@@ -176,14 +181,14 @@ class Backbone(nn.Module):
         layers = self.attention_layers()
         if not -len(layers) <= block < len(layers):
             raise UserError(f'attention of block {block}, but the network has {len(layers)}')
-        blocks = islice(self.stream(x), block % len(layers) + 1)
+        blocks = islice(self.iter_blocks(x), block % len(layers) + 1)
         inputs, options = inputs_of(layers[block], lambda: deque(blocks, maxlen=0))
         return self.attention_weights(layers[block], *inputs, **options)
 
     def summary(self, x: Tensor) -> Tensor:
         """Return what `extract_feat` answers: the class token (B, C), else the final map."""
-        (last,) = deque(self.stream(x), maxlen=1)
-        done = self.finish(last)
+        (last,) = deque(self.iter_blocks(x), maxlen=1)
+        done = self.final_norm(last)
         return done.grid.permute(0, 3, 1, 2) if done.cls is None else done.cls[:, 0]
 
     def init_weights(self) -> None:
@@ -194,14 +199,14 @@ class Backbone(nn.Module):
         if not path:
             raise UserError(
                 'the backbone has no weights: pass the pretrained file, --cfg-options '
-                'pretrain=PATH or model.backbone.init_cfg.checkpoint=PATH'
+                'pretrained=PATH or model.backbone.init_cfg.checkpoint=PATH'
             )
         from ...checkpoint import load
 
         # a file of weights does not know the new norms of the maps
         norms = {n: self._modules.pop(n) for n in list(self._modules) if n.startswith('norm')}
         try:
-            load(self, path, part='backbone', side=self.init_cfg.get('side', 'export'))
+            load(self, path, part='backbone', branch=self.init_cfg.get('branch', 'export'))
         finally:
             self._modules.update(norms)
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
-from timm.layers import DropPath
+from timm.layers import DropPath, QuickGELU
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -66,7 +66,9 @@ class WindowAttention(nn.Module):
 
     def __init__(self, dim: int, heads: int, window: int, bias: bool) -> None:
         super().__init__()
-        self.heads, self.window, self.scale = heads, window, dim**-0.5
+        self.heads = heads
+        self.window = window
+        self.scale = dim**-0.5
         self.qkv = QKV(dim, bias)
         self.proj_out = nn.Conv2d(dim, dim, 1)
 
@@ -96,14 +98,6 @@ class WindowAttention(nn.Module):
         return x.reshape(b, heads * c, rows * w, columns * w)
 
 
-class QuickGELU(nn.Module):
-    """x * sigmoid(1.702 x)."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Elementwise."""
-        return x * torch.sigmoid(1.702 * x)
-
-
 class FeedForward(nn.Module):
     """Two 1x1 convolutions."""
 
@@ -122,7 +116,8 @@ class PreNorm(nn.Module):
 
     def __init__(self, dim: int, fn: nn.Module) -> None:
         super().__init__()
-        self.norm, self.fn = ChannelNorm(dim), fn
+        self.norm = ChannelNorm(dim)
+        self.fn = fn
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C, H, W)."""
@@ -183,11 +178,12 @@ class CvT(Backbone):
             setattr(self.net, f'stage{i}', nn.Sequential(ConvEmbed(inner, dim, *embeds[i]), blocks))
             inner = dim
         self.net.norm = ChannelNorm(widths[-1])
-        self.widths, self.num_features = tuple(widths), widths[-1]
+        self.widths = tuple(widths)
+        self.num_features = widths[-1]
         self.strides = tuple(math.prod(e[1] for e in embeds[: i + 1]) for i in range(len(widths)))
         self.stage_ends = tuple(sum(depths[: i + 1]) - 1 for i in range(len(depths)))
         self.apply(self._init)
-        self.settle()
+        self.finalize()
 
     @staticmethod
     def _init(module: nn.Module) -> None:
@@ -196,12 +192,12 @@ class CvT(Backbone):
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
 
-    def stream(self, x: Tensor, mask: Tensor | None = None) -> Iterator[Tokens]:
+    def iter_blocks(self, x: Tensor, mask: Tensor | None = None) -> Iterator[Tokens]:
         """Yield the grid after each block; masks are not defined here."""
         if mask is not None:
             raise UserError('CvT takes no patch mask; use a ViT for masked objectives')
         for i in range(len(self.widths)):
-            embed, blocks = getattr(self.net, f'stage{i}')
+            embed, blocks = self.net.get_submodule(f'stage{i}')
             x = embed(x)
             for pair, drop in blocks.parts():
                 x = self.run(pair, self._block, x, pair, drop)
@@ -213,13 +209,13 @@ class CvT(Backbone):
         x = x + drop(attend(x))
         return x + drop(feed(x))
 
-    def finish(self, tokens: Tokens) -> Tokens:
+    def final_norm(self, tokens: Tokens) -> Tokens:
         """Apply the final norm over channels."""
         return Tokens(None, nn.LayerNorm.forward(self.net.norm, tokens.grid))
 
     def attention_layers(self) -> list[nn.Module]:
         """Return the attention of each block."""
-        stages = [getattr(self.net, f'stage{i}')[1] for i in range(len(self.widths))]
+        stages = [self.net.get_submodule(f'stage{i}')[1] for i in range(len(self.widths))]
         return [attend.fn for stage in stages for (attend, _), _ in stage.parts()]
 
     def attention_weights(self, layer: Any, *inputs: Any, **options: Any) -> Tensor:
@@ -229,5 +225,5 @@ class CvT(Backbone):
 
     def stem_and_stages(self) -> tuple[list[nn.Module | nn.Parameter], list[list[nn.Module]]]:
         """Return ([first embedding], [its blocks], [stage 1], ...)."""
-        stages = [getattr(self.net, f'stage{i}') for i in range(len(self.widths))]
+        stages = [self.net.get_submodule(f'stage{i}') for i in range(len(self.widths))]
         return [stages[0][0]], [[stages[0][1]], *([s] for s in stages[1:])]

@@ -8,17 +8,15 @@ import torch
 from torch import Tensor, nn
 from torchvision.models.resnet import BasicBlock, Bottleneck
 
+from ...checkpoint.architecture import RESNETS
 from ...core import UserError
 from ...registry import MODELS
 from .base import Backbone
 from .tokens import Tokens
 
 DEPTHS: dict[int, tuple[Any, tuple[int, ...]]] = {
-    18: (BasicBlock, (2, 2, 2, 2)),
-    34: (BasicBlock, (3, 4, 6, 3)),
-    50: (Bottleneck, (3, 4, 6, 3)),
-    101: (Bottleneck, (3, 4, 23, 3)),
-    152: (Bottleneck, (3, 8, 36, 3)),
+    depth: (Bottleneck if bottleneck else BasicBlock, layers)
+    for depth, (bottleneck, layers) in RESNETS.items()
 }
 
 
@@ -88,7 +86,7 @@ class ResNet(Backbone):
         self.num_features = self.widths[-1]
         self.stage_ends = tuple(sum(counts[: i + 1]) - 1 for i in range(len(counts)))
         self._init(zero_init_residual)
-        self.settle()
+        self.finalize()
 
     def _init(self, zero_init_residual: bool) -> None:
         for module in self.modules():
@@ -99,7 +97,7 @@ class ResNet(Backbone):
             elif zero_init_residual and isinstance(module, BasicBlock):
                 nn.init.zeros_(module.bn2.weight)
 
-    def stream(self, x: Tensor, mask: Tensor | None = None) -> Iterator[Tokens]:
+    def iter_blocks(self, x: Tensor, mask: Tensor | None = None) -> Iterator[Tokens]:
         """Yield each residual block's map as (B, h, w, C); masks have no meaning here."""
         if mask is not None:
             raise UserError('ResNet has no patch tokens to mask; use a ViT for masked objectives')
@@ -107,11 +105,11 @@ class ResNet(Backbone):
         x = x.contiguous(memory_format=self.layout)
         x = net.maxpool(net.relu(net.bn1(net.conv1(x))))  # (B, C, h, w)
         for i in range(len(self.widths)):
-            for block in getattr(net, f'layer{i + 1}'):
+            for block in net.get_submodule(f'layer{i + 1}'):
                 x = self.run(block, block, x)
                 yield Tokens(None, x.permute(0, 2, 3, 1))  # (B, h, w, C)
 
     def stem_and_stages(self) -> tuple[list[nn.Module | nn.Parameter], list[list[nn.Module]]]:
         """Return ([conv1, bn1], [layer1], [layer2], ...)."""
-        stages = [[getattr(self.net, f'layer{i + 1}')] for i in range(len(self.widths))]
+        stages = [[self.net.get_submodule(f'layer{i + 1}')] for i in range(len(self.widths))]
         return [self.net.conv1, self.net.bn1], stages

@@ -16,7 +16,7 @@ from ...core import UserError
 from ...registry import MODELS
 from .attention import weights
 from .base import Backbone
-from .remembered import remembered
+from .table_cache import remembered
 from .tokens import Tokens
 
 # name -> (width, depths, heads)
@@ -124,7 +124,7 @@ class SwinTransformer(Backbone):
         self._windows(img_size // patch_size, window_size)
         self._positions(absolute_positions, img_size // patch_size)
         self._norms(norm_before_mlp)
-        self.settle()
+        self.finalize()
 
     def _windows(self, side: int, window: int) -> None:
         """Take a stage's map for its window where it is not larger, rounding down as upstream.
@@ -154,7 +154,7 @@ class SwinTransformer(Backbone):
                 for block in stage.blocks:
                     block.norm2 = nn.BatchNorm1d(block.dim)
 
-    def stream(
+    def iter_blocks(
         self, x: Tensor, mask: Tensor | None = None, dense: bool = False
     ) -> Iterator[Tokens]:
         """Yield the grid after each block, before any merging; masks are not defined here."""
@@ -175,9 +175,9 @@ class SwinTransformer(Backbone):
                 x = self.run(block, self._block, block, x, shift or block.shift_size)
                 yield Tokens(None, x)
 
-    def dense_stream(self, x: Tensor) -> Iterator[Tokens]:
+    def iter_dense_blocks(self, x: Tensor) -> Iterator[Tokens]:
         """Yield grids with the windows of mmdet and mmseg."""
-        return self.stream(x, dense=True)
+        return self.iter_blocks(x, dense=True)
 
     def _block(self, block: Any, x: Tensor, shift: tuple[int, int]) -> Tensor:
         x = x + block.drop_path1(self._attend(block, block.norm1(x), shift))
@@ -203,7 +203,7 @@ class SwinTransformer(Backbone):
             x = torch.roll(x, shift, (1, 2))
         return x[:, :h, :w]
 
-    def finish(self, tokens: Tokens) -> Tokens:
+    def final_norm(self, tokens: Tokens) -> Tokens:
         """Apply the final LayerNorm."""
         return Tokens(None, self.net.norm(tokens.grid))
 
@@ -229,7 +229,7 @@ class SwinTransformer(Backbone):
             stem.append(self.absolute_pos_embed)
         return stem, [[stage] for stage in self.net.layers]
 
-    def by_depth(self) -> list[list[nn.Module | nn.Parameter]]:
+    def layer_groups(self) -> list[list[nn.Module | nn.Parameter]]:
         """Return [stem, block 1, ...]; a merging belongs to the block before it (SimMIM)."""
         layers: list[list[nn.Module | nn.Parameter]] = [[*self.stem_and_stages()[0]]]
         for stage in self.net.layers:

@@ -31,7 +31,8 @@ class TimmBackbone(Backbone):
         self, name: str, args: dict | None = None, pretrained: bool = False, **dense: Any
     ) -> None:
         super().__init__(**dense)
-        self.name, self.args = name.removeprefix('timm/'), dict(args or {})
+        self.name = name.removeprefix('timm/')
+        self.args = dict(args or {})
         if not timm.is_model(self.name):
             raise UserError(
                 f"timm has no model '{self.name}'{closest(self.name, timm.list_models())}"
@@ -51,9 +52,9 @@ class TimmBackbone(Backbone):
         self.stage_ends = (len(widths) - 1,) if even else tuple(range(len(widths)))
         if self.with_cp:
             self.net.set_grad_checkpointing()
-        self.settle()
+        self.finalize()
 
-    def stream(self, x: Tensor, mask: Tensor | None = None) -> Iterator[Tokens]:
+    def iter_blocks(self, x: Tensor, mask: Tensor | None = None) -> Iterator[Tokens]:
         """Yield the grid of each block or stage; masks are not defined here."""
         if mask is not None:
             raise UserError(
@@ -72,7 +73,7 @@ class TimmBackbone(Backbone):
             last = final if i == len(maps) - 1 else None
             yield Tokens(cls, grid.permute(0, 2, 3, 1), last)  # (B, h, w, C)
 
-    def finish(self, tokens: Tokens) -> Tokens:
+    def final_norm(self, tokens: Tokens) -> Tokens:
         """Return timm's ``forward_features`` of the last block; norm the tokens of others."""
         final = tokens.final
         if final is None:

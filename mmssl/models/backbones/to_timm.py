@@ -50,7 +50,7 @@ def _(backbone: ResNet) -> Twin:
             f'{net.conv1.out_channels} channels and stride {net.conv1.stride[0]}'
         )
     block = type(net.layer1[0])
-    layers = tuple(len(getattr(net, f'layer{i + 1}')) for i in range(len(backbone.widths)))
+    layers = tuple(len(net.get_submodule(f'layer{i + 1}')) for i in range(len(backbone.widths)))
     for depth, known in DEPTHS.items():
         if known == (block, layers):
             return Twin(f'resnet{depth}', {})

@@ -12,7 +12,7 @@ class Tokens(NamedTuple):
     """Output of one block: cls (B, g, C), the class token first, or None; grid (B, h, w, C).
 
     ``final`` is what the network makes of its last block, where that is no norm of tokens alone
-    (timm); `Backbone.finish` and `Backbone.pool` know how to read it.
+    (timm); `Backbone.final_norm` and `Backbone.pool` know how to read it.
     """
 
     cls: Tensor | None

@@ -54,6 +54,7 @@ class Embed(nn.Module):
 
     def __init__(self, inner: int, dim: int, patch: int, tokens: int) -> None:
         super().__init__()
+        self.tokens = tokens
         self.proj = nn.Conv2d(inner, dim, patch, patch)
         self.norm_embed = nn.LayerNorm(dim, eps=1e-6)
         if tokens:
@@ -65,7 +66,7 @@ class Embed(nn.Module):
         x = self.proj(x)
         grid = (x.shape[2], x.shape[3])
         x = self.norm_embed(x.flatten(2).transpose(1, 2))
-        if hasattr(self, 'cls_token'):
+        if self.tokens:
             x = torch.cat([self.cls_token.expand(x.shape[0], -1, -1), x], 1)
         return x, grid
 
@@ -75,7 +76,8 @@ class AttentionBlock(nn.Module):
 
     def __init__(self, dim: int, attn: nn.Module, drop: float) -> None:
         super().__init__()
-        self.norm, self.attn = nn.LayerNorm(dim, eps=1e-6), attn
+        self.norm = nn.LayerNorm(dim, eps=1e-6)
+        self.attn = attn
         self.drop_path = DropPath(drop)
 
     def forward(self, x: Tensor, grid: tuple[int, int]) -> Tensor:
@@ -88,7 +90,8 @@ class MlpBlock(nn.Module):
 
     def __init__(self, dim: int, ratio: float, drop: float) -> None:
         super().__init__()
-        self.norm, self.mlp = nn.LayerNorm(dim, eps=1e-6), Mlp(dim, int(dim * ratio))
+        self.norm = nn.LayerNorm(dim, eps=1e-6)
+        self.mlp = Mlp(dim, int(dim * ratio))
         self.drop_path = DropPath(drop)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -117,7 +120,9 @@ class ViL(Backbone):
         super().__init__(**dense)
         self.stages = parse_arch(arch)
         if mode > 0:
-            self.uncompiled = f'ViL of mode={mode} draws at every call; take model.backbone.mode=0'
+            self.not_compilable = (
+                f'ViL of mode={mode} draws at every call; take model.backbone.mode=0'
+            )
         depth = sum(stage['n'] for stage in self.stages)
         drops = iter(torch.linspace(0, drop_path_rate, depth, device='cpu').tolist())
         self.net, inner, side = nn.Module(), 3, img_size
@@ -142,7 +147,7 @@ class ViL(Backbone):
         counts = [stage['n'] for stage in self.stages]
         self.stage_ends = tuple(sum(counts[: i + 1]) - 1 for i in range(len(counts)))
         self.apply(self._init)
-        self.settle()
+        self.finalize()
 
     @staticmethod
     def _init(module: nn.Module) -> None:
@@ -150,7 +155,7 @@ class ViL(Backbone):
             nn.init.trunc_normal_(module.weight, std=0.02)
             nn.init.zeros_(module.bias)
 
-    def stream(self, x: Tensor, mask: Tensor | None = None) -> Iterator[Tokens]:
+    def iter_blocks(self, x: Tensor, mask: Tensor | None = None) -> Iterator[Tokens]:
         """Yield global tokens and grid after each block; masks are not defined here."""
         if mask is not None:
             raise UserError('ViL takes no patch mask; use a ViT for masked objectives')
@@ -160,7 +165,7 @@ class ViL(Backbone):
                 f'ViL needs images of at least {least} x {least} px, got {height} x {width}'
             )
         for i, stage in enumerate(self.stages):
-            layer, g = getattr(self.net, f'layer{i + 1}'), stage['g']
+            layer, g = self.net.get_submodule(f'layer{i + 1}'), stage['g']
             tokens, grid = layer[0](x)
             for j in range(stage['n']):
                 pair = layer[1 + 2 * j : 3 + 2 * j]
@@ -174,7 +179,7 @@ class ViL(Backbone):
         attend, feed = pair
         return feed(attend(tokens, grid))
 
-    def finish(self, tokens: Tokens) -> Tokens:
+    def final_norm(self, tokens: Tokens) -> Tokens:
         """Apply the final norm."""
         cls = None if tokens.cls is None else self.net.norm(tokens.cls)
         return Tokens(cls, self.net.norm(tokens.grid))
@@ -189,5 +194,5 @@ class ViL(Backbone):
 
     def stem_and_stages(self) -> tuple[list[nn.Module | nn.Parameter], list[list[nn.Module]]]:
         """Return ([first embedding], [its blocks], [stage 2], ...)."""
-        layers = [getattr(self.net, f'layer{i + 1}') for i in range(len(self.stages))]
+        layers = [self.net.get_submodule(f'layer{i + 1}') for i in range(len(self.stages))]
         return [layers[0][0]], [list(layers[0][1:]), *([layer] for layer in layers[1:])]

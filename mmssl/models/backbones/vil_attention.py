@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .attention import weights
-from .remembered import remembered
+from .table_cache import remembered
 
 # offsets of the eight neighbour chunks, in the official order
 AROUND = tuple((i, j) for i in (-1, 0, 1) for j in (-1, 0, 1) if (i, j) != (0, 0))
@@ -28,6 +28,7 @@ class _Biased(nn.Module):
 
     def __init__(self, heads: int, tokens: int, table: int) -> None:
         super().__init__()
+        self.tokens = tokens
         self.local_relative_position_bias_table = nn.Parameter(torch.zeros(table, heads))
         nn.init.trunc_normal_(self.local_relative_position_bias_table, std=0.02)
         if tokens:
@@ -38,7 +39,7 @@ class _Biased(nn.Module):
 
     def with_globals(self, local: Tensor) -> Tensor:
         """Grow a grid-grid bias (heads, N, N) to (heads, g + N, g + N)."""
-        if not hasattr(self, 'g2l_relative_position_bias'):
+        if not self.tokens:
             return local
         heads, n, _ = local.shape
         to_grid, to_global = self.g2l_relative_position_bias  # (heads, g) each
@@ -68,8 +69,10 @@ class FullAttention(_Biased):
 
     def __init__(self, dim: int, heads: int, tokens: int, side: int) -> None:
         super().__init__(heads, tokens, (2 * side - 1) ** 2)
-        self.heads, self.side = heads, side
-        self.qkv, self.proj = nn.Linear(dim, 3 * dim), nn.Linear(dim, dim)
+        self.heads = heads
+        self.side = side
+        self.qkv = nn.Linear(dim, 3 * dim)
+        self.proj = nn.Linear(dim, dim)
 
     def bias(self, grid: tuple[int, int]) -> Tensor:
         """Return the grid-grid bias (heads, N, N) with N = h * w.
@@ -112,8 +115,12 @@ class SlidingAttention(_Biased):
 
     def __init__(self, dim: int, heads: int, tokens: int, window: int, mode: int) -> None:
         super().__init__(heads, tokens, (4 * window - 1) ** 2)
-        self.heads, self.tokens, self.window, self.mode = heads, tokens, window, mode
-        self.query, self.kv = nn.Linear(dim, dim), nn.Linear(dim, 2 * dim)
+        self.heads = heads
+        self.tokens = tokens
+        self.window = window
+        self.mode = mode
+        self.query = nn.Linear(dim, dim)
+        self.kv = nn.Linear(dim, 2 * dim)
         self.proj = nn.Linear(dim, dim)
 
     def neighbours(self) -> list[tuple[int, int]]:

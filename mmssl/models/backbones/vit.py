@@ -106,6 +106,8 @@ class VisionTransformer(Backbone):
     them, for heads that norm the mean of them (MAE's fine-tuning).
     """
 
+    supports_masks = True
+
     def __init__(
         self,
         arch: str | tuple[int, int, int] = 'small',
@@ -125,7 +127,8 @@ class VisionTransformer(Backbone):
     ) -> None:
         super().__init__(**dense)
         dim, depth, heads = self._size(arch, stem, num_heads)
-        self.patch_size, self.freeze_patch_embed = patch_size, freeze_patch_embed
+        self.patch_size = patch_size
+        self.freeze_patch_embed = freeze_patch_embed
         stems = {'patch': partial(PatchEmbed, strict_img_size=False), 'conv': ConvStem}
         self.net = TimmViT(
             img_size,
@@ -140,13 +143,16 @@ class VisionTransformer(Backbone):
             embed_layer=stems[stem],
             norm_layer=partial(nn.LayerNorm, eps=norm_eps),
         )
-        self.num_features, self.widths, self.strides = dim, (dim,), (patch_size,)
+        self.num_features = dim
+        self.widths = (dim,)
+        self.strides = (patch_size,)
+        self.num_heads = heads
         self.stage_ends = (depth - 1,)
         if not last_norm:
             self.net.norm = nn.Identity()
         self.mask_token = nn.Parameter(torch.zeros(1, dim)) if mask_token else None
         self._init(init, positions, stem)
-        self.settle()
+        self.finalize()
 
     @staticmethod
     def _size(arch: Any, stem: str, num_heads: int | None) -> tuple[int, int, int]:
@@ -194,7 +200,7 @@ class VisionTransformer(Backbone):
         if self.freeze_patch_embed and isinstance(self.net.patch_embed, PatchEmbed):
             self.net.patch_embed.proj.requires_grad_(False)
 
-    def stream(self, x: Tensor, mask: Tensor | None = None) -> Iterator[Tokens]:
+    def iter_blocks(self, x: Tensor, mask: Tensor | None = None) -> Iterator[Tokens]:
         """Yield the tokens after each block; masked patches are the mask token before block 0."""
         net, p = self.net, self.patch_size
         x = F.pad(x, (0, -x.shape[-1] % p, 0, -x.shape[-2] % p))
@@ -210,7 +216,7 @@ class VisionTransformer(Backbone):
             x = self.run(block, block, x)
             yield Tokens(x[:, :1], x[:, 1:].unflatten(1, (h, w)))
 
-    def finish(self, tokens: Tokens) -> Tokens:
+    def final_norm(self, tokens: Tokens) -> Tokens:
         """Apply the final LayerNorm to class and patch tokens."""
         assert tokens.cls is not None
         return Tokens(self.net.norm(tokens.cls), self.net.norm(tokens.grid))
@@ -233,7 +239,7 @@ class VisionTransformer(Backbone):
         stages[-1].append(net.norm)
         return [net.patch_embed, net.cls_token, net.pos_embed], stages
 
-    def by_depth(self) -> list[list[nn.Module | nn.Parameter]]:
+    def layer_groups(self) -> list[list[nn.Module | nn.Parameter]]:
         """Return [stem, block 1, ...] (MAE ``lr_decay.py``)."""
         stem: list[nn.Module | nn.Parameter] = [self.net.patch_embed, self.net.cls_token]
         return [[*stem, self.net.pos_embed], *([block] for block in self.net.blocks)]

@@ -5,6 +5,7 @@ import math
 from torch import Tensor, nn
 
 from ...core import UserError, dist
+from ...core.protocols import dims_of
 from ...functional import contrast
 from ...registry import MODELS
 
@@ -25,11 +26,10 @@ class ContrastiveHead(nn.Module):
             raise UserError(f'head.temperature={temperature}: must be above 0')
         self.temperature = temperature
         self.predictor = MODELS.build(predictor) if predictor else nn.Identity()
-        self.takes = getattr(self.predictor, 'takes', None)
-        gives = getattr(self.predictor, 'gives', None)
-        if gives != self.takes:
+        self.in_dim, out_dim = dims_of(self.predictor)
+        if out_dim != self.in_dim:
             raise UserError(
-                f'the predictor maps {self.takes} to {gives} channels; queries and keys must agree'
+                f'the predictor maps {self.in_dim} to {out_dim} channels; they must be equal'
             )
         self.weight = 2 * temperature if scaled else 1.0
 

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from ...core import UserError, dist
-from ...functional import assign, blocked, distill
+from ...functional import assign, chunked, distill
 from ...registry import MODELS
 
-Scores: TypeAlias = Any  # a view's (..., K), or their blocked.Factors
+Scores: TypeAlias = Any  # a view's (..., K), or their blocked.FactoredLogits
 Matches: TypeAlias = list[list[Tensor]]
 
 
@@ -39,8 +39,9 @@ class DistillationHead(nn.Module):
                 f'head.student_temp={student_temp} must be above 0 and center_momentum='
                 f'{center_momentum} a share'
             )
-        self.takes = prototypes
-        self.student_temp, self.center_momentum = student_temp, center_momentum
+        self.in_dim = prototypes
+        self.student_temp = student_temp
+        self.center_momentum = center_momentum
         self.register_buffer(
             'center', torch.zeros((1, 1, prototypes) if tokens else (1, prototypes))
         )
@@ -53,8 +54,8 @@ class DistillationHead(nn.Module):
     @torch.no_grad()
     def observe(self, scores: Scores) -> None:
         """Collect teacher scores (..., K) for the centre."""
-        if isinstance(scores, blocked.Factors):
-            total, rows = blocked.total(scores), scores.features[..., 0].numel()
+        if isinstance(scores, chunked.FactoredLogits):
+            total, rows = chunked.total(scores), scores.features[..., 0].numel()
         else:
             flat = scores.detach().flatten(0, -2)
             # half precision has no room for it
@@ -71,6 +72,10 @@ class DistillationHead(nn.Module):
             kept = self.center * self.center_momentum
             self.center.copy_(kept + mean.to(kept) * (1 - self.center_momentum))
             self.pending.clear()
+
+    def drop_step(self) -> None:
+        """Forget what was collected since the last optimizer step."""
+        self.pending.clear()
 
     def loss(self, targets: Tensor, scores: Tensor) -> Tensor:
         """Cross-entropy (...) of targets (..., K) and student scores (..., K)."""
@@ -89,9 +94,9 @@ class DistillationHead(nn.Module):
         """
         for scores in teacher:
             self.observe(scores)
-        if isinstance(student[0], blocked.Factors):
+        if isinstance(student[0], chunked.FactoredLogits):
             temperatures = (self.student_temp, temperature)
-            return blocked.pairs(student, teacher, matches, self.center, temperatures)
+            return chunked.pairs(student, teacher, matches, self.center, temperatures)
         return distill.mean_of_pairs(self.table(student, teacher, temperature, matches))
 
     def table(
@@ -124,9 +129,9 @@ class DistillationHead(nn.Module):
             self.observe(scores)
             chosen = chosen.to(self.center)  # (B, N)
             shares = chosen / chosen.sum(1, keepdim=True).clamp_min(1) / len(chosen)
-            if isinstance(own, blocked.Factors):
+            if isinstance(own, chunked.FactoredLogits):
                 temperatures = (self.student_temp, temperature)
-                terms.append(blocked.masked(own, scores, shares, self.center, temperatures))
+                terms.append(chunked.masked(own, scores, shares, self.center, temperatures))
             else:
                 loss = self.loss(self.targets(scores, temperature), own)
                 terms.append((loss * shares).sum())

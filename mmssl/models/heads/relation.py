@@ -43,14 +43,18 @@ class RelationLoss(nn.Module):
             raise UserError('overlap_size and local_grid need at least 2 points a side')
         if min(alpha, beta) < 0 or alpha + beta >= 4:
             raise UserError(
-                f"relation.alpha={alpha}, beta={beta}: with a sum of 4 iBOT's losses weigh nothing"
+                f'relation.alpha={alpha}, beta={beta}: alpha + beta must be below 4, where '
+                "the weight of iBOT's losses, (4 - alpha - beta) / 2, becomes 0"
             )
         if len(temperatures) != 2 or min(temperatures) <= 0:
             raise UserError(f'relation.temperatures={temperatures}: (spatial, channel), above 0')
-        self.alpha, self.beta = alpha, beta
+        self.alpha = alpha
+        self.beta = beta
         self.spatial_temp, self.channel_temp = temperatures
-        self.overlap_size, self.local_grid = tuple(overlap_size), local_grid
-        self.divisor, self.local_heads = divisor, local_heads
+        self.overlap_size = tuple(overlap_size)
+        self.local_grid = local_grid
+        self.divisor = divisor
+        self.local_heads = local_heads
 
     @staticmethod
     def necks(width: int, local: bool = True, **_: Any) -> dict[str, dict]:
@@ -94,11 +98,10 @@ class RelationLoss(nn.Module):
         """
         maps = torch.cat([to_map(f) for f in features])
         rows, ending = len(features[0].raw), '_local' if local else ''
-        heads = branch.backbone.net.blocks[0].attn.num_heads
         x = branch.neck['channel' + ending](maps)[predicted]
         channel = relation.channel_relation(x, self.divisor[local])
         x = branch.neck['spatial' + ending](maps)[predicted]
-        spatial = relation.spatial_relation(x, heads)
+        spatial = relation.spatial_relation(x, branch.backbone.num_heads)
         return list(spatial.split(rows)), list(channel.split(rows))
 
     def spatial_pairs(

@@ -17,7 +17,8 @@ class SwAVHead(nn.Module):
     """Swapped prediction of codes (Caron et al. 2020, eq. 2).
 
     ``assign`` are the crops that give codes. ``queue_length`` counts embeddings over all ranks
-    (0: none); the memory fills from epoch ``queue_start`` on and is used once full.
+    (0: none); the memory fills from epoch ``queue_start`` on and is used once full. The recipe
+    sets both: ``model.head.queue_length``, ``model.head.queue_start``.
     """
 
     def __init__(
@@ -37,10 +38,13 @@ class SwAVHead(nn.Module):
                 f'head.temperature={temperature} and epsilon={epsilon} must be above 0, '
                 f'iterations={iterations} at least 1'
             )
-        self.takes = dim
+        self.in_dim = dim
         self.prototypes = nn.Linear(dim, prototypes, bias=False)
-        self.temperature, self.epsilon, self.iterations = temperature, epsilon, iterations
-        self.assign, self.queue_start = tuple(assign), queue_start
+        self.temperature = temperature
+        self.epsilon = epsilon
+        self.iterations = iterations
+        self.assign = tuple(assign)
+        self.queue_start = queue_start
         self.memory = FeatureBank(dim, queue_length, len(assign)) if queue_length else None
 
     @torch.no_grad()

@@ -1,4 +1,4 @@
-"""Many classifier layers at once, each at a learning rate of its own."""
+"""SweepHead: many linear classifiers trained at once, each at a learning rate of its own."""
 
 from collections.abc import Sequence
 
@@ -6,17 +6,11 @@ import torch
 from torch import Tensor, nn
 
 from ...core import UserError
-from ...core.precision import full_precision
+from ...functional.grouped_linear import grouped_linear
 from ...registry import MODELS
 from .linear import cross_entropy
 
 RATES = tuple(n * 10.0**k for k in range(-4, 1) for n in range(1, 10))
-
-
-@full_precision
-def stacked(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """x (B, C), weight (G, K, C), bias (G, K) -> (B, G, K); high rates leave half precision."""
-    return (x @ weight.flatten(0, 1).T).unflatten(1, bias.shape) + bias
 
 
 @MODELS.register_module()
@@ -26,7 +20,8 @@ class SweepHead(nn.Module):
     The 45 rates of iBOT (``eval_linear_multi.py``) by default: n * 10^k, n 1 to 9, k -4 to 0.
     SGD without weight decay is linear in the gradient, so a layer's rate is its share of the loss;
     decay, clipping or an adaptive optimizer would break that. ``best`` is the layer that answers:
-    `SweepHook` sets it. Weights N(0, ``init_std``), biases 0.
+    `SweepHook` sets it. Weights N(0, ``init_std``), biases 0. Raises UserError for rates that are
+    not above 0.
     """
 
     rates: Tensor
@@ -52,14 +47,14 @@ class SweepHead(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C) -> logits (B, G, classes)."""
-        return stacked(x, self.fc['weight'], self.fc['bias'])
+        return grouped_linear(x, self.fc['weight'], self.fc['bias'])
 
     def answer(self, logits: Tensor) -> Tensor:
         """(B, G, classes) -> (B, classes) of the best layer."""
         return logits[:, self.best]
 
     def loss(self, logits: Tensor, target: Tensor) -> Tensor:
-        """Sum over layers of rate * mean cross-entropy; target (B,)."""
+        """Sum over layers of rate * mean cross-entropy: (B, G, classes), target (B,) -> ()."""
         targets = target[:, None].expand(logits.shape[:2])  # (B, G)
         each = cross_entropy(logits.transpose(1, 2), targets, reduction='none').mean(0)  # (G,)
         return (self.rates.to(each.dtype) * each).sum()

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ...core import UserError
-from ...functional.blocked import Factors
+from ...functional.chunked import FactoredLogits
 from ...registry import MODELS
 
 
@@ -17,17 +17,17 @@ class Prototypes(nn.Module):
 
     x (..., D) -> (..., K). The parameters are named as legacy weight norm names them
     (``weight_g`` (K, 1), ``weight_v`` (K, D)), whose modules cannot be copied for a teacher.
-    ``train_scale=False`` freezes g at 1 (``norm_last_layer``). With ``block`` the scores are left
+    ``train_scale=False`` freezes g at 1 (``norm_last_layer``). With ``chunk_size`` scores are left
     as their factors, for objectives that make so many prototypes' scores at a time.
     """
 
     def __init__(
-        self, dim: int, count: int, train_scale: bool = True, block: int | None = None
+        self, dim: int, count: int, train_scale: bool = True, chunk_size: int | None = None
     ) -> None:
         super().__init__()
-        if block is not None and block < 1:
-            raise UserError(f'neck.block={block}: at least one prototype at a time')
-        self.block = block
+        if chunk_size is not None and chunk_size < 1:
+            raise UserError(f'neck.chunk_size={chunk_size}: at least one prototype at a time')
+        self.chunk_size = chunk_size
         self.weight_g = nn.Parameter(torch.ones(count, 1), requires_grad=train_scale)
         self.weight_v = nn.Parameter(nn.Linear(dim, count, bias=False).weight.detach())
 
@@ -36,9 +36,13 @@ class Prototypes(nn.Module):
         # one product of this size instead of two
         return self.weight_v * (self.weight_g / self.weight_v.norm(dim=1, keepdim=True))
 
-    def forward(self, x: Tensor) -> Tensor | Factors:
+    def forward(self, x: Tensor) -> Tensor | FactoredLogits:
         """Scores (..., K) of x (..., D), or their factors."""
-        return Factors(x, self.weight(), self.block) if self.block else F.linear(x, self.weight())
+        return (
+            FactoredLogits(x, self.weight(), self.chunk_size)
+            if self.chunk_size
+            else F.linear(x, self.weight())
+        )
 
 
 @MODELS.register_module()
@@ -47,8 +51,9 @@ class DINONeck(nn.Module):
 
     ``hidden_norm`` puts batch norm after the hidden layers. ``patch_prototypes`` adds a second
     last layer for patch tokens (iBOT); ``shared`` makes both one layer. Linear weights are
-    truncated normal of std 0.02 (``DINOHead``). ``block``: see `Prototypes`; the loss then needs
-    a fraction of the memory (docs/benchmarks.md).
+    truncated normal of std 0.02 (``DINOHead``). ``chunk_size`` (config key
+    ``model.neck.chunk_size``, None by default): see `Prototypes`; the loss then needs a fraction
+    of the memory (docs/benchmarks.md).
     """
 
     def __init__(
@@ -59,7 +64,7 @@ class DINONeck(nn.Module):
         hidden_norm: bool = False,
         patch_prototypes: int | None = None,
         shared: bool = False,
-        block: int | None = None,
+        chunk_size: int | None = None,
     ) -> None:
         super().__init__()
         if shared and patch_prototypes not in (None, prototypes):
@@ -76,11 +81,12 @@ class DINONeck(nn.Module):
                 layers += [nn.BatchNorm1d(following)] if hidden_norm else []
                 layers.append(nn.GELU())
         self.mlp = nn.Sequential(*layers)
-        self.takes, self.gives = dims[0], prototypes
-        self.last_layer = Prototypes(dims[-1], prototypes, train_scale, block)
+        self.in_dim = dims[0]
+        self.out_dim = prototypes
+        self.last_layer = Prototypes(dims[-1], prototypes, train_scale, chunk_size)
         self.last_layer2 = None
         if patch_prototypes is not None and not shared:
-            self.last_layer2 = Prototypes(dims[-1], patch_prototypes, train_scale, block)
+            self.last_layer2 = Prototypes(dims[-1], patch_prototypes, train_scale, chunk_size)
 
     def bottleneck(self, x: Tensor) -> Tensor:
         """(..., C) -> unit rows (..., D); batch norms see all rows alike."""
@@ -88,10 +94,10 @@ class DINONeck(nn.Module):
         # float16 squares overflow in the norm
         return F.normalize(x.float() if x.dtype == torch.float16 else x, dim=-1)
 
-    def forward(self, x: Tensor) -> Tensor | Factors:
+    def forward(self, x: Tensor) -> Tensor | FactoredLogits:
         """(B, C) -> scores (B, K)."""
         return self.last_layer(self.bottleneck(x))
 
-    def patches(self, x: Tensor) -> Tensor | Factors:
+    def patches(self, x: Tensor) -> Tensor | FactoredLogits:
         """Patch tokens (..., C) -> scores (..., patch prototypes)."""
         return (self.last_layer2 or self.last_layer)(self.bottleneck(x))

@@ -37,4 +37,5 @@ class MLP(nn.Sequential):
             layers.append(nn.BatchNorm1d(dims[-1], affine=False))
         super().__init__(*layers)
         self.dims = tuple(dims)
-        self.takes, self.gives = dims[0], dims[-1]
+        self.in_dim = dims[0]
+        self.out_dim = dims[-1]

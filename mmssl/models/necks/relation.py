@@ -15,7 +15,7 @@ class RelationNeck(nn.Module):
 
     def __init__(self, dim: int) -> None:
         super().__init__()
-        self.takes = dim
+        self.in_dim = dim
         self.projection = nn.Sequential(nn.BatchNorm2d(dim), nn.ReLU())
         self.predictor = nn.Sequential(
             nn.Conv2d(dim, dim, 1, bias=False), nn.BatchNorm2d(dim), nn.ReLU()

@@ -2,7 +2,7 @@
 
 _base_ = ['mmseg::_base_/models/fpn_r50.py', 'mmseg::_base_/default_runtime.py']
 
-pretrain = None
+pretrained = None
 wide = 64
 model = dict(
     pretrained=None,

@@ -2,7 +2,7 @@
 
 _base_ = ['mmdet::_base_/models/mask-rcnn_r50_fpn.py', 'mmdet::_base_/default_runtime.py']
 
-pretrain = None
+pretrained = None
 wide = 64
 model = dict(
     neck=dict(out_channels=wide),

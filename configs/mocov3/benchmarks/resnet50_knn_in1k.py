@@ -1,5 +1,0 @@
-"""kNN of a ResNet-50 pretrained with MoCo v3; its authors publish no figure."""
-
-_base_ = '../../_base_/knn_imagenet.py'
-
-model = dict(backbone=dict(type='ResNet', depth=50))

@@ -1,0 +1,94 @@
+"""Tell a backbone's family and sizes from the names and shapes of its tensors."""
+
+import math
+import re
+from typing import Any
+
+from torch import Tensor
+
+from ..core import UserError
+from .resize import window_size
+
+State = dict[str, Tensor]  # tensors by our names, without 'backbone.'
+# depth of a ResNet -> (whether its blocks have a bottleneck, blocks of each stage)
+RESNETS: dict[int, tuple[bool, tuple[int, ...]]] = {
+    18: (False, (2, 2, 2, 2)),
+    34: (False, (3, 4, 6, 3)),
+    50: (True, (3, 4, 6, 3)),
+    101: (True, (3, 4, 23, 3)),
+    152: (True, (3, 8, 36, 3)),
+}
+# a name that each family has and no other
+SIGNS = {
+    'swin': r'net\.layers\.0\.blocks\.0\.attn\.relative_position_bias_table',
+    'vit': r'net\.blocks\.0\.attn\.qkv\.weight',
+    'resnet': r'net\.layer1\.0\.conv1\.weight',
+    'cvt': r'net\.stage0\.0\.proj\.weight',
+    'vil': r'net\.layer1\.0\.proj\.weight',
+}
+
+
+def family(state: State) -> str:
+    """Return 'swin', 'vit', 'resnet', 'cvt', 'vil' or 'other' for a backbone's tensors."""
+    for name, sign in SIGNS.items():
+        if any(re.match(sign, key) for key in state):
+            return name
+    return 'other'
+
+
+def sizes(state: State) -> dict[str, Any]:
+    """Return the sizes of a network by the argument names of our backbones.
+
+    ViT's heads are not in its tensors; ``windows`` of Swin has one entry per stage. Empty for
+    other families. Raises UserError when the file holds a part of a network only.
+    """
+    measure = {'swin': _swin, 'vit': _vit, 'resnet': _resnet}.get(family(state))
+    try:
+        return measure(state) if measure else {}
+    except (KeyError, IndexError, ZeroDivisionError) as error:
+        raise UserError(f'the file holds a part of a {family(state)} only: {error}') from None
+
+
+def _count(state: State, pattern: str) -> int:
+    """Return how many different numbers occur at the group of a pattern."""
+    return len({m[1] for key in state if (m := re.match(pattern, key))})
+
+
+def _swin(state: State) -> dict[str, Any]:
+    stages = range(_count(state, r'net\.layers\.(\d+)\.blocks\.'))
+    tables = [state[f'net.layers.{i}.blocks.0.attn.relative_position_bias_table'] for i in stages]
+    patch = state['net.patch_embed.proj.weight']
+    return dict(
+        width=patch.shape[0],
+        depths=tuple(_count(state, rf'net\.layers\.{i}\.blocks\.(\d+)\.') for i in stages),
+        heads=tuple(table.shape[1] for table in tables),
+        windows=tuple(window_size(table) for table in tables),
+        patch_size=patch.shape[-1],
+        mlp_ratio=len(state['net.layers.0.blocks.0.mlp.fc1.weight']) // patch.shape[0],
+    )
+
+
+def _vit(state: State) -> dict[str, Any]:
+    width = state['net.cls_token'].shape[-1]
+    side = math.isqrt(state['net.pos_embed'].shape[1] - 1)
+    proj = state.get('net.patch_embed.proj.weight')
+    patch = 16 if proj is None else proj.shape[-1]
+    return dict(
+        width=width,
+        depth=_count(state, r'net\.blocks\.(\d+)\.'),
+        img_size=side * patch,
+        patch_size=patch,
+        stem='conv' if proj is None else 'patch',
+        mlp_ratio=len(state['net.blocks.0.mlp.fc1.weight']) // width,
+    )
+
+
+def _resnet(state: State) -> dict[str, Any]:
+    layers = tuple(_count(state, rf'net\.layer{i}\.(\d+)\.') for i in range(1, 5))
+    found = ('net.layer1.0.conv3.weight' in state, layers)
+    return dict(
+        depth=next((depth for depth, known in RESNETS.items() if known == found), None),
+        layers=layers,
+        width=len(state['net.conv1.weight']),
+        small_stem=state['net.conv1.weight'].shape[-1] == 3,
+    )

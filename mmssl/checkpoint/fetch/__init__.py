@@ -1,0 +1,1 @@
+"""Download checkpoint files."""

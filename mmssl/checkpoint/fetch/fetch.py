@@ -1,0 +1,124 @@
+"""Find a checkpoint file by path or address, downloading it at most once."""
+
+import hashlib
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import torch
+from filelock import FileLock
+
+from ...core import UserError
+from .download import download
+from .web import shown
+
+# the first digits of the SHA-256 in a file's name, as OpenMMLab and torch.hub write them
+HASH = re.compile(r'-([0-9a-f]{8})\.(?:pth|pt|safetensors)(?:\.tar)?$')
+ENDING = re.compile(r'\.(?:pth\.tar|\w{1,11})$')
+DATE = re.compile(r'(?:19|20)\d\d[01]\d[0-3]\d')  # eight digits that are no hash
+# pages in front of a file, which only a browser passes
+BY_HAND = ('drive.google.com', 'docs.google.com', 'pan.baidu.com')
+# servers that want a key: (environment variable that holds it, where it is published)
+KEYED = {
+    'chunyleu.blob.core.windows.net': (
+        'MMSSL_ESVIT_QUERY',
+        'the read-only query (?sp=...&sig=...) in the README of https://github.com/microsoft/esvit',
+    )
+}
+
+
+def local_path(
+    address: str | Path,
+    name: str = '',
+    url_mapping: tuple[str, str] | None = None,
+    md5: str = '',
+) -> Path:
+    """Return a local file for a path or an http(s) or file address, downloading at most once.
+
+    A download is kept in torch's hub folder under ``name``, the model's, and the hash of its
+    address, since many published files share a name. ``url_mapping`` (pattern, replacement)
+    leads to a mirror, which may be a folder. The hash in a file's name, or the first digits of
+    its ``md5``, are checked. Raises UserError, naming the address, when it cannot be had.
+    """
+    published = str(address)
+    text = re.sub(*url_mapping, published) if url_mapping else published
+    here = on_disk(text)
+    if here is not None:
+        return here
+    target = cached(text, name)
+    if not target.is_file():
+        _download_once(text, target, list(_published_hashes(published, md5)))
+    return target
+
+
+def on_disk(text: str) -> Path | None:
+    """Return the path that a path or a file address means, None for one of the web.
+
+    Raises UserError for any other kind of address.
+    """
+    if '://' not in text:
+        return Path(text)
+    parts = urlsplit(text)
+    if parts.scheme == 'file' and parts.netloc in ('', 'localhost'):
+        return Path(unquote(parts.path))
+    if parts.scheme not in ('http', 'https'):
+        raise UserError(f'{shown(text)}: addresses begin with http://, https:// or file:///')
+    return None
+
+
+def cached(address: str, name: str = '') -> Path:
+    """Return where an address is kept: its query counts, unless it is a key."""
+    parts = urlsplit(address)
+    if parts.hostname in KEYED:
+        address = parts._replace(query='').geturl()
+    file = Path(unquote(parts.path)).name
+    ending = ENDING.search(file)
+    stem = file.removesuffix(ending[0]) if ending else file
+    kept = re.sub(r'[^\w.-]', '_', name or stem or 'file')[:120]
+    key = hashlib.sha256(address.encode()).hexdigest()[:16]
+    folder = Path(torch.hub.get_dir()) / 'checkpoints'
+    return folder / f'{kept}-{key}{ending[0] if ending else ""}'
+
+
+def _published_hashes(address: str, md5: str) -> Iterator[tuple[str, str]]:
+    """Yield (algorithm, first digits) from the file's name and from its metafile."""
+    in_name = HASH.search(urlsplit(address).path)
+    if in_name and not DATE.fullmatch(in_name[1]):
+        yield 'sha256', in_name[1]
+    if md5:
+        yield 'md5', md5
+
+
+def _download_once(address: str, target: Path, hashes: list[tuple[str, str]]) -> None:
+    """Download, one process at a time: the others find the file when it is their turn."""
+    address = _with_key(address)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(target.with_name(f'.{target.name}.lock'))
+    except OSError as error:
+        raise UserError(f'{target.parent}: {error}; TORCH_HOME names another place') from None
+    with lock:
+        if not target.is_file():
+            download(address, target, label=target.name, hashes=hashes)
+
+
+def _with_key(address: str) -> str:
+    """Return the address with its key; raise UserError when a person has to download it."""
+    parts = urlsplit(address)
+    if parts.hostname in BY_HAND:
+        raise UserError(
+            f'{shown(address)}: only a browser gets past this page; download it by hand and pass '
+            'the path of the file instead (pretrained=PATH, or PATH on the command line)'
+        )
+    if parts.hostname not in KEYED or parts.query:
+        return address
+    variable, source = KEYED[parts.hostname]
+    query = os.environ.get(variable, '').strip().lstrip('?')
+    if not query:
+        raise UserError(
+            f'{shown(address)}: its server wants a key, {source}: put it into the environment '
+            f'variable {variable}, or append it by url_mapping'
+        )
+    return parts._replace(query=query).geturl()

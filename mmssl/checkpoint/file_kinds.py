@@ -1,0 +1,106 @@
+"""Recognise files that are not what was asked for: detectors, fine-tuned or linear classifiers."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from torch import Tensor
+
+from ..core import UserError
+from .layouts import Layout, State
+
+# parts of other tasks' models, by which their files are known
+TASKS = {
+    'a detector': {'rpn_head', 'roi_head', 'bbox_head', 'mask_head', 'roi_heads', 'query_head'},
+    'a segmentation network': {'decode_head', 'auxiliary_head', 'sem_seg_head'},
+}
+
+
+def refuse_other_tasks(content: dict[str, Any], path: str) -> None:
+    """Raise UserError for detectors, segmentation networks and SwAV's file of a queue."""
+    if list(content) == ['queue'] and isinstance(content['queue'], Tensor):
+        raise UserError(f"{path}: is SwAV's queue of one process, not a network")
+    for entry in (content.get('state_dict'), content.get('model'), content):
+        if not isinstance(entry, dict):
+            continue
+        parts = {str(key).removeprefix('module.').split('.')[0] for key in entry}
+        for kind, names in TASKS.items():
+            if found := sorted(parts & names):
+                raise UserError(
+                    f'{path}: is {kind} ({", ".join(found)}), whose backbone has been fine-tuned; '
+                    "to take it all the same, name the layout, such as layout='mmdet'"
+                )
+
+
+def is_probe(content: dict[str, Any], ours: Iterable[str]) -> bool:
+    """Whether a whole classifier was trained by its last layer alone.
+
+    Its optimizer then has two tensors, a weight and a bias.
+    """
+    optimizer = content.get('optimizer')
+    while isinstance(optimizer, dict) and 'param_groups' not in optimizer:
+        optimizer = optimizer.get('optimizer')
+    if 'head.fc.weight' not in ours or not isinstance(optimizer, dict):
+        return False
+    trained = 0
+    for group in _as_list(optimizer['param_groups']):
+        if isinstance(group, dict):
+            trained += len(_as_list(group.get('params')))
+    return trained == 2
+
+
+def is_finetuned(content: dict[str, Any]) -> bool:
+    """Whether a training file of ours holds a network that was trained on labels."""
+    meta = content.get('meta')
+    return isinstance(meta, dict) and meta.get('model') in ('Classifier', 'Segmenter')
+
+
+def _as_list(value: Any) -> list:
+    """Return a list from a file as it is, anything else as an empty one."""
+    return value if isinstance(value, list) else []
+
+
+def check_pretraining(
+    content: dict[str, Any], layout: Layout, foreign: State, ours: State, path: str
+) -> None:
+    """Raise UserError for the file of a linear or fine-tuned classifier.
+
+    ``foreign`` and ``ours`` are the file's tensors by its names and by ours.
+    """
+    if not any('backbone.' in name for name in ours):
+        raise UserError(
+            f'{path}: is a linear classifier without its network ({", ".join(list(foreign)[:2])}); '
+            'give the pretraining file, and the classifier to a Classifier over it'
+        )
+    probe = is_probe(content, ours)
+    if probe or is_finetuned(content):
+        what = 'linear classifier on a frozen' if probe else 'classifier with a fine-tuned'
+        raise UserError(
+            f'{path}: is a {what} network ({layout.name}), not the pretraining file: give that '
+            'one, or take the network out of this with '
+            'tools/model_converters/extract_backbone.py'
+        )
+
+
+def check_classifier(model: Any, layout: Layout, foreign: State, ours: State, path: str) -> None:
+    """Raise UserError for a file that leaves a classifier untrained or without its network.
+
+    A classifier layer alone is accepted where ``model`` has its backbone from another file, which
+    is loaded here if it is named and was not yet.
+    """
+    if layout.name == 'linear' and len(foreign) > len(ours):
+        raise UserError(f'{path}: holds {len(foreign) // 2} classifiers and not which is best')
+    if 'head.fc.weight' not in ours:
+        raise UserError(
+            f'{path}: is a {layout.name} file without a trained classifier, so that answers would '
+            'be random: to train one use load_part=backbone, to test one give its own file'
+        )
+    if any(name.startswith('backbone.') for name in ours):
+        return
+    backbone = model.backbone
+    if backbone.weights_from is None and backbone.init_cfg:
+        backbone.init_weights()
+    if backbone.weights_from is None:
+        raise UserError(
+            f'{path}: holds a linear classifier only: give its network too, '
+            'model.backbone.init_cfg.checkpoint=PATH (in Python, load it before)'
+        )

@@ -1,0 +1,109 @@
+"""Layouts of checkpoint files: the table of all, and the detection of a file's."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from torch import Tensor
+
+from ...core import UserError
+from .distillation import DINO, ESVIT, IBOT, SERE
+from .heads import LINEAR
+from .layout import Layout, State, branches, strip_wrappers
+from .libraries import MICROSOFT, MM_SWIN, MMPRETRAIN, MMSEG, TIMM, TORCHVISION
+from .moby import MOBY
+from .moco import MOCO, MOCOV3
+from .name_template import NamePair
+from .openmmlab import MM_MOCO, MM_MOCOV3, MM_SWAV
+from .swav import SWAV
+
+__all__ = [
+    'LAYOUTS',
+    'Layout',
+    'State',
+    'branches',
+    'detect',
+    'register_layout',
+    'strip_wrappers',
+]
+
+OURS = Layout(
+    'mmssl',
+    roots=('state_dict', ''),
+    sign=r'(student\.backbone\.|backbone\.|)net\.',
+    pairs=(
+        NamePair('net.{rest}', 'backbone.net.{rest}'),
+        NamePair('mask_token', 'backbone.mask_token'),
+        NamePair('absolute_pos_embed', 'backbone.absolute_pos_embed'),
+        NamePair('{rest}', '{rest}'),
+    ),
+)
+
+_OFFICIAL = (MOCO, MOCOV3, MOBY, SWAV, SERE, IBOT, ESVIT, DINO)
+_OPENMMLAB = (MM_MOCO, MM_MOCOV3, MM_SWAV, MMPRETRAIN, MM_SWIN, MMSEG)
+LAYOUTS = {
+    layout.name: layout
+    for layout in (*_OFFICIAL, *_OPENMMLAB, TORCHVISION, TIMM, MICROSOFT, LINEAR, OURS)
+}
+
+
+def register_layout(layout: Layout) -> Layout:
+    """Make a layout known to every loader and converter, for methods that live elsewhere.
+
+    Registering it again changes nothing. Raises UserError when another one has its name.
+    """
+    if LAYOUTS.setdefault(layout.name, layout) != layout:
+        raise UserError(f"layout '{layout.name}' exists already: give yours another name")
+    return layout
+
+
+def detect(
+    content: dict[str, Any], path: str, layout: str = 'auto', target: Iterable[str] = ()
+) -> tuple[Layout, State]:
+    """Return (layout, tensors by foreign name) of a file.
+
+    A file of no known layout whose names are those of the ``target``'s network is read as
+    timm's. Raises UserError when no layout fits, the named one does not, or several do.
+    """
+    if layout != 'auto' and layout not in LAYOUTS:
+        raise UserError(f"layout '{layout}' is unknown; use one of {', '.join(LAYOUTS)}")
+    known = LAYOUTS.values() if layout == 'auto' else [LAYOUTS[layout]]
+    found = []
+    for candidate in known:
+        state = candidate.find(content)
+        if state is not None:
+            found.append((candidate, state))
+    if len(found) > 1:
+        names = ', '.join(candidate.name for candidate, _ in found)
+        raise UserError(f'{path}: fits several layouts ({names}); say which with layout=NAME')
+    if found:
+        return found[0]
+    if layout in ('auto', 'timm'):
+        state = _state_of_the_target(content, target)
+        if state:
+            return TIMM, state
+    what = f"not a '{layout}' file" if layout != 'auto' else 'of no known layout'
+    keys = ', '.join(_first_name(*entry) for entry in list(content.items())[:6])
+    raise UserError(
+        f'{path}: {what} (its entries begin with: {keys}); rename its tensors to one of those in '
+        'docs/weights.md'
+    )
+
+
+def _first_name(key: Any, value: Any) -> str:
+    """Return an entry of a file for a message, with the first name inside it."""
+    return f'{key}.{next(iter(value))}' if isinstance(value, dict) and value else str(key)
+
+
+def _state_of_the_target(content: dict[str, Any], target: Iterable[str]) -> State | None:
+    """Return the file's tensors when more than half are named as in the target's network."""
+    names = {key.partition('net.')[2] for key in target if 'net.' in key}
+    if not names:
+        return None
+    for root in TIMM.roots:
+        entry = content.get(root) if root else content
+        if isinstance(entry, dict):
+            state = {k: v for k, v in entry.items() if isinstance(v, Tensor)}
+            known = sum(TIMM.strip_prefixes(key) in names for key in state)
+            if 2 * known > len(state):
+                return state
+    return None

@@ -1,0 +1,77 @@
+"""Layouts of mmselfsup and mmpretrain 1.x: MoCo v1, v2, v3 and SwAV; classifiers: `libraries`."""
+
+from .families import MM_VIT, UNCHANGED
+from .layout import Layout, NameLines, branches, one_network, prefixed
+from .moco import DEEP
+from .name_template import NamePair
+
+
+def _mlp(foreign: str, ours: str) -> NameLines:
+    """Layers fc0, bn0, fc1, ... of a NonLinearNeck; ours are numbered with the activations."""
+    return tuple(
+        line
+        for i in range(4)
+        for line in (
+            (f'{foreign}fc{i}.{{rest}}', f'{ours}{3 * i}.{{rest}}'),
+            (f'{foreign}bn{i}.{{rest}}', f'{ours}{3 * i + 1}.{{rest}}'),
+        )
+    )
+
+
+MM_MOCO = Layout(
+    'mm_mocov2',
+    roots=('state_dict',),
+    sign=r'encoder_k\.module\.',
+    pairs=(
+        *branches(
+            {'student': ''},
+            ('neck.mlp.{rest}', 'neck.project.{rest}', '', DEEP),
+            ('neck.fc.{rest}', 'neck.project.0.{rest}'),
+            *prefixed('backbone.', UNCHANGED),
+        ),
+        *branches(
+            {'teacher': 'encoder_k.module.'},
+            ('1.mlp.{rest}', 'neck.project.{rest}', '', DEEP),
+            ('1.fc.{rest}', 'neck.project.0.{rest}'),
+            *prefixed('0.', UNCHANGED),
+        ),
+        NamePair('encoder_k.steps', None),
+        NamePair('queue', 'queue.bank0'),
+        NamePair('queue_ptr', 'queue.pointer'),
+    ),
+)
+
+MM_MOCOV3 = Layout(
+    'mm_mocov3',
+    roots=('state_dict',),
+    sign=r'momentum_encoder\.module\.',
+    pairs=(
+        *branches(
+            {'student': ''},
+            *_mlp('neck.', 'neck.project.'),
+            *prefixed('backbone.', MM_VIT + UNCHANGED),
+        ),
+        *branches(
+            {'teacher': 'momentum_encoder.module.'},
+            *_mlp('1.', 'neck.project.'),
+            *prefixed('0.', MM_VIT + UNCHANGED),
+        ),
+        *one_network(*_mlp('head.predictor.', 'head.predictor.')),
+        NamePair('momentum_encoder.steps', None),
+    ),
+)
+
+MM_SWAV = Layout(
+    'mm_swav',
+    roots=('state_dict',),
+    sign=r'neck\.projection_neck\.',
+    pairs=(
+        NamePair('neck.projection_neck.{rest}', 'student.neck.project.{rest}'),
+        # the norm of the projection once more
+        NamePair('neck.bn.{rest}', None),
+        NamePair('neck.norm.{rest}', None),
+        NamePair('head.loss_module.prototypes.{rest}', 'head.prototypes.{rest}'),  # mmpretrain
+        NamePair('head.loss.prototypes.{rest}', 'head.prototypes.{rest}'),  # mmselfsup
+        NamePair('backbone.{rest}', 'student.backbone.net.{rest}'),
+    ),
+)

@@ -1,0 +1,224 @@
+"""Load a checkpoint of any known layout into a model, and report what was filled.
+
+Words: a name is *foreign* as the file writes it and *ours* as this package does
+(`layouts.layout`); ``foreign`` and ``ours`` hold tensors by such names.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+from torch import nn
+
+from ..core import UserError
+from . import file_kinds
+from .fetch.fetch import local_path
+from .layouts import Layout, State, detect
+from .matching import BRANCHES, is_backbone_alone, match_branches, match_state
+from .reader.read_file import read
+
+
+@dataclass
+class Report:
+    """What a load did, by our names (``dropped`` by the file's)."""
+
+    path: str
+    layout: str
+    branch: str
+    matched: list[str] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
+    unexpected: list[str] = field(default_factory=list)
+    dropped: list[str] = field(default_factory=list)
+    mismatched: list[str] = field(default_factory=list)  # with the reason behind the name
+    epoch: int | None = None  # epochs done, where the file says so
+    model: str = ''  # the class that trained it, where the file says so
+
+    def __str__(self) -> str:
+        total = len(self.matched) + len(self.missing) + len(self.mismatched)
+        text = f'{self.path}: {len(self.matched)} of {total} tensors ({self.layout}, {self.branch})'
+        for word, keys in (
+            ('missing', self.missing),
+            ('unexpected', self.unexpected),
+            ('mismatched', self.mismatched),
+            ('dropped', self.dropped),
+        ):
+            if keys:
+                text += f', {len(keys)} {word} ({_some(keys)})'
+        return text
+
+    def log(self) -> None:
+        """Print the report to mmengine's log."""
+        from mmengine.logging import print_log
+
+        print_log(f'loaded {self}', logger='current')
+
+
+@runtime_checkable
+class KnowsItsFile(Protocol):
+    """A backbone that remembers which file filled it: ``mmssl.models.backbones.Backbone``."""
+
+    weights_from: str | None
+    loaded: Any  # the Report
+
+
+def _some(keys: list[str], count: int = 3) -> str:
+    """Return the first names of a list, in words."""
+    return ', '.join(keys[:count]) + (', ...' if len(keys) > count else '')
+
+
+def load(
+    model: nn.Module,
+    path: str | Path,
+    layout: str = 'auto',
+    part: str = 'all',
+    branch: str = 'export',
+    verbose: bool = True,
+) -> Report:
+    """Fill ``model`` (a Pretrainer, Classifier or Backbone) from a file and report coverage.
+
+    ``part``: 'all' or 'backbone'. ``branch``: 'student' or 'teacher', the branch of the file that
+    is taken, or 'export': both where the model has both, else the one meant for downstream use.
+    A file with one backbone fills student and teacher alike. Raises UserError when a backbone
+    tensor of the model stays unfilled, a classifier untrained, or the file is of another kind.
+    """
+    if part not in ('all', 'backbone') or branch not in ('export', *BRANCHES):
+        raise UserError(f"part '{part}' or branch '{branch}' is unknown")
+    path = local_path(path)
+    content = read(path)
+    if layout == 'auto':
+        file_kinds.refuse_other_tasks(content, str(path))
+    target = model.state_dict()
+    file_layout, foreign = detect(content, str(path), layout, target)
+    known = _names_in_a_model(target)
+    ours, dropped = file_layout.translate(foreign, known)
+    if part == 'all' and _is_classifier(target):
+        file_kinds.check_classifier(model, file_layout, foreign, ours, str(path))
+    else:
+        file_kinds.check_pretraining(content, file_layout, foreign, ours, str(path))
+
+    names, taken = match_branches(ours, target, exported(file_layout, content, ours), branch)
+    if part == 'backbone':
+        names = {k: v for k, v in names.items() if _is_of_backbone(v)}
+    unused = set(ours) - set(names.values())
+    dropped += [key for key in foreign if file_layout.name_of(key, known) in unused]
+
+    report = Report(str(path), file_layout.name, taken, dropped=dropped)
+    report.epoch = epochs_done(content)
+    report.model = trained_as(content)
+    fill(target, {k: ours[v] for k, v in names.items()}, part, report)
+    if any('backbone.' in name for name in names.values()):
+        _tell_backbones(model, report)
+    if verbose:
+        report.log()
+    return report
+
+
+def _names_in_a_model(target: Iterable[str]) -> set[str]:
+    """Return the model's names; those of a Backbone alone as they are within a model."""
+    if is_backbone_alone(target):
+        return {f'backbone.{key}' for key in target}
+    return set(target)
+
+
+def _tell_backbones(model: nn.Module, report: Report) -> None:
+    """Let each backbone know which file filled it."""
+    for module in model.modules():
+        if isinstance(module, KnowsItsFile):
+            module.weights_from = report.path
+            module.loaded = report
+
+
+# what a file says of itself -----------------------------------------------------------------------
+def epochs_done(content: dict[str, Any]) -> int | None:
+    """Return the epochs a training file has behind it: ours, or an official one's counter."""
+    progress = content.get('progress')
+    if isinstance(progress, dict):
+        done, length = progress.get('iter'), progress.get('per_epoch')
+        return done // length if type(done) is type(length) is int and length > 0 else None
+    epoch = content.get('epoch')
+    return epoch if isinstance(epoch, int) else None
+
+
+def trained_as(content: dict[str, Any]) -> str:
+    """Return the class of the model that one of our own training files holds, or ''."""
+    return _meta_text(content, 'model')
+
+
+def exported(layout: Layout, content: dict[str, Any], ours: Iterable[str]) -> str:
+    """Return the branch meant for downstream use; our own files say which."""
+    if layout.name != 'mmssl':
+        return layout.export
+    branch = _meta_text(content, 'export')
+    if branch in BRANCHES:
+        return branch
+    # a centre is what methods have whose teacher is exported
+    return 'teacher' if 'head.center' in ours else 'student'
+
+
+def _meta_text(content: dict[str, Any], key: str) -> str:
+    """Return a text from the ``meta`` of our own files, or ''."""
+    meta = content.get('meta')
+    value = meta.get(key) if isinstance(meta, dict) else None
+    return value if isinstance(value, str) else ''
+
+
+def content_state(content: dict[str, Any], path: str) -> State:
+    """Return the tensors of one of our own files by name; UserError when it is not one."""
+    return detect(content, path, 'mmssl')[1]
+
+
+# filling ------------------------------------------------------------------------------------------
+@torch.no_grad()
+def fill(target: State, ours: State, part: str, report: Report) -> None:
+    """Copy tensors by name into ``target`` and complete the report.
+
+    Raises UserError when a backbone or a classifier of the model would not be whole.
+    """
+    backbone_alone = is_backbone_alone(target)
+    wanted = target
+    if part == 'backbone' and not backbone_alone:
+        wanted = {key: value for key, value in target.items() if _is_of_backbone(key)}
+    match = match_state(wanted, ours)
+    for key in match.matched:
+        target[key].copy_(ours[key])
+    report.matched = match.matched
+    report.missing = match.missing
+    report.mismatched = [f'{key} {reason}' for key, reason in match.mismatched.items()]
+    report.unexpected = match.unexpected
+    _check_backbone(
+        report, backbone_alone, head_only=not backbone_alone and not any(map(_is_of_backbone, ours))
+    )
+    if part == 'all' and _is_classifier(target):
+        _check_classifier(report)
+
+
+def _is_of_backbone(key: str) -> bool:
+    return '.backbone.' in f'.{key}'
+
+
+def _is_classifier(target: Iterable[str]) -> bool:
+    return 'head.fc.weight' in target and not any(k.startswith('student.') for k in target)
+
+
+def _check_backbone(report: Report, backbone_alone: bool, head_only: bool) -> None:
+    """Refuse a backbone that the file fills in part; a file of a head alone fills none."""
+    lost = report.mismatched if head_only else report.missing + report.mismatched
+    lost = [key for key in lost if backbone_alone or _is_of_backbone(key)]
+    if lost:
+        raise UserError(
+            f'{report.path}: does not hold this backbone: {len(lost)} tensors missing or of '
+            f'another shape ({_some(lost)}); check that the config names the same network'
+        )
+
+
+def _check_classifier(report: Report) -> None:
+    """Refuse a classifier whose last layer, or its norm, is not the file's."""
+    lost = report.missing + report.mismatched + report.unexpected
+    lost = [key for key in lost if key.startswith('head.')]
+    if lost:
+        raise UserError(
+            f'{report.path}: does not hold this classifier ({_some(lost)}); check num_classes, '
+            'blocks, pool and the norm of its head'
+        )

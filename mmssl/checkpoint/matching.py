@@ -1,0 +1,152 @@
+"""Match the tensors of a file with those of a model: by branch, then by name.
+
+A branch is the student or the teacher. Which tensors of the file go where in the model:
+
+| the file has | the model has no branches             | the model has one or both       |
+|--------------|---------------------------------------|---------------------------------|
+| no branches  | the backbone and the classifier layer | the backbone fills every branch |
+| one or both  | the backbone of the branch taken      | branch by branch, or one to all |
+
+"Branch by branch" needs every branch of the model in the file, and that no branch is asked for.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+from torch import Tensor
+
+from ..core import UserError
+
+BRANCHES = ('student', 'teacher')
+Names = dict[str, str]  # {name in the model: our name in the file}
+State = dict[str, Tensor]  # tensors by name
+
+
+# by branch --------------------------------------------------------------------------------------
+def match_branches(
+    names: Iterable[str], target: Iterable[str], export: str, asked: str
+) -> tuple[Names, str]:
+    """Return ({name in the model: our name in the file}, the branch that is taken).
+
+    ``names`` are the file's by our names, ``target`` the model's, ``export`` the branch of the
+    file that is meant for use, ``asked`` 'student', 'teacher' or 'export'. Raises UserError when
+    the file has branches, but not the one to take.
+    """
+    names = list(names)
+    in_file = branches_of(names)
+    in_model = branches_of(target)
+    taken = export if asked == 'export' else asked
+    if in_file and taken not in in_file:
+        raise UserError(f"the file has no {taken}; branch='{in_file[0]}' is what it has")
+    if not in_model:
+        return _to_one_network(names, taken if in_file else '', target), taken
+    if not in_file:
+        return _to_branches(_backbone(_unchanged(names)), in_model, target), 'both from one'
+    if asked == 'export' and set(in_model) <= set(in_file):
+        return _unchanged(names), 'both'
+    one_branch = _to_branches(_of_branch(names, taken), in_model, target)
+    return one_branch | _outside_branches(names), 'both from one'
+
+
+def branches_of(names: Iterable[str]) -> list[str]:
+    """Return the branches that occur in our names."""
+    starts = {name.partition('.')[0] for name in names}
+    return [branch for branch in BRANCHES if branch in starts]
+
+
+def is_backbone_alone(target: Iterable[str]) -> bool:
+    """Whether a model is a Backbone itself: its names do not say so."""
+    return not any('backbone.' in name for name in target)
+
+
+def _to_one_network(names: list[str], branch: str, target: Iterable[str]) -> Names:
+    """Return the names for a Backbone or a Classifier; ``branch`` is '' when the file has none."""
+    inside = _of_branch(names, branch) if branch else _unchanged(names)
+    backbone = _backbone(inside)
+    if is_backbone_alone(target):
+        return {k.removeprefix('backbone.'): v for k, v in backbone.items()}
+    if branch:  # its head is a method's, not a classifier's
+        return backbone
+    return backbone | {k: v for k, v in inside.items() if k.startswith('head.')}
+
+
+def _to_branches(names: Names, in_model: list[str], target: Iterable[str]) -> Names:
+    """Repeat the names of one branch for all of the model's branches.
+
+    A teacher may lack what a student has, such as a mask token.
+    """
+    target = set(target)
+    repeated = {f'{branch}.{k}': v for branch in in_model for k, v in names.items()}
+    return {k: v for k, v in repeated.items() if k in target or k.startswith('student.')}
+
+
+def _unchanged(names: list[str]) -> Names:
+    return {name: name for name in names}
+
+
+def _of_branch(names: list[str], branch: str) -> Names:
+    """Return the names of one branch, by what follows the branch."""
+    start = f'{branch}.'
+    return {name.removeprefix(start): name for name in names if name.startswith(start)}
+
+
+def _backbone(names: Names) -> Names:
+    return {k: v for k, v in names.items() if k.startswith('backbone.')}
+
+
+def _outside_branches(names: list[str]) -> Names:
+    """Return the names of heads, queues and centres."""
+    return {name: name for name in names if name.partition('.')[0] not in BRANCHES}
+
+
+# by name ----------------------------------------------------------------------------------------
+class StateMatch(NamedTuple):
+    """Names of tensors by what a file can do for a model.
+
+    The model's: ``matched`` take the file's values, ``missing`` are not in the file,
+    ``mismatched`` are, but do not fit ({name: reason}). ``unexpected`` are the file's alone.
+    """
+
+    matched: list[str]
+    missing: list[str]
+    mismatched: dict[str, str]
+    unexpected: list[str]
+
+
+def shape_difference(given: Tensor, wanted: Tensor) -> str:
+    """Return how the shapes of two tensors differ, in words, '' when they agree."""
+    if given.shape == wanted.shape:
+        return ''
+    return f'{tuple(given.shape)} for {tuple(wanted.shape)}'
+
+
+def value_difference(given: Tensor, wanted: Tensor) -> str:
+    """Return why ``wanted`` cannot take the values of ``given``, in words, '' when it can."""
+    if given.shape != wanted.shape:
+        return shape_difference(given, wanted)
+    if given.is_floating_point() != wanted.is_floating_point() or given.is_complex():
+        return f'{given.dtype} for {wanted.dtype}'.replace('torch.', '')
+    if given.is_floating_point() and not bool(given.isfinite().all()):
+        return 'with numbers that are not finite'
+    return ''
+
+
+def match_state(
+    target: State, given: State, difference: Callable[[Tensor, Tensor], str] = value_difference
+) -> StateMatch:
+    """Compare a model's tensors, ``target``, with those of a file, each by its name.
+
+    ``difference`` says why a given tensor does not fit, or ''.
+    """
+    matched = []
+    missing = []
+    mismatched = {}
+    for name, wanted in target.items():
+        if name not in given:
+            missing.append(name)
+        elif reason := difference(given[name], wanted):
+            mismatched[name] = reason
+        else:
+            matched.append(name)
+    unexpected = [name for name in given if name not in target]
+    return StateMatch(matched, missing, mismatched, unexpected)

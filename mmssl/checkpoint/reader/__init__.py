@@ -1,0 +1,1 @@
+"""Reader of checkpoint files that never runs code from them."""

@@ -1,0 +1,63 @@
+"""Read any checkpoint file without ever running code from it.
+
+There is no fallback to plain unpickling, nor to torch's loader.
+"""
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+from ...core import UserError
+from ..content_hash import check_hash
+from ..file_format import check_version
+from .archive import open_container
+from .builders import Inert, Refused
+
+__all__ = ['Inert', 'Refused', 'file_hash', 'read']
+
+
+def read(path: str | Path) -> dict[str, Any]:
+    """Return the content of a torch (zip or older) or safetensors file, tensors on the CPU.
+
+    Raises UserError, naming the file, when it is missing, not a checkpoint, damaged (the hash that
+    our own files hold is compared on every read), a training file of another version of mmssl, or
+    would run code.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f'{path}: no such file')
+    kind = 'safetensors file' if path.suffix == '.safetensors' else 'checkpoint'
+    try:
+        content = open_container(path) if kind == 'checkpoint' else _safetensors(path)
+        if isinstance(content, dict):
+            check_hash(content, str(path))
+            check_version(content, str(path))
+    except UserError:
+        raise
+    except Refused as error:
+        raise UserError(
+            f'{path}: refused, because loading it could run code or exhaust memory: {error}. '
+            'Nothing was executed. If you trust its author, ask for a file of tensors '
+            '(safetensors)'
+        ) from None
+    except Exception as error:  # whatever damage leads to
+        reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+        raise UserError(f'{path}: not a readable {kind}, or a damaged one ({reason})') from None
+    if not isinstance(content, dict):
+        raise UserError(f'{path}: holds a {type(content).__name__}, not a dict of tensors')
+    return content
+
+
+def _safetensors(path: Path) -> dict[str, Any]:
+    from safetensors.torch import load_file
+
+    return load_file(path)
+
+
+def file_hash(path: str | Path, digits: int = 8) -> str:
+    """Return the first digits of the file's SHA-256."""
+    digest = hashlib.sha256()
+    with open(path, 'rb') as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()[:digits]

@@ -1,0 +1,24 @@
+"""Resize Swin's tables of relative position biases from one window size to another."""
+
+import math
+
+from timm.layers import resize_rel_pos_bias_table_simple
+from torch import Tensor
+
+from ..core import UserError
+
+
+def window_size(table: Tensor) -> int:
+    """Return the window that a table of position biases (n*n, heads) is for: n = 2 window - 1."""
+    return (math.isqrt(len(table)) + 1) // 2
+
+
+def resize_table(table: Tensor, window: int) -> Tensor:
+    """Resize position biases (n*n, heads) bicubically -> (m*m, heads), m = 2 window - 1.
+
+    Raises UserError when the table fits no square window.
+    """
+    if math.isqrt(len(table)) ** 2 != len(table):
+        raise UserError(f'a table of {len(table)} position biases fits no square window')
+    shape = ((2 * window - 1) ** 2, table.shape[1])
+    return resize_rel_pos_bias_table_simple(table, (window, window), shape)

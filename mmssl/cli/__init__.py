@@ -1,0 +1,1 @@
+"""Command lines of the tools, one module a tool."""

@@ -1,0 +1,13 @@
+"""Write the backbone of a self-supervised file for mmdet, and print the config lines that use it.
+
+Takes official files, those of mmselfsup and mmpretrain, and ours.
+"""
+
+from collections.abc import Sequence
+
+from .converter_report import run_converter
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Convert."""
+    run_converter(__doc__, argv, target='mmdet')

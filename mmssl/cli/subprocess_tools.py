@@ -1,0 +1,48 @@
+"""Run our tools as steps of a longer one, and skip the steps whose result is there."""
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from ..zoo.hub import root
+
+REPO = root()
+
+
+def tool_status(tool: str, *args: str | Path, threads: int | None = None) -> int:
+    """Run tools/TOOL.py in a process of its own, print its command line, return its exit status.
+
+    ``threads`` sets OMP_NUM_THREADS where it is not set.
+    """
+    words = [os.path.relpath(REPO / 'tools' / f'{tool}.py'), *map(str, args)]
+    environment = dict(os.environ)
+    if threads is not None:
+        environment.setdefault('OMP_NUM_THREADS', str(threads))
+    print('$', shlex.join(['python', *words]), flush=True)
+    return subprocess.run([sys.executable, *words], env=environment, check=False).returncode
+
+
+def call_tool(tool: str, *args: str | Path, threads: int | None = None) -> None:
+    """Run a tool; when it fails, leave with its exit status."""
+    status = tool_status(tool, *args, threads=threads)
+    if status:
+        sys.exit(status)
+
+
+def stored_json(file: Path) -> dict[str, Any] | None:
+    """Return the content of a JSON file, or None where the step that writes it is to be run."""
+    return json.loads(file.read_text()) if file.is_file() else None
+
+
+def json_or_run(file: Path, run: Callable[[], None]) -> dict[str, Any]:
+    """Return the content of a JSON file; ``run`` writes it where it is not there yet."""
+    found = stored_json(file)
+    if found is None:
+        run()
+        found = json.loads(file.read_text())
+    return found

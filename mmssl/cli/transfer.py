@@ -1,0 +1,92 @@
+"""Train and test a config of mmdet or mmseg, from the command lines of our tools."""
+
+import argparse
+import json
+from pathlib import Path
+
+from mmengine.config import Config
+
+from ..core import UserError, dist
+from ..core.io import atomic_write
+from ..core.launch import init_distributed
+from ..engine.state import training_file
+from ..transfer.data_checks import check_data
+from ..transfer.pretrained import PretrainHook, start_from
+from ..transfer.runner import Runner
+from ..transfer.settings import drop_amp_without_gpu, library_of, read_transfer_config
+from .options import apply_run_options, apply_train_options, require_gpu_for_amp
+
+
+def prepare_config(args: argparse.Namespace, unused: tuple[str, ...]) -> Config:
+    """Read a config, apply the options and check its data; ``unused`` keys become None."""
+    cfg = read_transfer_config(args.config, args.cfg_options)
+    apply_run_options(cfg, args)
+    for key in unused:
+        cfg[key] = None
+    drop_amp_without_gpu(cfg)
+    check_data(cfg)
+    if args.launcher != 'none':
+        init_distributed(args.launcher, **cfg.get('env_cfg', {}).get('dist_cfg', {}))
+    return cfg
+
+
+def train(args: argparse.Namespace) -> None:
+    """Train through the library's own loops, losses and metrics."""
+    parts = ('val_cfg', 'val_dataloader', 'val_evaluator') if args.no_validate else ()
+    tests = ('test_cfg', 'test_dataloader', 'test_evaluator')
+    cfg = prepare_config(args, (*parts, *tests))
+    apply_train_options(cfg, args)
+    training_file.check_work_dir(cfg.work_dir, bool(cfg.get('resume')), cfg.overwrite)
+    if args.amp:
+        require_gpu_for_amp()
+        cfg.optim_wrapper.type = 'AmpOptimWrapper'
+        cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
+    if args.auto_scale_lr:
+        if not (cfg.get('auto_scale_lr') or {}).get('base_batch_size'):
+            raise UserError('--auto-scale-lr needs auto_scale_lr.base_batch_size in the config')
+        cfg.auto_scale_lr.enable = True
+    start = start_from(cfg, str(library_of(args.config)))
+    runner = Runner.from_cfg(cfg)
+    if start is not None:
+        runner.register_hook(PretrainHook(start))
+    runner.train()
+
+
+def test(args: argparse.Namespace) -> dict[str, float]:
+    """Evaluate a checkpoint of a whole model and return the metrics."""
+    if args.out and args.out_item != 'metrics':
+        raise UserError('--out writes the metrics of a transfer config: add --out-item metrics')
+    trains = ('train_cfg', 'train_dataloader', 'optim_wrapper', 'param_scheduler')
+    cfg = prepare_config(args, (*trains, 'val_cfg', 'val_dataloader', 'val_evaluator'))
+    cfg.model.backbone.init_cfg = None
+    if 'pretrained' in cfg.model:
+        cfg.model.pretrained = None
+    cfg.load_from = None if args.checkpoint == 'random' else args.checkpoint
+    if args.tta:
+        enable_tta(cfg)
+    if args.show_dir:
+        set_show_dir(cfg, Path(args.show_dir).resolve())
+    metrics = Runner.from_cfg(cfg).test()
+    if args.out and dist.rank() == 0:
+        atomic_write(Path(args.out), json.dumps(metrics, indent=2, default=float) + '\n')
+    return metrics
+
+
+def enable_tta(cfg: Config) -> None:
+    """Test on the views of ``tta_pipeline``, whose predictions ``tta_model`` joins."""
+    if not (cfg.get('tta_model') and cfg.get('tta_pipeline')):
+        raise UserError(f'{cfg.filename}: has no tta_model and tta_pipeline for --tta')
+    cfg.test_dataloader.dataset.pipeline = cfg.tta_pipeline
+    cfg.model = dict(cfg.tta_model, module=cfg.model)
+
+
+def set_show_dir(cfg: Config, folder: Path) -> None:
+    """Make the library draw truth and predictions side by side into a folder."""
+    hook = (cfg.get('default_hooks') or {}).get('visualization')
+    if hook is None:
+        raise UserError(f'{cfg.filename}: has no default_hooks.visualization to draw with')
+    hook.update(draw=True, interval=1)
+    if hook['type'].endswith('DetVisualizationHook'):
+        hook['test_out_dir'] = str(folder)
+    else:
+        cfg.visualizer.save_dir = str(folder)

@@ -1,0 +1,196 @@
+"""Read a config file over the defaults, merge command-line options, and check it."""
+
+import ast
+import inspect
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+from mmengine.runner import Runner as BaseRunner
+
+from .. import registry
+from ..core import UserError
+from ..core.errors import closest
+from . import pretrained
+from .check import check
+from .custom_imports import import_custom
+from .defaults import merge_over_defaults
+
+# keys of ours beside those that mmengine's runner takes
+OWN_KEYS = {
+    'data_root',
+    'load_part',
+    'overwrite',  # the training files of an earlier run in the work dir
+    'branch',
+    'continue_epoch',
+    'sync_bn',
+    'find_unused_parameters',
+    'model_wrapper_cfg',
+    'compile',  # the backbones, or options of torch.compile
+    'custom_imports',
+    'protocol',  # what a result is to be called
+    'pretrained',  # the encoder that an evaluation measures
+    'features_cache',  # folder of features for the next measurement
+}
+RUNNER_KEYS = set(inspect.signature(BaseRunner.__init__).parameters) - {'self', 'cfg'}
+TOP_KEYS = OWN_KEYS | RUNNER_KEYS
+
+
+def load_config(
+    path: str | Path, options: dict[str, Any] | None = None, beside: Path | None = None
+) -> Config:
+    """Read a config over `DEFAULTS`, merge ``options`` ({'a.b': value}) last, and check it.
+
+    ``data_root`` of the top level becomes that of every data set that names none. Raises
+    UserError naming the file and an unknown key or registry name, with the closest known ones.
+    ``beside`` is a file whose folder is searched for ``custom_imports`` as well.
+    """
+    path = Path(path)
+    options = options or {}
+    if not path.is_file():
+        near = closest(path.name, [p.name for p in path.parent.glob('*.py')])
+        raise UserError(f'{path}: no such config file{near}')
+    bases, cfg = _read_over_defaults(path)
+    helpers = _helper_names(path, bases, cfg)
+    pretrained.check_pretrained_option(options, cfg, path)
+    merge_options(cfg, options, TOP_KEYS, helpers)
+    for name in helpers:
+        cfg._cfg_dict.pop(name, None)
+    import_custom(cfg.get('custom_imports'), [path, *([beside] if beside else []), *bases])
+    _fill_derived(cfg)
+    check(cfg, str(path))
+    check_recipe(cfg)
+    return cfg
+
+
+def read_config_file(path: str | Path) -> Config:
+    """Run a config file and its bases. Raises UserError naming the file for any error in it."""
+    try:
+        return Config.fromfile(str(path), import_custom_modules=False)
+    except Exception as error:  # a config is a program: anything can go wrong in it
+        raise UserError(f'{path}: {type(error).__name__}: {error}') from None
+
+
+def merge_options(
+    cfg: Config, options: dict[str, Any], keys: set[str], helpers: Iterable[str]
+) -> None:
+    """Merge ``options`` ({'a.b': value}) into a config.
+
+    Raises UserError for a top-level name that is a helper of the file or not among ``keys``, and
+    for a path that leads nowhere.
+    """
+    for option in options:
+        name = option.split('.')[0]
+        if name in keys:
+            continue
+        if name in helpers:
+            raise UserError(
+                f"--cfg-options {option}: '{name}' is a helper name of the file, already used up; "
+                'name the place it went to, or edit the file'
+            )
+        raise UserError(f"--cfg-options {option}: unknown key '{name}'{closest(name, keys)}")
+    try:
+        cfg.merge_from_dict(options)
+    except (KeyError, TypeError, IndexError, AssertionError) as error:
+        raise UserError(f'--cfg-options: {error}') from None
+
+
+def _read_over_defaults(path: Path) -> tuple[list[Path], Config]:
+    """Return the bases of a config file, and its content merged over `DEFAULTS`."""
+    cfg = read_config_file(path)
+    try:
+        bases = _base_files(path)
+        return bases, merge_over_defaults(cfg, [path, *bases])
+    except TypeError as error:  # a dict meets another kind of value
+        raise UserError(f'{path}: {type(error).__name__}: {error}') from None
+
+
+def _helper_names(path: Path, bases: list[Path], cfg: Config) -> set[str]:
+    """Return helper names of the file; raise UserError for a top-level name that nothing reads."""
+    read: set[str] = set()
+    for file in (path, *bases):
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
+                read.add(node.id)
+            elif isinstance(node, ast.Attribute) and ast.unparse(node.value) == '_base_':
+                read.add(node.attr)
+    unknown = set(cfg._cfg_dict) - TOP_KEYS
+    for name in sorted(unknown - read):
+        raise UserError(f"{path}: unknown key '{name}'{closest(name, TOP_KEYS)}")
+    return unknown
+
+
+def _base_files(path: Path) -> list[Path]:
+    """Return all files that a config is based on, bases of bases too."""
+    found: list[Path] = []
+    queue = [path]
+    while queue:
+        file = queue.pop()
+        for name in Config._get_base_files(str(file)):
+            base = Path(Config._get_cfg_path(name, str(file))[0]).resolve()  # '::' names a package
+            found.append(base)
+            queue.append(base)
+    return found
+
+
+def _fill_derived(cfg: Config) -> None:
+    """Copy each top-level value to the places that it decides."""
+    root = cfg.get('data_root')
+    for node in nested_dicts(cfg._cfg_dict):
+        if 'pipeline' in node and 'type' in node and root is not None:
+            node.setdefault('data_root', root)
+    for mode in ('val', 'test'):
+        if cfg.get(f'{mode}_cfg') is not None and cfg.get(f'{mode}_evaluator') is None:
+            cfg[f'{mode}_evaluator'] = []
+    pretrained.copy_options(cfg)
+    cfg.setdefault('work_dir', None)
+
+
+def nested_dicts(node: Any) -> Iterator[dict[str, Any]]:
+    """Yield every dict below a value of a config, the value itself first if it is one."""
+    if isinstance(node, dict):
+        yield node
+        children: Iterable[Any] = node.values()
+    elif isinstance(node, (list, tuple)):
+        children = node
+    else:
+        return
+    for child in children:
+        yield from nested_dicts(child)
+
+
+def check_recipe(cfg: Config) -> None:
+    """Check numbers that must fit together, such as warm-up and epochs, or views and losses.
+
+    Raises UserError for a schedule longer than the training, and for what the method's own
+    ``check_recipe`` finds.
+    """
+    model = cfg.get('model')
+    if not isinstance(model, dict):
+        raise UserError(f'{cfg.filename}: has no model; it is a base for other configs')
+    method: Any = registry.MODELS.get(model['type']) if model.get('type') else None
+    epochs = (cfg.get('train_cfg') or {}).get('max_epochs')
+    if epochs is None:
+        return
+    schedules = [(f'param_scheduler of {s.get("param_name")}', s) for s in schedulers(cfg)]
+    schedules += [
+        (f'model.{k}', v) for k, v in model.items() if isinstance(v, dict) and 'start' in v
+    ]
+    for where, schedule in schedules:
+        rise = schedule.get('delay', 0) + schedule.get('warmup', 0)
+        if isinstance(rise, (int, float)) and rise > epochs:
+            raise UserError(
+                f'{where}: warm-up of {rise:g} epochs is longer than train_cfg.max_epochs={epochs}'
+            )
+    if hasattr(method, 'check_recipe'):  # a model of the user's own may have none
+        pipeline = cfg.train_dataloader.dataset.get('pipeline', [])
+        multi: dict = next((t for t in pipeline if t.get('type') == 'MultiView'), {})
+        views = [v for v in multi.get('views', []) for _ in range(v.get('repeat', 1))]
+        method.check_recipe(model, views, multi.get('mask'))
+
+
+def schedulers(cfg: Config) -> list[dict]:
+    """Return the schedulers of a config as a list."""
+    found = cfg.get('param_scheduler') or []
+    return [found] if isinstance(found, dict) else list(found)

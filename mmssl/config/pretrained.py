@@ -1,0 +1,137 @@
+"""The ``pretrained`` key: which encoder an evaluation measures, and where its weights come from."""
+
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+
+from ..checkpoint import read
+from ..core import UserError
+from ..core.errors import closest
+from ..zoo.hub import ModelHub, identify, published
+from ..zoo.metafile import ModelInfo
+
+RANDOM = 'random'  # the untrained network, which must be requested explicitly
+OPTION = '--cfg-options pretrained=PATH|URL|NAME'
+NETWORK = '--cfg-options model.backbone.type=ResNet model.backbone.depth=50'
+
+
+def copy_options(cfg: Config) -> None:
+    """Copy ``pretrained`` and ``branch`` to ``model.backbone.init_cfg``, or back.
+
+    Configs that evaluate have the key, None until a run gives it; ``branch`` goes with it. A
+    ``model.backbone`` without a type is completed by that of the encoder. Raises UserError when
+    the two name different files, the config takes none, or the network is not known.
+    """
+    if 'pretrained' not in cfg or not cfg.get('model'):
+        return
+    backbone = cfg.model.get('backbone') or {}
+    init = dict(backbone.get('init_cfg') or {})
+    given = cfg.pretrained or ''
+    in_backbone = init.get('checkpoint') or ''
+    if given and in_backbone and given != in_backbone:
+        raise UserError(
+            f'pretrained={given} and model.backbone.init_cfg.checkpoint={in_backbone} are two '
+            'encoders: give one'
+        )
+    cfg.pretrained = given or in_backbone or None
+    if cfg.pretrained and 'type' not in backbone:
+        cfg.model.backbone = {**backbone_of(cfg.pretrained), **backbone}
+    if 'backbone' not in cfg.model:
+        return
+    backbone = cfg.model.backbone
+    if cfg.pretrained == RANDOM:
+        backbone.init_cfg = None
+        return
+    branch = {'branch': cfg.branch} if cfg.get('branch') else {}
+    backbone.init_cfg = {'type': 'Pretrained', **init, 'checkpoint': given or in_backbone, **branch}
+
+
+def backbone_of(source: str) -> dict[str, Any]:
+    """Return the ``model.backbone`` that an encoder belongs to.
+
+    It is that of a published model's config, for its name, its address or its downloaded file,
+    and for a training file of ours the one stored in it. Raises UserError for other files, and
+    for a path that does not exist.
+    """
+    found: Any = {}
+    if info := identify(source):
+        found = _published_backbone(info)
+    elif source != RANDOM and '://' not in source:
+        require_file(source)
+        found = read(source).get('meta')
+        for key in ('settings', 'model', 'backbone'):
+            found = found.get(key) if isinstance(found, dict) else None
+    if not found:
+        raise UserError(
+            f'pretrained={source} does not tell which network it is; describe it, for example by '
+            f'{NETWORK}'
+        )
+    return {key: value for key, value in found.items() if key != 'init_cfg'}
+
+
+def _published_backbone(info: ModelInfo) -> dict[str, Any]:
+    """Return the backbone of a published model's config, or nothing when it has no config."""
+    if info.config is None:
+        return {}
+    cfg = Config.fromfile(str(info.config), import_custom_modules=False)
+    cfg.merge_from_dict({'model': info.overrides})
+    return cfg.model.backbone
+
+
+def set_pretrained(cfg: Config, checkpoint: str | None) -> None:
+    """Make ``checkpoint``, if there is one, the encoder that is measured.
+
+    Raises UserError when the config names another.
+    """
+    if checkpoint is None or 'pretrained' not in cfg:
+        return
+    if cfg.pretrained not in (None, checkpoint):
+        raise UserError(f'pretrained={cfg.pretrained} and {checkpoint} are two encoders: give one')
+    cfg.pretrained = checkpoint
+    copy_options(cfg)
+
+
+def measures_encoder_alone(cfg: Config) -> bool:
+    """Whether the config measures the encoder itself: its file is all there is to load."""
+    return str(cfg.model.get('type')).rpartition('.')[2] == 'Encoder'
+
+
+def check_pretrained_option(options: dict[str, Any], cfg: Config, path: Path) -> None:
+    """Raise UserError for option ``pretrained`` of a pretraining config: it has ``load_from``."""
+    if 'pretrained' in options and 'pretrained' not in cfg:
+        raise UserError(
+            f'--cfg-options pretrained: {path} evaluates no encoder; training starts from '
+            'load_from=PATH'
+        )
+
+
+def fetch_pretrained(cfg: Config) -> None:
+    """Turn the name of a published model into its file, which is downloaded once."""
+    init = ((cfg.get('model') or {}).get('backbone') or {}).get('init_cfg') or {}
+    if info := published(init.get('checkpoint') or ''):
+        init['checkpoint'] = str(info.fetch())
+        if info.branch != 'export':
+            init.setdefault('branch', info.branch)
+
+
+def require_pretrained(cfg: Config) -> None:
+    """Raise UserError, before anything is built, when the encoder is not given or not there."""
+    if 'pretrained' not in cfg or cfg.get('resume'):
+        return
+    if cfg.pretrained is None and not cfg.get('load_from'):
+        raise UserError(
+            f'{cfg.filename}: evaluates an encoder, and none is given: add {OPTION}; the untrained '
+            f'network is pretrained={RANDOM}'
+        )
+    backbone = cfg.model.get('backbone') or {}
+    if 'type' not in backbone:
+        raise UserError(f'{cfg.filename}: names no network; add it, for example by {NETWORK}')
+    require_file((backbone.get('init_cfg') or {}).get('checkpoint'))
+
+
+def require_file(file: str | None) -> None:
+    """Raise UserError, with the models of near names, when a file to start from is not there."""
+    if file and '://' not in file and not Path(file).is_file():
+        near = closest(file.lower(), ModelHub.models())
+        raise UserError(f'pretrained={file}: no such file, and no model has this name{near}')

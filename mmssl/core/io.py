@@ -1,0 +1,82 @@
+"""Write files whole or not at all, reduce settings to plain data, unwrap models."""
+
+import math
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from mmengine.model import is_model_wrapper
+from torch import Tensor, nn
+
+
+@contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """Yield a path beside ``path`` to write to; on success it takes the final name, flushed.
+
+    Readers see the old file or the new one, never a part. On an error nothing is left.
+    """
+    beside = path.with_name(f'.{path.name}.{os.getpid()}')
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        yield beside
+        with open(beside, 'rb') as file:
+            os.fsync(file.fileno())
+        os.replace(beside, path)
+        _sync_folder(path.parent)
+    except BaseException:
+        beside.unlink(missing_ok=True)
+        raise
+
+
+def atomic_write(path: Path, text: str) -> None:
+    """Write a text file, whole or not at all."""
+    with atomic_path(path) as beside:
+        beside.write_text(text, encoding='utf-8')
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a rename survive a power cut."""
+    at = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(at)
+    finally:
+        os.close(at)
+
+
+def to_plain(value: Any, tensor: Callable[[Tensor], Any] = str) -> Any:
+    """Reduce nested settings to dicts, lists, numbers, strings and None.
+
+    ``tensor`` says what a tensor becomes. Everything else becomes its text, and so do numbers
+    that JSON cannot hold.
+    """
+    if isinstance(value, dict):
+        return {k if isinstance(k, int) else str(k): to_plain(v, tensor) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [to_plain(item, tensor) for item in value]
+    if value is None:
+        return None
+    if isinstance(value, Tensor):
+        return tensor(value)
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    for kind in (bool, int, float, str):  # a file would keep the name of a subclass
+        if isinstance(value, kind):
+            return kind(value)
+    return str(value)
+
+
+def unwrap_model(model: nn.Module) -> Any:
+    """Return the model inside the wrappers of data parallel and compiled modules."""
+    inner: Any = model
+    while True:
+        if is_model_wrapper(inner):
+            inner = inner.module
+        elif '_orig_mod' in inner._modules:  # torch.compile
+            inner = inner._orig_mod
+        else:
+            return inner

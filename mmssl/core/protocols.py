@@ -1,0 +1,134 @@
+"""Protocols between rooms: what the engine asks of models and of their parts."""
+
+from collections.abc import Iterator
+from typing import Any, Protocol, runtime_checkable
+
+from torch import Tensor, nn
+
+from .schedule import Schedule
+
+
+@runtime_checkable
+class StepMemory(Protocol):
+    """State of a method that is collected during a step and changes when the step ends.
+
+    Queues, centres and memory banks. Gradient accumulation and skipped updates rely on it.
+    """
+
+    def end_step(self) -> None:
+        """Take in what the micro-batches of one optimizer step have shown."""
+
+    def drop_step(self) -> None:
+        """Forget what was collected in a step that is skipped."""
+
+
+@runtime_checkable
+class RankedMemory(StepMemory, Protocol):
+    """A `StepMemory` whose layout depends on the number of processes."""
+
+    def reorder(self, batch: int, before: int, after: int) -> None:
+        """Rearrange what ``before`` processes have filled for ``after``, at one global batch."""
+
+
+@runtime_checkable
+class Method(Protocol):
+    """A pretraining method as the engine sees it: ``mmssl.models.algorithms.Pretrainer``."""
+
+    export: Any  # the name of the branch that is used downstream
+    teacher_update: Any  # 'before' the forward, 'after' the update, or None
+    logged_embeddings: dict[str, Tensor]
+
+    def check_batch(self, batch: int) -> None:
+        """Refuse a number of images per step, over all processes."""
+
+    def schedules(self) -> dict[str, Schedule]:
+        """Return every schedule of the model by name."""
+        ...
+
+    def current_momentum(self) -> float | None:
+        """Return the teacher's momentum of this iteration."""
+
+    def update_teacher(self) -> None:
+        """Move the teacher towards the student."""
+
+    def sync_teacher(self) -> None:
+        """Make the teacher equal to the student."""
+
+    def end_step(self) -> None:
+        """End the step of all memories."""
+
+    def drop_step(self) -> None:
+        """Drop the step of all memories."""
+
+    def uniform_loss(self, batch: int) -> float | None:
+        """Return the loss of a uniform prediction."""
+
+    def parameters(self) -> Iterator[nn.Parameter]:
+        """Return the parameters."""
+        ...
+
+
+@runtime_checkable
+class LayeredNetwork(Protocol):
+    """A backbone as compiler, optimizer and checkpoints see it: ``mmssl.models.backbones``."""
+
+    with_cp: bool
+    not_compilable: str
+
+    def iter_blocks(self, x: Tensor, mask: Tensor | None = None) -> Iterator[Any]:
+        """Yield the tokens after each block."""
+        ...
+
+    def encode(self, x: Tensor, mask: Tensor | None = None) -> Any:
+        """Return the features of images (B, 3, H, W)."""
+
+    def layer_groups(self) -> list[list[nn.Module | nn.Parameter]]:
+        """Return [stem, layer 1, ...] for layer decay."""
+        ...
+
+
+@runtime_checkable
+class OptionalLoop(Protocol):
+    """A class of evaluation loops that a run can do without: ``mmssl.evaluation.KNNLoop``."""
+
+    off_without_data: str  # begins the line that is logged when its images or labels are missing
+
+
+@runtime_checkable
+class EpochFollower(Protocol):
+    """A data set whose samples depend on the epoch: ``mmssl.datasets.ImageDataset``."""
+
+    def set_epoch(self, epoch: int) -> None:
+        """Say which epoch an index alone belongs to."""
+
+
+@runtime_checkable
+class NamedImages(Protocol):
+    """A data set that can name its images in reports: ``mmssl.datasets.ImageDataset``."""
+
+    def name(self, index: int) -> str:
+        """Return the name of an image."""
+        ...
+
+    def describe(self) -> str:
+        """Return the number of images and where they lie."""
+        ...
+
+    def read_by(self, pid: int) -> str | None:
+        """Return the name of the image that a worker process was reading."""
+
+
+@runtime_checkable
+class LoaderSampler(Protocol):
+    """A sampler that orders images by what its loader is: ``mmssl.datasets.EpochSampler``."""
+
+    def serve(self, batch_size: int | None, workers: int) -> None:
+        """Learn the loader's batch and number of workers."""
+
+
+def dims_of(part: nn.Module) -> tuple[int | None, int | None]:
+    """Return the widths (in_dim, out_dim) of a neck or head, None where it does not state one.
+
+    A part of the user's own need not state them; then nothing is checked.
+    """
+    return getattr(part, 'in_dim', None), getattr(part, 'out_dim', None)

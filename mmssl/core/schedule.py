@@ -1,0 +1,112 @@
+"""Any value that changes over training, in closed form."""
+
+import inspect
+import math
+from typing import NamedTuple
+
+from .errors import UserError, closest
+
+SHAPES = ('constant', 'linear', 'cosine', 'step')
+
+
+class Progress(NamedTuple):
+    """Progress of training: iterations done, iterations in all, iterations of one epoch."""
+
+    step: int
+    total: int
+    per_epoch: int
+
+
+class Schedule:
+    """A value over training: an optional rise from ``warmup_start`` to ``start``, then a shape.
+
+    ``warmup`` and ``delay`` are epochs; ``delay`` holds ``warmup_start`` before the rise begins.
+    ``warmup_reaches``: the last step of the rise already has the value ``start`` (DINO, EsViT,
+    SERE, SwAV: numpy's linspace); otherwise the first step after it has (MoCo v3, MoBY).
+    ``after_warmup``: the shape spans what is left after the rise; MoBY's cosine spans all.
+    ``hold_epochs``: the value changes once per epoch. ``lag``: the value of some steps before,
+    as MoBY calls its scheduler after the step. ``step`` multiplies by ``gamma`` at each
+    milestone (epochs).
+
+    Raises UserError for an unknown shape or a rise longer than training.
+    """
+
+    def __init__(
+        self,
+        start: float,
+        final: float | None = None,
+        shape: str = 'cosine',
+        warmup: float = 0,
+        warmup_start: float = 0.0,
+        warmup_reaches: bool = False,
+        after_warmup: bool = True,
+        hold_epochs: bool = False,
+        lag: int = 0,
+        delay: float = 0,
+        milestones: tuple[float, ...] = (),
+        gamma: float = 0.1,
+    ) -> None:
+        if shape not in SHAPES:
+            raise UserError(f"schedule shape '{shape}' is unknown; use one of {', '.join(SHAPES)}")
+        if shape in ('linear', 'cosine') and final is None:
+            raise UserError(f"a schedule of shape '{shape}' needs its final value: add final=...")
+        if min(warmup, delay, lag) < 0:
+            raise UserError(
+                f'a schedule with warmup={warmup}, delay={delay}, lag={lag}: none below 0'
+            )
+        self.start = start
+        self.final = final
+        self.shape = shape
+        self.warmup = warmup
+        self.warmup_start = warmup_start
+        self.warmup_reaches = warmup_reaches
+        self.after_warmup = after_warmup
+        self.hold_epochs = hold_epochs
+        self.lag = lag
+        self.delay = delay
+        self.milestones = tuple(milestones)
+        self.gamma = gamma
+
+    @classmethod
+    def build(cls, settings: dict, name: str) -> 'Schedule':
+        """Make a schedule from a config's dict; raise UserError naming an unknown key."""
+        known = inspect.signature(cls).parameters
+        for key in settings:
+            if key not in known:
+                raise UserError(f"{name}: a schedule has no argument '{key}'{closest(key, known)}")
+        return cls(**settings)
+
+    def check(self, total: int, per_epoch: int, name: str = 'schedule') -> None:
+        """Refuse a rise that does not fit in training of ``total`` iterations."""
+        need, have = self.delay + self.warmup, total / per_epoch
+        if need > have:
+            raise UserError(
+                f'{name}: warm-up of {need:g} epochs is longer than training ({have:g} epochs); '
+                'lower warmup (or delay) or raise train_cfg.max_epochs'
+            )
+
+    def value_at(self, step: int, total: int, per_epoch: int) -> float:
+        """Return the value at iteration ``step`` of ``total``."""
+        step, unit = max(step - self.lag, 0), per_epoch
+        if self.hold_epochs:
+            step, total, unit = step // per_epoch, max(total // per_epoch, 1), 1
+        begin, rise = round(self.delay * unit), round(self.warmup * unit)
+        if step < begin:
+            return self.warmup_start
+        if step < begin + rise:
+            return self._rise(step - begin, rise)
+        offset = begin + rise if self.after_warmup else 0
+        share = min((step - offset) / max(total - offset, 1), 1.0)
+        return self._shape(share, step / unit)
+
+    def _rise(self, step: int, rise: int) -> float:
+        last = rise - 1 if self.warmup_reaches else rise
+        return self.warmup_start + (self.start - self.warmup_start) * (step / max(last, 1))
+
+    def _shape(self, share: float, epoch: float) -> float:
+        if self.shape == 'step':
+            return self.start * self.gamma ** sum(epoch >= m for m in self.milestones)
+        if self.shape == 'constant' or self.final is None:
+            return self.start
+        left = 1 - share if self.shape == 'linear' else 0.5 * (1 + math.cos(math.pi * share))
+        return self.final + (self.start - self.final) * left

@@ -1,0 +1,181 @@
+"""Image file in memory, decoded when pixels are needed, by OpenCV or Pillow."""
+
+import io
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from functools import cached_property
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from .sources.base import UnreadableImage
+
+UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError)
+MAX_PIXELS = 178_956_970  # where Pillow refuses by default
+FLAT = 16  # side of the block by which a JPEG whose data ran out is suspected
+REDUCED = {
+    1: cv2.IMREAD_COLOR_RGB,
+    2: cv2.IMREAD_REDUCED_COLOR_2,
+    4: cv2.IMREAD_REDUCED_COLOR_4,
+    8: cv2.IMREAD_REDUCED_COLOR_8,
+}
+
+
+class Header(NamedTuple):
+    """Of a JPEG: size, colour channels, and whether its end marker is there."""
+
+    width: int
+    height: int
+    channels: int
+    ends: bool
+
+
+def jpeg_header(data: bytes) -> Header | None:
+    """Read a JPEG's markers up to its pixels; None for what is no such file."""
+    if data[:3] != b'\xff\xd8\xff':
+        return None
+    at = 2
+    size = (0, 0, 0)
+    while at + 10 <= len(data) and data[at] == 0xFF:
+        kind = data[at + 1]
+        length = int.from_bytes(data[at + 2 : at + 4], 'big')
+        if kind == 0xFF:  # padding
+            at += 1
+            continue
+        if 0xC0 <= kind <= 0xCF and kind not in (0xC4, 0xC8, 0xCC):
+            height = int.from_bytes(data[at + 5 : at + 7], 'big')
+            width = int.from_bytes(data[at + 7 : at + 9], 'big')
+            size = (width, height, data[at + 9])
+        if kind == 0xDA:  # pixels: a real end marker can only come after
+            return Header(*size, ends=data.find(b'\xff\xd9', at) > 0)
+        at += 2 + length
+    return Header(*size, ends=False)
+
+
+@contextmanager
+def _limit(pixels: int | None) -> Iterator[None]:
+    """Let Pillow refuse images of more pixels, instead of warning at half as many."""
+    before = Image.MAX_IMAGE_PIXELS
+    Image.MAX_IMAGE_PIXELS = pixels
+    try:
+        yield
+    finally:
+        Image.MAX_IMAGE_PIXELS = before
+
+
+def _decoder_messages(data: bytes) -> str:
+    """Return what the JPEG library prints while decoding; OpenCV passes on none of it."""
+    saved = os.dup(2)
+    with tempfile.TemporaryFile() as file:
+        try:
+            os.dup2(file.fileno(), 2)
+            cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_GRAYSCALE)
+        finally:
+            os.dup2(saved, 2)
+            os.close(saved)
+        file.seek(0)
+        return file.read().decode(errors='replace').strip()
+
+
+def to_rgb(image: Image.Image) -> Image.Image:
+    """Return the first frame as RGB, 8 bits.
+
+    Alpha is dropped, palettes are looked up, CMYK is converted without a profile; the EXIF
+    rotation is left alone, as the official codes do. Of 16-bit grey the high byte is taken,
+    where Pillow's own conversion would clip to white. Raises ValueError for other depths.
+    """
+    if image.mode.startswith('I') or image.mode == 'F':
+        values = np.asarray(image)
+        if image.mode == 'F' or values.min() < 0 or values.max() > 0xFFFF:
+            raise ValueError(f'pixels of mode {image.mode} have no known range; convert it')
+        image = Image.fromarray((values.astype(np.uint32) >> 8).astype(np.uint8))
+    return image.convert('RGB')
+
+
+class EncodedImage:
+    """An image file: its size at once, its pixels on demand.
+
+    JPEGs are decoded at reduced size where that suffices. Raises UnreadableImage naming the file
+    and the cause; a half-read file is never passed on.
+    """
+
+    def __init__(self, data: bytes, name: str = '', max_pixels: int | None = MAX_PIXELS) -> None:
+        self.data = data
+        self.name = name
+        self.max_pixels = max_pixels
+        self.header = jpeg_header(data)
+        if self.header is not None and not self.header.ends:
+            raise self.broken('truncated: a JPEG without its end')
+        # a grey or RGB JPEG: OpenCV decodes it, at reduced size too, and the size is known by now
+        self.fast_decodable = self.header is not None and self.header.channels in (1, 3)
+        if self.header is not None and self.fast_decodable:
+            self.size = self.header[:2]
+        else:
+            self.size = self.pil.size
+        self._check_size(*self.size)
+
+    def broken(self, cause: object) -> UnreadableImage:
+        """Return the error to raise for this file."""
+        return UnreadableImage(f'{self.name}: {cause}')
+
+    def _check_size(self, width: int, height: int) -> None:
+        if self.max_pixels is not None and width * height > self.max_pixels:
+            raise self.broken(
+                f'{width} x {height} pixels, more than LoadImage(max_pixels={self.max_pixels})'
+            )
+        if not width * height:
+            raise self.broken('no pixels')
+
+    @property
+    def width(self) -> int:
+        """Width in pixels of the file, before any rotation."""
+        return self.size[0]
+
+    @property
+    def height(self) -> int:
+        """Height in pixels of the file, before any rotation."""
+        return self.size[1]
+
+    @cached_property
+    def pil(self) -> Image.Image:
+        """The image decoded by Pillow, RGB."""
+        try:
+            with _limit(None), Image.open(io.BytesIO(self.data)) as image:
+                self._check_size(*image.size)
+                decoded = to_rgb(image)
+        except UnidentifiedImageError:
+            raise self.broken('not an image') from None
+        except UNREADABLE as error:
+            raise self.broken(error) from None
+        if self.header is not None:
+            self._check_end(np.asarray(decoded))
+        return decoded
+
+    def pixels(self, reduce: int = 1) -> np.ndarray:
+        """The image decoded by OpenCV, uint8 (H, W, 3), sides divided by 1, 2, 4 or 8."""
+        if not self.fast_decodable:
+            return np.asarray(self.pil)  # `reduce` is asked of JPEGs only
+        flags = REDUCED[reduce] | cv2.IMREAD_IGNORE_ORIENTATION
+        decoded = None
+        with suppress(cv2.error):
+            decoded = cv2.imdecode(np.frombuffer(self.data, np.uint8), flags)
+        if decoded is None:
+            self.pil.load()  # says what is wrong with it
+            return np.asarray(self.pil)
+        self._check_end(decoded)
+        return cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB) if reduce > 1 else decoded
+
+    def _check_end(self, decoded: np.ndarray) -> None:
+        """Refuse a JPEG whose data ran out before its end marker: decoders fill with grey."""
+        end = decoded[-FLAT // 2 :, -FLAT // 2 :]
+        if (end == 128).all() and (cause := _decoder_messages(self.data)):
+            raise self.broken(cause)
+
+
+def as_pil(image: 'EncodedImage | Image.Image') -> Image.Image:
+    """Return a Pillow image of either."""
+    return image.pil if isinstance(image, EncodedImage) else image

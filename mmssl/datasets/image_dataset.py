@@ -1,0 +1,204 @@
+"""ImageDataset: images of a source and the pipeline that makes an item of each.
+
+Here unreadable images are replaced by others, and the random state of each item is seeded.
+"""
+
+import os
+import random
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset, get_worker_info
+
+from ..core import UserError
+from ..core.errors import NoData
+from ..registry import DATASETS, TRANSFORMS
+from .sources import Source, UnreadableImage, is_listed
+
+TRIES = 8  # images in a row that may be unreadable
+WORKERS = 256  # whose place `reading` keeps
+
+
+def _file_source(data_root: str, split: str, ann_file: str, subset: str) -> dict:
+    """Return the config of the source for files on disk: a list of them, or folders."""
+    if ann_file and subset:
+        raise UserError('dataset.ann_file and dataset.subset are two lists: give one')
+    if ann_file:
+        return dict(type='ListSource', ann_file=ann_file)
+    if subset:
+        return dict(type='FolderSource', subset=subset)
+    return dict(type='ListSource' if is_listed(data_root, split) else 'FolderSource')
+
+
+@DATASETS.register_module()
+class ImageDataset(Dataset):
+    """Images of one storage; an item is what ``pipeline`` makes of one image.
+
+    ``source`` is the config of the storage (see ``mmssl/datasets/sources``). Without it images are
+    files: class folders, one flat folder, the files listed in ``ann_file`` or in OpenMMLab's
+    ``meta/<split>.txt``, or those of the class folders that ``subset`` lists. ``data_root``,
+    ``split`` and ``with_label`` go to the source. ``share`` keeps a seeded part of
+    each class, (0, 0.1) the first tenth; ``per_class`` at most so many of each. Two data sets with
+    shares (0, 0.8) and (0.8, 1) have no image in common.
+
+    Items are addressed by index or (epoch, index): all randomness of an item comes from a
+    generator seeded by (seed, epoch, index), so it does not depend on workers or ranks. An index
+    alone means the epoch of `set_epoch`, which a runner calls whatever the sampler; where nobody
+    has called it each access draws anew, from torch's generator. An image that cannot be read is
+    replaced by another, drawn from the same three numbers; ``unreadable`` among the item's
+    data_samples then says which and why. Raises NoData (a UserError) when there
+    are no images, UnreadableImage when `TRIES` draws in a row fail.
+    """
+
+    def __init__(
+        self,
+        data_root: str = '',
+        split: str = '',
+        *,
+        pipeline: Sequence[dict] = (),
+        ann_file: str = '',
+        subset: str = '',
+        source: dict | None = None,
+        share: tuple[float, float] = (0.0, 1.0),
+        per_class: int | None = None,
+        seed: int = 0,
+        with_label: bool = True,
+    ) -> None:
+        common = dict(data_root=data_root, split=split, with_label=with_label)
+        if source is None:
+            source = _file_source(data_root, split, ann_file, subset)
+        elif ann_file or subset:
+            raise UserError('dataset.source names the storage: ann_file and subset belong in it')
+        self.source: Source = DATASETS.build({**common, **source})
+        self.root = data_root
+        self.split = split
+        self.seed = seed
+        self.classes = self.source.classes
+        self.indices = self._select(tuple(share), per_class)  # (N,) places in the source
+        labels = self.source.labels
+        self.labels = [labels[i] for i in self.indices.tolist()] if len(labels) else []
+        self.pipeline = pipeline  # as settings, for records
+        self.transforms = [TRANSFORMS.build(t) for t in pipeline]
+        # process and image of each worker, so that one that dies can be named
+        self.reading = torch.zeros(WORKERS, 2, dtype=torch.int64).share_memory_()
+        # shared with workers that outlive an epoch; below 0: not told
+        self._epoch = torch.full((1,), -1).share_memory_()
+
+    def _select(self, share: tuple[float, ...], per_class: int | None) -> np.ndarray:
+        """Return the places (N,) of the images that share and per_class select, ascending."""
+        if not 0 <= share[0] < share[1] <= 1:
+            raise UserError(f'dataset.share={share}: give (from, to) with 0 <= from < to <= 1')
+        total = len(self.source)
+        if share == (0, 1) and per_class is None:
+            return np.arange(total)
+        groups: dict[int, list[int]] = {}
+        for i, label in enumerate(self.source.labels or [0] * total):
+            groups.setdefault(label, []).append(i)
+        selected: list[int] = []
+        for label, members in sorted(groups.items()):
+            random.Random(f'split-{label}').shuffle(members)
+            begin, end = (round(s * len(members)) for s in share)
+            selected += members[begin:end][:per_class]
+        if not selected:
+            raise NoData(f'{self.root}: share={share} leaves no image of {total}')
+        return np.array(sorted(selected))
+
+    @property
+    def metainfo(self) -> dict[str, Any]:
+        """Class names, for logs and predictions."""
+        return dict(classes=self.classes)
+
+    @property
+    def locality(self) -> str | None:
+        """What the sampler must keep together; a subset is read as it comes."""
+        return self.source.locality if len(self) == len(self.source) else None
+
+    def describe(self) -> str:
+        """One line on what was found."""
+        if not self.labels:
+            return f'{len(self)} images without labels'
+        return f'{len(self)} images of {len(Counter(self.labels))} classes'
+
+    def name(self, index: int) -> str:
+        """Return what a person needs to find an image: mostly its path."""
+        return self.source.name(int(self.indices[index]))
+
+    def set_epoch(self, epoch: int) -> None:
+        """Say which epoch an index alone means, in this process and in running workers."""
+        self._epoch.fill_(epoch)
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def read(self, index: int) -> bytes:
+        """Return the bytes of an image file. Raises UnreadableImage with name and cause."""
+        place = int(self.indices[index])
+        try:
+            content = self.source.read(place)
+        except Exception as error:  # each storage has failures of its own
+            cause = str(error) if isinstance(error, ValueError) else repr(error)
+            if isinstance(error, FileNotFoundError):
+                cause = 'no such file'
+            raise UnreadableImage(f'{self.name(index)}: {cause}') from None
+        if not content:
+            raise UnreadableImage(f'{self.name(index)}: empty')
+        return content
+
+    def __getitem__(self, at: int | tuple[int, int]) -> dict[str, Any]:
+        """Return {'inputs': ..., 'data_samples': {...}} of one image, or of another in its place.
+
+        Raises UnreadableImage when `TRIES` images in a row could not be read.
+        """
+        epoch, index = at if isinstance(at, tuple) else (int(self._epoch), at)
+        part = str(epoch)  # of the seed
+        if epoch < 0:  # nobody has told the epoch
+            epoch = 0
+            part = f'draw{int(torch.randint(2**62, ()))}'
+        reports: list[str] = []
+        first = seed = f'{self.seed}-{part}-{index}'
+        chosen = index
+        while True:
+            try:
+                return self._make(chosen, index, epoch, seed, reports)
+            except UnreadableImage as error:
+                reports.append(str(error))
+            if len(reports) == TRIES:
+                raise UnreadableImage(
+                    f'{TRIES} images in a row could not be read: {"; ".join(reports)}'
+                )
+            seed = f'{first}-{len(reports)}'
+            chosen = random.Random(f'other-{seed}').randrange(len(self))
+
+    def _make(
+        self, chosen: int, index: int, epoch: int, seed: str, reports: list[str]
+    ) -> dict[str, Any]:
+        self._note(chosen)
+        item: dict[str, Any] = dict(
+            path=self.name(chosen),
+            bytes=self.read(chosen),
+            index=index,
+            epoch=epoch,
+            rng=random.Random(seed),
+            unreadable='\n'.join(reports),
+        )
+        target = self.source.target(int(self.indices[chosen])) if self.classes else None
+        if target is not None:
+            item['label'] = target
+        for transform in self.transforms:
+            item = transform(item)
+        return item
+
+    def _note(self, index: int) -> None:
+        worker = get_worker_info()
+        if worker is not None and worker.id < WORKERS:
+            self.reading[worker.id] = torch.tensor((os.getpid(), index))
+
+    def read_by(self, pid: int) -> str | None:
+        """Return the image that worker process ``pid`` read last."""
+        for process, index in self.reading.tolist():
+            if process == pid:
+                return self.name(index)
+        return None

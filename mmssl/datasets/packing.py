@@ -1,0 +1,227 @@
+"""Writers of packed data sets: zip, TSV, WebDataset shards, LMDB and folders, in one order."""
+
+import base64
+import io
+import os
+import re
+import tarfile
+import zipfile
+from abc import ABC, abstractmethod
+from pathlib import Path
+
+from PIL import Image
+
+from ..core import UserError
+from .sources.shards import count_shard, write_shard_index
+from .sources.tsv import write_index
+
+
+class Writer(ABC):
+    """Takes images one by one; files get their final names when `close` has written all.
+
+    ``key`` is a relative path with an ending, ``label`` a number or None. ``limit`` is how many
+    images a file holds, where a format has several files.
+    """
+
+    reader: str  # the source that reads what was written
+
+    def __init__(self, root: Path, split: str, limit: int = 0) -> None:
+        self.root = root
+        self.split = split
+        self.limit = limit
+        self.count = 0
+        self.finished: list[tuple[Path, Path]] = []
+        root.mkdir(parents=True, exist_ok=True)
+
+    def begin(self, name: str) -> Path:
+        """Return where to write the file ``name``. Raises UserError if it exists already."""
+        final = self.root / name
+        if final.exists():
+            raise UserError(f'{final}: exists; remove it or choose another place')
+        final.parent.mkdir(parents=True, exist_ok=True)
+        part = final.with_name(final.name + '.part')
+        self.finished.append((part, final))
+        return part
+
+    @abstractmethod
+    def add(self, key: str, label: int | None, content: bytes) -> None:
+        """Write one image."""
+
+    @abstractmethod
+    def end(self) -> None:
+        """Close what is open."""
+
+    def index(self) -> None:  # noqa: B027, most formats need none
+        """Write what is derived from the finished files."""
+
+    def close(self) -> None:
+        """Finish: all files appear under their names."""
+        self.end()
+        for part, final in self.finished:
+            os.replace(part, final)
+        self.index()
+
+
+class ZipWriter(Writer):
+    """MoBY's ``split.zip`` and ``split_map.txt``; members are stored, images do not shrink."""
+
+    reader = 'ZipSource'
+    prefix = ''
+
+    def __init__(self, root: Path, split: str, limit: int = 0) -> None:
+        super().__init__(root, split, limit)
+        self.archive = zipfile.ZipFile(self.begin(f'{split}.zip'), 'w')
+        self.map = self.begin(f'{split}_map.txt').open('w')
+
+    def add(self, key: str, label: int | None, content: bytes) -> None:
+        """Write a member and its line."""
+        # a fixed date: the same images give the same archive
+        self.archive.writestr(zipfile.ZipInfo(key), content)
+        self.map.write(f'{self.prefix}{key}\t{-1 if label is None else label}\n')
+
+    def end(self) -> None:
+        """Close archive and map."""
+        self.archive.close()
+        self.map.close()
+
+
+class EsvitZipWriter(ZipWriter):
+    """The same with EsViT's lines, ``split.zip@/key``."""
+
+    def __init__(self, root: Path, split: str, limit: int = 0) -> None:
+        super().__init__(root, split, limit)
+        self.prefix = f'{split}.zip@/'
+
+
+class TsvWriter(Writer):
+    """``split.tsv`` with its index, or with a limit ``split/00000.tsv`` and so on."""
+
+    reader = 'TsvSource'
+
+    def add(self, key: str, label: int | None, content: bytes) -> None:
+        """Write a row. Raises UserError for a key with tabs or line ends."""
+        if '\t' in key or '\n' in key:
+            raise UserError(f'{key!r}: a key in a TSV file must not hold tabs or line ends')
+        if self.count == 0 or (self.limit and self.count % self.limit == 0):
+            self.end()
+            name = f'{self.split}/{self.count // self.limit:05d}' if self.limit else self.split
+            self.file = self.begin(f'{name}.tsv').open('wb')
+        row = f'{key}\t{-1 if label is None else label}\t'.encode()
+        self.file.write(row + base64.b64encode(content) + b'\n')
+        self.count += 1
+
+    def end(self) -> None:
+        """Close the open file."""
+        if self.finished:
+            self.file.close()
+
+    def index(self) -> None:
+        """Write the byte at which each row begins."""
+        for _, final in self.finished:
+            write_index(final)
+
+
+class ShardWriter(Writer):
+    """WebDataset's ``split-000000.tar`` and so on, and the index ``split.json``."""
+
+    reader = 'ShardSource'
+
+    def __init__(self, root: Path, split: str, limit: int = 0) -> None:
+        super().__init__(root, split, limit or 1000)
+        self.keys: set[str] = set()
+
+    def add(self, key: str, label: int | None, content: bytes) -> None:
+        """Write an image and its label. Raises UserError for a second image of the same key."""
+        if self.count % self.limit == 0:
+            self.end()
+            name = f'{self.split}-{self.count // self.limit:06d}.tar'
+            self.tar = tarfile.open(self.begin(name), 'w')  # noqa: SIM115, closed by `end`
+        stem, ending = os.path.splitext(key)
+        folder, _, name = stem.rpartition('/')
+        stem = f'{folder}/{name.replace(".", "_")}'.strip('/')  # a key ends at the first dot
+        if stem in self.keys:
+            raise UserError(f'{key}: another image has the same name but for its ending or dots')
+        self.keys.add(stem)
+        self._member(stem + ending.lower(), content)
+        if label is not None:
+            self._member(f'{stem}.cls', str(label).encode())
+        self.count += 1
+
+    def _member(self, name: str, content: bytes) -> None:
+        info = tarfile.TarInfo(name)
+        info.size = len(content)
+        self.tar.addfile(info, io.BytesIO(content))
+
+    def end(self) -> None:
+        """Close the open shard."""
+        if self.finished:
+            self.tar.close()
+
+    def index(self) -> None:
+        """Count the shards and write their index."""
+        entries = [count_shard(final) for _, final in self.finished]
+        write_shard_index(self.root / f'{self.split}.json', entries)
+
+
+class LmdbWriter(Writer):
+    """An LMDB of files, ``split/key``, and of their list, ``split.txt``.
+
+    Raises UserError where the library is not installed.
+    """
+
+    reader = 'ListSource'
+
+    def __init__(self, root: Path, split: str, limit: int = 0) -> None:
+        super().__init__(root.parent, split, limit)
+        try:
+            import lmdb
+        except ImportError:
+            raise UserError('writing LMDB needs its library: pip install lmdb') from None
+        # the size is an address range, not space on disk
+        self.base = lmdb.open(str(root), map_size=2**42, subdir=True)
+        self.lines: list[str] = []
+
+    def add(self, key: str, label: int | None, content: bytes) -> None:
+        """Write one value. Raises UserError where the data base has the key already."""
+        with self.base.begin(write=True) as change:
+            if not change.put(f'{self.split}/{key}'.encode(), content, overwrite=False):
+                raise UserError(f'{self.split}/{key}: is there already; choose another place')
+        self.lines.append(key if label is None else f'{key} {label}')
+
+    def end(self) -> None:
+        """Write the list and close."""
+        with self.base.begin(write=True) as change:
+            change.put(f'{self.split}.txt'.encode(), '\n'.join(self.lines).encode())
+        self.base.close()
+
+
+class FolderWriter(Writer):
+    """Files of their own, below ``split``."""
+
+    reader = 'FolderSource'
+
+    def add(self, key: str, label: int | None, content: bytes) -> None:
+        """Write one file."""
+        self.begin(f'{self.split}/{key}').write_bytes(content)
+
+    def end(self) -> None:
+        """Nothing is open."""
+
+
+FORMATS: dict[str, type[Writer]] = {
+    'zip': ZipWriter,
+    'esvit-zip': EsvitZipWriter,
+    'tsv': TsvWriter,
+    'shards': ShardWriter,
+    'lmdb': LmdbWriter,
+    'folder': FolderWriter,
+}
+
+
+def file_of(key: str, content: bytes) -> tuple[str, bytes]:
+    """Return key and file to keep of an image: raw PPM, as CIFAR's reads, becomes PNG."""
+    if content[:2] == b'P6' and not re.search(r'\.(ppm|pgm)$', key, re.IGNORECASE):
+        buffer = io.BytesIO()
+        Image.open(io.BytesIO(content)).save(buffer, 'PNG')
+        content = buffer.getvalue()
+    return key, content

@@ -1,0 +1,98 @@
+"""Training transform of fine-tuning (timm): crop, flip, RandAugment, random erasing."""
+
+import random
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from timm.data import auto_augment, create_transform
+
+from ...core import UserError
+from ...registry import TRANSFORMS
+from ..encoded_image import as_pil
+from .multi_view import pack
+from .random_view import check_interpolation
+
+POLICIES = ('rand-', 'augmix-', 'original', 'v0', '3a')  # timm's families of policies
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Seed Python's, numpy's and torch's CPU generators inside; leave them as they were.
+
+    timm draws from all three. torch.manual_seed would also touch the GPU's generator.
+    """
+    states = random.getstate(), np.random.get_state(), torch.default_generator.get_state()
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.default_generator.manual_seed(seed)
+    try:
+        yield
+    finally:
+        random.setstate(states[0])
+        np.random.set_state(states[1])
+        torch.default_generator.set_state(states[2])
+
+
+def posterize(image: Image.Image, bits: int, **settings: Any) -> Image.Image:
+    """timm's, which asks for no bits above magnitude 10: black, where Pillow 13 raises."""
+    if bits == 0:
+        return Image.new(image.mode, image.size)
+    return auto_augment.posterize(image, bits, **settings)
+
+
+def operations(transform: Any) -> Iterator[Any]:
+    """Yield the operations of timm's policies."""
+    for step in transform.transforms:
+        # timm's classes of policies share no base: RandAugment and AugMix have one, AutoAugment
+        # the other, and crop or flip neither
+        yield from getattr(step, 'ops', ())
+        for pair in getattr(step, 'policy', ()):
+            yield from pair
+
+
+@TRANSFORMS.register_module()
+class FinetuneView:
+    """Random crop, flip, RandAugment, random erasing: timm's training transform (DeiT, MAE).
+
+    ``augment`` is timm's code for the policy, such as 'rand-m9-mstd0.5-inc1' (two operations of
+    magnitude 9), or None for colour ``jitter`` alone. ``erase`` is the probability of filling a
+    box with noise. Noise belongs to normalised pixels, so the view is a normalised float
+    (3, size, size), which the model's preprocessor leaves alone. Raises UserError for a policy
+    that timm does not have.
+    """
+
+    def __init__(
+        self,
+        size: int = 224,
+        scale: Sequence[float] = (0.08, 1.0),
+        interpolation: str = 'bicubic',
+        flip: float = 0.5,
+        augment: str | None = None,
+        jitter: float | None = None,
+        erase: float = 0.0,
+    ) -> None:
+        if augment is not None and not augment.startswith(POLICIES):
+            raise UserError(f"augment '{augment}': give a code of timm's, 'rand-m9-mstd0.5-inc1'")
+        self.transform = create_transform(
+            size,
+            is_training=True,
+            scale=tuple(scale),
+            hflip=flip,
+            color_jitter=jitter,
+            auto_augment=augment,
+            interpolation=check_interpolation(interpolation),
+            re_prob=erase,
+            re_mode='pixel',
+        )
+        for operation in operations(self.transform):
+            if operation.aug_fn is auto_augment.posterize:
+                operation.aug_fn = posterize
+
+    def __call__(self, item: dict[str, Any]) -> dict[str, Any]:
+        """Return the packed view, float32 (3, size, size)."""
+        with seeded(item['rng'].getrandbits(63)):
+            return pack(self.transform(as_pil(item['image'])), item)

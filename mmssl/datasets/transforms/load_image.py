@@ -1,0 +1,31 @@
+"""First step of a pipeline: an image file in memory, not decoded yet."""
+
+from pathlib import Path
+from typing import Any
+
+from ...registry import TRANSFORMS
+from ..encoded_image import MAX_PIXELS, EncodedImage
+from ..sources.base import UnreadableImage
+
+
+@TRANSFORMS.register_module()
+class LoadImage:
+    """Add ``image``, the EncodedImage in ``bytes``, or in the file at ``path`` without these.
+
+    It is decoded by whoever needs pixels. Images of more than ``max_pixels`` are refused before
+    that (None: never). Raises UnreadableImage naming the file and the cause.
+    """
+
+    def __init__(self, max_pixels: int | None = MAX_PIXELS) -> None:
+        self.max_pixels = max_pixels
+
+    def __call__(self, item: dict[str, Any]) -> dict[str, Any]:
+        """Return the item with ``image``."""
+        content = item.pop('bytes', None)
+        if content is None:
+            try:
+                content = Path(item['path']).read_bytes()
+            except OSError as error:
+                raise UnreadableImage(f'{item["path"]}: {error.strerror}') from None
+        item['image'] = EncodedImage(content, item['path'], self.max_pixels)
+        return item

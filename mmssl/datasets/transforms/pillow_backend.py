@@ -1,0 +1,48 @@
+"""Views by Pillow and torchvision (``pixels='exact'``): bit for bit those of the official codes."""
+
+from collections.abc import Callable
+
+import numpy as np
+from PIL import Image, ImageFilter, ImageOps
+from torchvision.transforms import functional as TF
+
+from ...core.color_ops import ColorOp
+from .view_params import ViewParams
+
+INTERPOLATIONS = {
+    'bilinear': Image.Resampling.BILINEAR,
+    'bicubic': Image.Resampling.BICUBIC,
+    'nearest': Image.Resampling.NEAREST,
+}
+
+
+def _grayscale(view: Image.Image, factor: float) -> Image.Image:
+    return TF.to_grayscale(view, 3)
+
+
+COLOR_OPS: dict[ColorOp, Callable[[Image.Image, float], Image.Image]] = {
+    ColorOp.BRIGHTNESS: TF.adjust_brightness,
+    ColorOp.CONTRAST: TF.adjust_contrast,
+    ColorOp.SATURATION: TF.adjust_saturation,
+    ColorOp.HUE: TF.adjust_hue,
+    ColorOp.GRAY: _grayscale,
+}
+
+
+def crop(image: Image.Image, params: ViewParams, size: int, interpolation: str) -> Image.Image:
+    """Return the box of ``params``, ``size`` x ``size`` pixels, flipped or not."""
+    x, y, w, h = params.box
+    # crop first: Pillow's own box argument would let the filter read outside the crop
+    view = image.crop((x, y, x + w, y + h)).resize((size, size), INTERPOLATIONS[interpolation])
+    return view.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if params.flip else view
+
+
+def apply_color(view: Image.Image, params: ViewParams) -> np.ndarray:
+    """Return the view with the colours of ``params``, uint8 (H, W, 3)."""
+    for op, factor in params.color_ops:
+        view = COLOR_OPS[op](view, factor)
+    if params.blur is not None:
+        view = view.filter(ImageFilter.GaussianBlur(params.blur))
+    if params.solarize:
+        view = ImageOps.solarize(view)
+    return np.array(view)

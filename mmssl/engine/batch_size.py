@@ -1,0 +1,61 @@
+"""Batch size of each process when their number changes, and the learning rate for a batch."""
+
+from typing import TYPE_CHECKING, Any
+
+from ..core import UserError, dist
+
+if TYPE_CHECKING:
+    from .runner import Runner
+
+
+def keep_global_batch(runner: 'Runner') -> int:
+    """Share a resumed file's global batch among the processes of now; return the config's share.
+
+    Only when ``batch_size`` is what it was: then the number of processes is what has changed,
+    as when a machine joins or leaves. Raises UserError when they do not divide the batch.
+    """
+    loop, loader = runner._train_loop, runner._train_dataloader
+    if isinstance(loop, dict) and loop.get('dataloader'):
+        loader = loop['dataloader']
+    configured: int = loader['batch_size']
+    if runner._resumed is None:
+        return configured
+    progress, world = runner._content['progress'], dist.world_size()
+    before, batch = progress.get('processes', world), progress['batch']
+    if before == world or configured != progress.get('batch_size'):
+        return configured
+    if batch % world:
+        raise UserError(
+            f'{runner._resumed}: its batch of {batch} images cannot be shared by {world} '
+            'processes; start a number of processes that divides it'
+        )
+    loader['batch_size'] = batch // world
+    runner.logger.warning(
+        f'{world} processes instead of {before}: each takes {batch // world} images instead '
+        f'of {batch // before}, the batch of all stays {batch}'
+    )
+    return configured
+
+
+def scale_learning_rate(runner: 'Runner', optim_wrapper: Any, settings: dict[str, Any]) -> float:
+    """Scale the base rate to the batch that runs when asked; return the factor.
+
+    Raises UserError without a batch that the config's rate is for.
+    """
+    if not settings.get('enable', False):
+        return 1.0
+    base = settings.get('base_batch_size')
+    if not base:
+        raise UserError('--auto-scale-lr needs auto_scale_lr.base_batch_size in the config')
+    counts = optim_wrapper._accumulative_counts
+    real = runner.train_dataloader.batch_size * runner.world_size * counts
+    ratio: float = real / base
+    defaults = optim_wrapper.optimizer.defaults
+    before = defaults['lr']
+    defaults['lr'] = before * ratio
+    for group in optim_wrapper.optimizer.param_groups:
+        group['lr'] *= ratio
+    runner.logger.info(
+        f'learning rate scaled from {before:g} (batch {base}) to {defaults["lr"]:g} (batch {real})'
+    )
+    return ratio

@@ -1,0 +1,60 @@
+"""Advice for errors of the machine and of other processes: memory, disks, lost ranks."""
+
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from ..core import UserError, dist, watchdog
+
+if TYPE_CHECKING:
+    from .runner import Runner
+
+DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
+# how gloo and NCCL say that another process is gone
+LOST = ('Connection closed', 'Connection reset', 'Broken pipe', 'Timed out', 'NCCL', 'gloo')
+MEMORY = ('out of memory', "can't allocate memory")
+
+
+@contextmanager
+def advise_on_errors(runner: 'Runner | None' = None) -> Iterator[None]:
+    """Turn errors of the machine and of other processes into a UserError with advice."""
+    try:
+        yield
+    except UserError:
+        raise
+    except (RuntimeError, MemoryError, OSError) as error:
+        told = error_advice(error, runner)
+        if told is None:
+            raise
+        raise UserError(told) from None
+
+
+def error_advice(error: Exception, runner: 'Runner | None' = None) -> str | None:
+    """Return what to tell the user, or None for an error of the program."""
+    text = ' '.join(str(error).split())
+    first = text[:300]
+    at = f'rank {dist.rank()}, step {watchdog.status.step}: ' if dist.world_size() > 1 else ''
+    if isinstance(error, OSError):
+        if error.errno not in DISK:
+            return None
+        return (
+            f'{at}{error.filename or "the work dir"}: {os.strerror(error.errno or 0)}; earlier '
+            'checkpoints are untouched. Free some space or pass a writable --work-dir, then '
+            'continue with --resume'
+        )
+    if isinstance(error, MemoryError) or any(mark in text for mark in MEMORY):
+        batch = getattr(getattr(runner, 'train_dataloader', None), 'batch_size', None)
+        now = f' (now {batch})' if batch else ''
+        return (
+            f'{at}out of memory: lower train_dataloader.batch_size{now} and raise '
+            'optim_wrapper.accumulative_counts to keep their product, or use --amp; then continue '
+            f'with --resume ({first})'
+        )
+    if dist.world_size() > 1 and any(mark in text for mark in LOST):
+        return (
+            f"{at}lost the other processes in '{watchdog.status.what}': {watchdog.suspects()}. "
+            f'Its own message tells why; continue with --resume ({first})'
+        )
+    return None

@@ -1,0 +1,103 @@
+"""FullyShard (FSDP2): parameters in shards, for networks that do not fit one GPU."""
+
+import re
+from typing import TYPE_CHECKING, Any
+
+import torch
+from mmengine.hooks import Hook
+from torch import Tensor, nn
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import FSDPModule, register_fsdp_forward_method
+from torch.distributed.fsdp import fully_shard as torch_fully_shard
+from torch.distributed.tensor import DTensor, distribute_tensor
+
+from ..core import UserError, dist
+from ..core.watchdog import collective
+from ..registry import MODEL_WRAPPERS
+
+if TYPE_CHECKING:
+    from .runner import Runner
+
+BLOCKS = r'.*\.blocks\.\d+'
+
+
+@MODEL_WRAPPERS.register_module()
+class FullyShard:
+    """Wrapper of a config's ``model_wrapper_cfg``: `fully_shard` with these ``blocks``."""
+
+    def __init__(self, blocks: str = BLOCKS) -> None:
+        self.blocks = blocks
+
+    def __call__(self, model: nn.Module) -> nn.Module:
+        """Return the sharded model."""
+        return fully_shard(model, self.blocks)
+
+
+def fully_shard(model: nn.Module, blocks: str = BLOCKS) -> nn.Module:
+    """Shard every module whose name matches ``blocks``, every neck, and the rest as one.
+
+    The teacher is sharded as the student is, so that it follows without communication. Raises
+    UserError when nothing matches.
+    """
+    device = next(model.parameters()).device.type
+    mesh = init_device_mesh(device, (dist.world_size(),))
+    sharded_name = re.compile(rf'({blocks})|(student|teacher)\.neck\.\w+')
+    found = [m for n, m in model.named_modules() if sharded_name.fullmatch(n)]
+    if not any(re.fullmatch(blocks, n) for n, _ in model.named_modules()):
+        raise UserError(
+            f"model_wrapper_cfg: no module's name matches blocks='{blocks}'; FullyShard is for "
+            'networks of many equal blocks (ViT, Swin), others fit with DDP: leave it out'
+        )
+    for module in found:
+        if any(True for _ in module.parameters()):
+            torch_fully_shard(module, mesh=mesh)
+    # else the rest stays whole after an evaluation, and the teacher would move a copy
+    torch_fully_shard(model, mesh=mesh, reshard_after_forward=True)
+    register_fsdp_forward_method(model, 'encode')
+    return model
+
+
+class UnshardHook(Hook):
+    """Keep full parameters while evaluating, where ranks have unequal numbers of batches."""
+
+    priority = 'VERY_HIGH'
+
+    def before_val_epoch(self, runner: 'Runner') -> None:
+        """Gather every part once; it stays."""
+        for part in _parts(runner.model):
+            part.set_reshard_after_forward(False, recurse=False)
+            part.unshard()
+
+    def after_val_epoch(self, runner: 'Runner', metrics: dict[str, float] | None = None) -> None:
+        """Give the rest of every part back."""
+        for part in _parts(runner.model):
+            part.set_reshard_after_forward(True, recurse=False)
+            part.reshard()
+
+
+def _parts(model: nn.Module) -> list[Any]:
+    return [module for module in model.modules() if isinstance(module, FSDPModule)]
+
+
+@torch.no_grad()
+def full_tensor(value: Tensor) -> Tensor:
+    """Return the full tensor of a shard, detached; all ranks call it. Other tensors pass."""
+    if not isinstance(value, DTensor):
+        return value.detach()
+    with collective('gather of shards'):
+        return value.full_tensor().detach()
+
+
+@torch.no_grad()
+def scatter_state(value: Tensor, like: Any) -> Tensor:
+    """Return this rank's shard of a full tensor when ``like`` is sharded, else the tensor."""
+    if not isinstance(like, DTensor) or isinstance(value, DTensor):
+        return value
+    value = value.to(like.device)
+    with collective('scatter of shards'):
+        return distribute_tensor(value, like.device_mesh, like.placements)
+
+
+def local_part(value: Tensor) -> Tensor:
+    """Return the part of a tensor that lies on this rank, sharing its memory."""
+    return value.to_local() if isinstance(value, DTensor) else value

@@ -1,0 +1,109 @@
+"""Checkpoint hook: save training files, prune old ones, keep the best, stop on a signal."""
+
+import signal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mmengine.hooks import Hook
+
+from ...core import dist
+from ...registry import HOOKS
+from ..state import training_file
+
+if TYPE_CHECKING:
+    from ..runner import Runner
+
+
+@HOOKS.register_module()
+class CheckpointHook(Hook):
+    """Save every ``interval`` epochs and at the end; delete old files after the new is whole.
+
+    ``max_keep_ckpts`` newest files stay (-1: all). ``save_best`` names a monitored metric, such
+    as 'knn/top1'; its best file is best.pth. ``iterations`` saves within an epoch too, every so
+    many iterations (0: never): only the newest of these stays, until an epoch's file is newer.
+    When SIGTERM or SIGUSR1 has reached any rank, all save and leave.
+    """
+
+    priority = 'VERY_LOW'
+
+    def __init__(
+        self,
+        interval: int = 1,
+        max_keep_ckpts: int = 3,
+        save_best: str | None = None,
+        iterations: int = 0,
+    ) -> None:
+        self.interval = interval
+        self.max_keep_ckpts = max_keep_ckpts
+        self.save_best = save_best
+        self.iterations = iterations
+
+    def before_train(self, runner: 'Runner') -> None:
+        """Remove files that a killed run has written in part."""
+        if dist.rank() == 0:
+            training_file.remove_partial_files(Path(runner.work_dir))
+
+    def after_train_iter(
+        self, runner: 'Runner', batch_idx: int, data_batch: Any = None, outputs: Any = None
+    ) -> None:
+        """Save at the interval; save and leave when a signal has asked for it."""
+        done = runner.iter + 1
+        signal_number = runner.optim_wrapper.status.signal_agreed
+        if not signal_number and not (self.iterations and done % self.iterations == 0):
+            return
+        self._save(runner, f'iter_{done}.pth')
+        if signal_number and batch_idx + 1 < len(
+            runner.train_dataloader
+        ):  # else the monitor looks first
+            runner.logger.warning(
+                f'{signal.Signals(signal_number).name}: state saved; continue with --resume'
+            )
+            raise SystemExit(128 + signal_number)
+
+    def after_train_epoch(self, runner: 'Runner') -> None:
+        """Save at the interval and after the last epoch."""
+        epoch = runner.epoch + 1
+        if epoch % self.interval == 0 or epoch == runner.max_epochs:
+            self._save(runner, f'epoch_{epoch}.pth')
+
+    def after_train(self, runner: 'Runner') -> None:
+        """Give a run that was killed between its last step and its last file that file."""
+        last = Path(runner.work_dir) / f'epoch_{runner.max_epochs}.pth'
+        if dist.object_from_rank_zero(not last.is_file()):
+            self._save(runner, last.name)
+
+    def after_val_epoch(self, runner: 'Runner', metrics: dict[str, float] | None = None) -> None:
+        """Save the best by the monitored metric."""
+        if not self.save_best or runner._train_loop is None or isinstance(runner._train_loop, dict):
+            return
+        value = (metrics or {}).get(self.save_best)
+        loop = runner.train_loop
+        if value is not None and (loop.best is None or value > loop.best):
+            loop.best = value
+            runner.save_checkpoint(runner.work_dir, 'best.pth')
+
+    def _save(self, runner: 'Runner', name: str) -> None:
+        folder = Path(runner.work_dir)
+        runner.save_checkpoint(runner.work_dir, name)
+        if dist.rank() == 0:
+            runner.logger.info(f'saved {folder / name}')
+            done = runner.iter + runner.train_loop.in_iteration
+            self._prune(folder, name, done, done // len(runner.train_dataloader))
+
+    def _prune(self, folder: Path, name: str, iteration: int, epoch: int) -> None:
+        """Delete what the file ``name`` has made superfluous: only files of earlier moments.
+
+        Later ones may be there, when an earlier file was resumed; this run has not written them.
+        """
+        for file in folder.glob('iter_*.pth'):
+            if file.name != name and _number(file) <= iteration:
+                file.unlink()
+        if self.max_keep_ckpts >= 0:
+            epochs = sorted(folder.glob('epoch_*.pth'), key=_number)
+            written = [file for file in epochs if _number(file) <= epoch]
+            for file in written[: -self.max_keep_ckpts or None]:
+                file.unlink()
+
+
+def _number(file: Path) -> int:
+    return int(file.stem.split('_')[1])

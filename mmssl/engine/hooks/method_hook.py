@@ -1,0 +1,63 @@
+"""Hook that moves a method: training progress, teacher, queues and centres."""
+
+from typing import TYPE_CHECKING, Any
+
+from mmengine.hooks import Hook
+
+from ...core import Progress, dist
+from ...core.io import unwrap_model
+from ...core.protocols import Method
+
+if TYPE_CHECKING:
+    from ..runner import Runner
+
+
+class MethodHook(Hook):
+    """Set the progress of model and optimizer wrapper and move the teacher at its moment.
+
+    The teacher moves before the first forward of an optimizer step, or after the update,
+    as the method says; with gradient accumulation once per update. The runner registers it: it is
+    in no list of hooks that a config could replace.
+    """
+
+    priority = 'VERY_HIGH'
+
+    def before_train(self, runner: 'Runner') -> None:
+        """Refuse batches and schedules that cannot work. Raises UserError."""
+        model = unwrap_model(runner.model)
+        if not isinstance(model, Method):
+            return
+        loader = runner.train_dataloader
+        model.check_batch(loader.batch_size * dist.world_size())
+        for name, schedule in model.schedules().items():
+            schedule.check(runner.max_iters, len(loader), f'model.{name}')
+
+    def before_val(self, runner: 'Runner') -> None:
+        """Give all ranks the first one's buffers: measured is the network that is saved.
+
+        Without synchronised batch norm every rank has running statistics of its own.
+        """
+        for buffer in unwrap_model(runner.model).buffers():
+            buffer.copy_(dist.from_rank_zero(buffer))
+
+    def before_train_iter(self, runner: 'Runner', batch_idx: int, data_batch: Any = None) -> None:
+        """Set this iteration's progress; move a teacher that moves before the forward."""
+        progress = Progress(runner.iter, runner.max_iters, len(runner.train_dataloader))
+        runner.optim_wrapper.progress = progress
+        model = unwrap_model(runner.model)
+        if not isinstance(model, Method):
+            return
+        setattr(model, 'progress', progress)  # noqa: B010, a property that a protocol cannot hold
+        if model.teacher_update == 'before' and runner.optim_wrapper.starts_update:
+            model.update_teacher()
+
+    def after_train_iter(
+        self, runner: 'Runner', batch_idx: int, data_batch: Any = None, outputs: Any = None
+    ) -> None:
+        """After an update, fill queues and centres; move a teacher that follows the student."""
+        model = unwrap_model(runner.model)
+        if not isinstance(model, Method) or not runner.optim_wrapper.status.updated:
+            return
+        model.end_step()
+        if model.teacher_update == 'after':
+            model.update_teacher()

@@ -1,0 +1,1 @@
+"""Optimizer wrapper, parameter groups, optimizers and parameter schedulers."""

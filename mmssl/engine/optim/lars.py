@@ -1,0 +1,121 @@
+"""LARS and LARC: layer-wise adaptive rate scaling."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from ...registry import OPTIMIZERS
+from ..fsdp import full_tensor
+
+
+class _Adaptive(Optimizer):
+    """Momentum SGD on gradients that a subclass rescales; the rate stays outside the buffer."""
+
+    def rescale(
+        self, grads: list[Tensor], params: list[Tensor], group: dict[str, Any]
+    ) -> list[Tensor]:
+        """Return the directions d of one group."""
+        raise NotImplementedError
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """Update: buffer = momentum * buffer + d; p -= lr * buffer."""
+        result = closure() if closure else None
+        for group in self.param_groups:
+            params = [p for p in group['params'] if p.grad is not None]
+            # a CPU finds one tensor in its cache; a GPU wants all in few launches
+            together = [params] if params and params[0].is_cuda else [[p] for p in params]
+            for part in together:
+                self._move(part, group)
+        return result
+
+    def _move(self, params: list[Tensor], group: dict[str, Any]) -> None:
+        directions = self.rescale([p.grad for p in params], params, group)  # type: ignore[misc]
+        buffers = []
+        for p in params:
+            state = self.state[p]
+            if 'momentum_buffer' not in state:
+                state['momentum_buffer'] = torch.zeros_like(p)
+            buffers.append(state['momentum_buffer'])
+        torch._foreach_mul_(buffers, group['momentum'])
+        torch._foreach_add_(buffers, directions)
+        torch._foreach_add_(params, buffers, alpha=-group['lr'])
+
+
+def _norms(tensors: list[Tensor]) -> Tensor:
+    """Norm of each of N tensors (N,)."""
+    return torch.stack([full_tensor(norm) for norm in torch._foreach_norm(tensors)])
+
+
+@OPTIMIZERS.register_module()
+class LARS(_Adaptive):
+    """LARS as MoCo v3 uses it (``moco/optimizer.py``; EsViT's has the same steps).
+
+    d = g + decay * p, times trust * ||p|| / ||d||, where the norm is taken after the decay was
+    added and 1 replaces the ratio when a norm is zero. Groups with ``adapt=False`` (1-D tensors
+    in the recipes, with ``decay_mult=0``) skip the ratio.
+    """
+
+    def __init__(
+        self,
+        params: Any,
+        lr: float,
+        momentum: float = 0.9,
+        weight_decay: float = 0.0,
+        trust: float = 0.001,
+    ) -> None:
+        super().__init__(
+            params,
+            dict(lr=lr, momentum=momentum, weight_decay=weight_decay, trust=trust, adapt=True),
+        )
+
+    def rescale(
+        self, grads: list[Tensor], params: list[Tensor], group: dict[str, Any]
+    ) -> list[Tensor]:
+        """Return decayed gradients times their trust ratio."""
+        d = list(torch._foreach_add(grads, params, alpha=group['weight_decay']))
+        if group['adapt']:
+            weights, norms = _norms(params), _norms(d)
+            ratios = torch.where((weights > 0) & (norms > 0), group['trust'] * weights / norms, 1.0)
+            torch._foreach_mul_(d, ratios.tolist())
+        return d
+
+
+@OPTIMIZERS.register_module()
+class LARC(_Adaptive):
+    """LARC of apex around SGD, as SwAV uses it.
+
+    d = (g + decay * p) * trust * ||p|| / (||g|| + decay * ||p|| + eps). Where either norm is
+    zero the gradient stays as it is, without decay: a full-rate step for zero-initialised
+    biases, upstream's behaviour. ``clip`` bounds the ratio at the learning rate (apex's option;
+    SwAV leaves it off).
+    """
+
+    def __init__(
+        self,
+        params: Any,
+        lr: float,
+        momentum: float = 0.9,
+        weight_decay: float = 0.0,
+        trust: float = 0.001,
+        eps: float = 1e-8,
+        clip: bool = False,
+    ) -> None:
+        defaults = dict(lr=lr, momentum=momentum, weight_decay=weight_decay)
+        super().__init__(params, dict(defaults, trust=trust, eps=eps, clip=clip))
+
+    def rescale(
+        self, grads: list[Tensor], params: list[Tensor], group: dict[str, Any]
+    ) -> list[Tensor]:
+        """Return adapted gradients, untouched ones where a norm is zero."""
+        decay, weights, norms = group['weight_decay'], _norms(params), _norms(grads)
+        ratios = group['trust'] * weights / (norms + decay * weights + group['eps'])
+        if group['clip']:
+            ratios = (ratios / group['lr']).clamp(max=1)
+        out = list(torch._foreach_add(grads, params, alpha=decay))
+        torch._foreach_mul_(out, ratios.tolist())
+        moving = ((weights > 0) & (norms > 0)).tolist()
+        return [d if moves else g for d, g, moves in zip(out, grads, moving, strict=True)]

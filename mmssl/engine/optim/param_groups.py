@@ -1,0 +1,126 @@
+"""Parameter groups: an ordered table of rules for learning rate, decay and freezing."""
+
+import re
+from typing import Any
+
+from mmengine.logging import print_log
+from torch import nn
+
+from ...core import UserError
+from ...core.errors import closest
+from ...core.io import unwrap_model
+from ...core.protocols import LayeredNetwork
+from ...registry import OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS, OPTIMIZERS
+
+EFFECTS = dict(lr_mult=1.0, decay_mult=1.0, adapt=True, frozen_epochs=0, frozen_iters=0)
+SELECTORS = ('match', 'ndim')
+# one pass over memory instead of ten. SGD's refuses groups of which a part has had no gradient yet
+FUSED = ('Adam', 'AdamW')
+
+
+def layers_above(model: nn.Module) -> dict[str, int]:
+    """Return name -> number of layers above each parameter, 0 for all outside the network.
+
+    The model's one `LayeredNetwork` decides, by its ``layer_groups()``, [stem, layer 1, ...].
+    Raises UserError when there is not exactly one.
+    """
+    networks = [m for m in model.modules() if isinstance(m, LayeredNetwork)]
+    if len(networks) != 1:
+        raise UserError(
+            f'layer_decay needs a model with one network, this one has {len(networks)}; it is for '
+            'fine-tuning a classifier'
+        )
+    layers, above = networks[0].layer_groups(), {}
+    for depth, parts in enumerate(layers):
+        for part in parts:
+            for parameter in [part] if isinstance(part, nn.Parameter) else part.parameters():
+                above[parameter] = len(layers) - depth
+    return {name: above.get(parameter, 0) for name, parameter in model.named_parameters()}
+
+
+def param_effects(model: nn.Module, rules: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Return name -> effects of every trainable parameter; later rules refine earlier ones.
+
+    A rule selects by ``match`` (regular expression searched in the name) and/or ``ndim`` and
+    sets some of `EFFECTS`. ``layer_decay`` makes ``lr_mult`` that number to the power of the
+    layers above the parameter: 1 for head and last norm, d for the last block, d^2 for the one
+    before it (BEiT; MAE ``lr_decay.py``). Raises UserError for an unknown key and for a rule
+    that selects nothing.
+    """
+    table = {n: dict(EFFECTS) for n, p in model.named_parameters() if p.requires_grad}
+    shapes = {n: p.ndim for n, p in model.named_parameters()}
+    for rule in rules:
+        _check(rule)
+        chosen = [
+            name
+            for name in table
+            if re.search(rule.get('match', ''), name)
+            and rule.get('ndim', shapes[name]) == shapes[name]
+        ]
+        if not chosen:
+            raise UserError(f'parameter rule {rule} matches no trainable parameter; correct it')
+        for name in chosen:
+            table[name].update({k: v for k, v in rule.items() if k in EFFECTS})
+        if 'layer_decay' in rule:
+            above = layers_above(model)
+            for name in chosen:
+                table[name]['lr_mult'] = rule['layer_decay'] ** above[name]
+    return table
+
+
+def _check(rule: dict[str, Any]) -> None:
+    known = (*EFFECTS, *SELECTORS, 'layer_decay')
+    for key in rule:
+        if key not in known:
+            raise UserError(f"parameter rule {rule}: unknown key '{key}'{closest(key, known)}")
+    decay = rule.get('layer_decay', 1.0)
+    if not isinstance(decay, (int, float)) or not 0 < decay <= 1:
+        raise UserError(f'parameter rule {rule}: give layer_decay a number above 0, at most 1')
+    if {'layer_decay', 'lr_mult'} <= set(rule):
+        raise UserError(f'parameter rule {rule}: layer_decay makes lr_mult; take two rules')
+
+
+@OPTIM_WRAPPER_CONSTRUCTORS.register_module()
+class ParamGroupConstructor:
+    """Build the optimizer wrapper with one group per distinct treatment.
+
+    ``paramwise_cfg=dict(rules=[...])`` holds the table, see `param_effects`.
+    """
+
+    def __init__(
+        self, optim_wrapper_cfg: dict[str, Any], paramwise_cfg: dict[str, Any] | None = None
+    ) -> None:
+        self.cfg = dict(optim_wrapper_cfg)
+        self.rules = list((paramwise_cfg or {}).get('rules', []))
+
+    def __call__(self, model: nn.Module) -> Any:
+        """Return the wrapper for the model's trainable parameters."""
+        inner = unwrap_model(model)
+        optimizer = dict(self.cfg.pop('optimizer'))
+        parameters = dict(inner.named_parameters())
+        groups: dict[tuple[Any, ...], dict[str, Any]] = {}
+        for name, effects in param_effects(inner, self.rules).items():
+            group = groups.setdefault(tuple(effects.values()), dict(effects, params=[], names=[]))
+            group['params'].append(parameters[name])
+            group['names'].append(name)
+        # the log shows the rate of the first group: let it be the one that the config states
+        ordered = sorted(groups.values(), key=lambda group: group['lr_mult'] != 1)
+        for group in ordered:
+            group['lr'] = optimizer['lr'] * group['lr_mult']
+            group['weight_decay'] = optimizer.get('weight_decay', 0.0) * group['decay_mult']
+        self._print(ordered)
+        if optimizer['type'] in FUSED and 'foreach' not in optimizer:
+            optimizer.setdefault('fused', True)
+        built = OPTIMIZERS.build(dict(optimizer, params=ordered))
+        return OPTIM_WRAPPERS.build(dict(self.cfg, optimizer=built))
+
+    @staticmethod
+    def _print(groups: list[dict[str, Any]]) -> None:
+        for i, group in enumerate(groups):
+            count = sum(p.numel() for p in group['params'])
+            effects = ', '.join(f'{k} {group[k]:g}' for k, v in EFFECTS.items() if group[k] != v)
+            print_log(
+                f'optimizer group {i}: {len(group["params"])} tensors, {count:,} values'
+                + (f' ({effects})' if effects else ''),
+                logger='current',
+            )

@@ -1,0 +1,182 @@
+"""Optimizer wrapper: backward, clipping, frozen groups and update, with or without AMP."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from mmengine.optim import OptimWrapper as Base
+from torch import Tensor, nn
+from torch.amp.grad_scaler import GradScaler
+
+from ...core import Progress, UserError, dist
+from ...core.watchdog import collective
+from ...registry import OPTIM_WRAPPERS
+from ..fsdp import full_tensor, local_part, scatter_state
+from ..step_status import StepStatus
+
+AMP_DTYPES = {'float16': torch.float16, 'bfloat16': torch.bfloat16}
+
+
+def read_amp(amp: str | None) -> torch.dtype | None:
+    """Return the type that ``optim_wrapper.amp`` names. Raises UserError for another name."""
+    if amp is not None and amp not in AMP_DTYPES:
+        raise UserError(f"optim_wrapper.amp='{amp}' is unknown; use {' or '.join(AMP_DTYPES)}")
+    return AMP_DTYPES[amp] if amp else None
+
+
+@torch.no_grad()
+def clip_each(params: list[nn.Parameter], max_norm: float) -> None:
+    """Bound the norm of every tensor's gradient on its own (DINO's ``clip_gradients``)."""
+    grads = [p.grad for p in params if p.grad is not None]
+    if grads:
+        norms = torch.stack([full_tensor(norm) for norm in torch._foreach_norm(grads)])
+        shares = (max_norm / (norms + 1e-6)).tolist()
+        long = [(local_part(g), share) for g, share in zip(grads, shares, strict=True) if share < 1]
+        if long:
+            torch._foreach_mul_([g for g, _ in long], [share for _, share in long])
+
+
+def _like(value: Any, parameter: nn.Parameter) -> bool:
+    return isinstance(value, Tensor) and value.shape == parameter.shape
+
+
+@OPTIM_WRAPPERS.register_module()
+class OptimWrapper(Base):
+    """mmengine's wrapper with clipping per tensor, frozen groups and one AMP switch.
+
+    ``amp``: 'float16' (with a loss scaler) or 'bfloat16' on a GPU; on a CPU it turns itself off
+    in one line, or raises UserError when ``amp_required`` (``--amp``). ``clip_grad``:
+    dict(max_norm=...), with ``each=True`` per tensor. Gradients of groups whose
+    ``frozen_epochs`` or ``frozen_iters`` are not over are dropped after clipping, so the
+    optimizer does not touch those tensors, their decay or their state.
+
+    Before every update the ranks agree, in one exchange of two numbers: a loss or gradient that
+    is not finite on any of them keeps all from updating, and a signal that reached one ends all.
+    Both stand in ``status``, the runner's `StepStatus`.
+    """
+
+    progress: Progress | None = None
+
+    def __init__(
+        self,
+        optimizer: Any,
+        accumulative_counts: int = 1,
+        clip_grad: dict[str, Any] | None = None,
+        amp: str | None = None,
+        amp_required: bool = False,
+    ) -> None:
+        clip = dict(clip_grad) if clip_grad else None
+        self.per_tensor = bool(clip and clip.pop('each', False))
+        super().__init__(optimizer, accumulative_counts, clip)
+        self.status = StepStatus()  # the runner puts its own here
+        self.losses: list[Tensor] = []  # of this update's micro-batches
+        self.amp = self._amp_type(amp, amp_required)
+        self.scaler = GradScaler('cuda', enabled=self.amp is torch.float16)
+
+    @staticmethod
+    def _amp_type(amp: str | None, required: bool) -> torch.dtype | None:
+        kind = read_amp(amp)
+        if kind is None or torch.cuda.is_available():
+            return kind
+        if required:
+            raise UserError('--amp needs a GPU and none is visible; leave it out to train in fp32')
+        from mmengine.logging import print_log
+
+        print_log(f'no GPU: mixed precision ({amp}) is off, training in fp32', logger='current')
+        return None
+
+    @property
+    def starts_update(self) -> bool:
+        """Whether the coming forward is the first of an optimizer step."""
+        return self._inner_count % self._accumulative_counts == 0
+
+    @contextmanager
+    def optim_context(self, model: nn.Module) -> Iterator[None]:
+        """Enter autocast, and hold back gradient exchange while accumulating."""
+        with (
+            super().optim_context(model),
+            torch.autocast('cuda', dtype=self.amp or torch.float16, enabled=self.amp is not None),
+        ):
+            yield
+
+    def backward(self, loss: Tensor, **kwargs: Any) -> None:
+        """Back-propagate the (scaled) loss."""
+        self.status.updated = self.status.non_finite = False
+        self.losses.append(loss.detach())
+        with collective('gradients'):
+            super().backward(self.scaler.scale(loss), **kwargs)
+
+    def step(self, **kwargs: Any) -> None:
+        """Unscale, clip, drop frozen gradients, update.
+
+        Where a loss or gradient is not finite on any rank, nothing is updated.
+        """
+        self.scaler.unscale_(self.optimizer)
+        self._agree()
+        if self.status.non_finite:
+            self.scaler.update()
+            return
+        self._clip()
+        self._drop_frozen()
+        self.scaler.step(self.optimizer, **kwargs)
+        self.scaler.update()
+        self.status.updated = True
+
+    def _agree(self) -> None:
+        """Agree over ranks whether this update counts and whether a signal ends the run."""
+        groups = self.optimizer.param_groups
+        params = [p for group in groups for p in group['params'] if p.grad is not None]
+        norms = list(torch._foreach_norm([local_part(p.grad) for p in params])) if params else []
+        checked = [*self.losses, *norms]
+        if self.scaler.is_enabled() and self.scaler.get_scale() >= 1:
+            checked = self.losses  # the scaler skips such gradients itself
+        all_finite = torch.stack(checked).isfinite().all()
+        mine = torch.stack([~all_finite, all_finite.new_tensor(False)]).to(torch.int32)
+        mine[1] = self.status.signal_received
+        non_finite, self.status.signal_agreed = dist.largest_over_ranks(mine).tolist()
+        self.status.non_finite = bool(non_finite)
+        self.losses = []
+        if self.status.non_finite:
+            self.status.non_finite_parameters = [
+                p for p, norm in zip(params, norms, strict=True) if not bool(norm.isfinite())
+            ]
+
+    def _clip(self) -> None:
+        if not self.clip_grad_kwargs:
+            return
+        if self.per_tensor:
+            for group in self.optimizer.param_groups:
+                clip_each(group['params'], **self.clip_grad_kwargs)
+        else:
+            self._clip_grad()
+
+    def _drop_frozen(self) -> None:
+        for group in self.optimizer.param_groups:
+            epochs, iters = group.get('frozen_epochs', 0), group.get('frozen_iters', 0)
+            if not (epochs or iters):
+                continue
+            if self.progress is None:
+                raise RuntimeError('frozen parameter groups need the progress (MethodHook)')
+            if self.progress.step < max(iters, epochs * self.progress.per_epoch):
+                for parameter in group['params']:
+                    parameter.grad = None
+
+    def state_dict(self) -> dict[str, Any]:
+        """Optimizer state by position, names of the parameters, and the scaler's."""
+        return dict(optimizer=self.optimizer.state_dict(), scaler=self.scaler.state_dict())
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Restore optimizer and scaler; full tensors of the file become shards where needed."""
+        stored = state_dict['optimizer']
+        params = [p for g in self.optimizer.param_groups for p in g['params']]
+        state = {
+            i: {
+                k: scatter_state(v, params[i]) if _like(v, params[i]) else v
+                for k, v in entry.items()
+            }
+            for i, entry in stored['state'].items()
+        }
+        self.optimizer.load_state_dict({**stored, 'state': state})
+        if state_dict.get('scaler') and self.scaler.is_enabled():
+            self.scaler.load_state_dict(state_dict['scaler'])

@@ -1,0 +1,135 @@
+"""Collect and restore the state of a training run: tensors and plain data."""
+
+import random
+import time
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from ...checkpoint.file_format import FORMAT
+from ...core import UserError, dist
+from ...core.io import to_plain, unwrap_model
+from ...core.protocols import Method, RankedMemory
+from ...version import __version__
+from ..fsdp import full_tensor, scatter_state
+
+if TYPE_CHECKING:
+    from ..runner import Runner
+
+
+def _random_states() -> dict[str, Any]:
+    """Return every rank's torch, numpy and Python generators, stacked by rank."""
+    mine = torch.get_rng_state()
+    states: dict[str, Any] = dict(torch=dist.gather(mine[None]))
+    if torch.cuda.is_available():
+        states['cuda'] = dist.gather(torch.cuda.get_rng_state()[None])
+    numpy_state: Any = np.random.get_state()
+    states['numpy'] = dist.gather(torch.from_numpy(numpy_state[1].astype(np.int64))[None])
+    states['numpy_rest'] = to_plain(numpy_state[2:])
+    _, internal, _ = random.getstate()
+    states['python'] = dist.gather(torch.tensor(internal)[None])
+    return states
+
+
+def _set_random_states(states: dict[str, Any], seed: int) -> None:
+    at = dist.rank()
+    if len(states['torch']) != dist.world_size():  # another number of processes: fresh streams
+        dist.seed_streams(seed)
+        return
+    # cloned: torch reads a row of the stack from the beginning of its storage, or crashes
+    torch.set_rng_state(states['torch'][at].cpu().clone())
+    if torch.cuda.is_available() and 'cuda' in states:
+        torch.cuda.set_rng_state(states['cuda'][at].cpu().clone())
+    keys = states['numpy'][at].numpy().astype(np.uint32)
+    np.random.set_state(('MT19937', keys, *states['numpy_rest']))
+    random.setstate((3, tuple(states['python'][at].tolist()), None))
+
+
+def _pending(runner: 'Runner') -> dict[str, torch.Tensor]:
+    """Return gradients of an update whose micro-batches are not complete, stacked by rank."""
+    if runner.optim_wrapper.starts_update:
+        return {}
+    named = unwrap_model(runner.model).named_parameters()
+    grads = {n: full_tensor(p.grad) for n, p in named if p.grad is not None}
+    return {n: dist.gather(grad[None]).cpu() for n, grad in grads.items()}
+
+
+def collect(runner: 'Runner') -> dict[str, Any]:
+    """Return what continues the run exactly; a collective call."""
+    wrapper, model = runner.optim_wrapper, unwrap_model(runner.model)
+    return dict(
+        format=FORMAT,
+        meta=to_plain(
+            dict(
+                version=__version__,
+                torch=torch.__version__,
+                time=time.strftime('%Y-%m-%d %H:%M:%S'),
+                config=runner.cfg.filename or '',
+                settings=runner.cfg.to_dict(),
+                seed=runner.seed,
+                model=type(model).__name__,
+                export=model.export if isinstance(model, Method) else '',
+            )
+        ),
+        state_dict={k: full_tensor(v).cpu() for k, v in model.state_dict().items()},
+        optimizer=to_plain(wrapper.state_dict(), tensor=full_tensor),
+        gradients=_pending(runner),
+        progress=dict(
+            iter=runner.iter + runner.train_loop.in_iteration,
+            per_epoch=len(runner.train_dataloader),
+            batch=runner.train_dataloader.batch_size * dist.world_size(),
+            batch_size=runner.batch_size,
+            processes=dist.world_size(),
+            best=runner.train_loop.best,
+        ),
+        random=_random_states(),
+    )
+
+
+def _check_data(runner: 'Runner', progress: dict[str, Any]) -> None:
+    """Refuse a batch or a data set of another size, for which iterations mean something else."""
+    batch = runner.train_dataloader.batch_size * dist.world_size()
+    if progress['batch'] != batch:
+        raise UserError(
+            f'resuming with batch {batch}, but the file was written with {progress["batch"]} on '
+            'all processes; keep their product the same'
+        )
+    if progress['per_epoch'] != len(runner.train_dataloader):
+        raise UserError(
+            f'resuming with {len(runner.train_dataloader)} iterations per epoch, but the file was '
+            f'written with {progress["per_epoch"]}: the data set has changed; resume with the '
+            'same images, or start from the weights with --cfg-options load_from=FILE'
+        )
+
+
+def _reorder(model: Any, progress: dict[str, Any]) -> None:
+    """Let memories whose layout depends on the number of processes take the new one's."""
+    before = progress.get('processes', dist.world_size())
+    if before == dist.world_size():
+        return
+    for module in model.modules():
+        if isinstance(module, RankedMemory):
+            module.reorder(progress['batch'], before, dist.world_size())
+
+
+def restore(runner: 'Runner', content: dict[str, Any]) -> None:
+    """Put a run back to where `collect` saw it."""
+    model, progress = unwrap_model(runner.model), content['progress']
+    own = model.state_dict()
+    model.load_state_dict(
+        {k: scatter_state(v, own.get(k)) for k, v in content['state_dict'].items()}
+    )
+    runner.optim_wrapper.load_state_dict(content['optimizer'])
+    _check_data(runner, progress)
+    _reorder(model, progress)
+    for name, parameter in model.named_parameters():
+        stacked = content.get('gradients', {}).get(name)
+        if stacked is not None and len(stacked) == dist.world_size():
+            parameter.grad = scatter_state(stacked[dist.rank()].to(parameter.dtype), parameter)
+    runner.train_loop.seek(progress['iter'])
+    runner.train_loop.best = progress['best']
+    for scheduler in runner.param_schedulers or []:
+        scheduler.seek(progress['iter'])
+    fresh = (runner.seed or 0) + 1_000_003 * progress['iter']
+    _set_random_states(content['random'], fresh)

@@ -1,0 +1,89 @@
+"""Extraction of the features of a whole data set over all ranks, each image once."""
+
+import logging
+from typing import Any, NamedTuple
+
+import torch
+from mmengine.logging import print_log
+from rich.console import Console
+from rich.progress import Progress
+from torch import Tensor
+
+from ..core import dist
+from ..core.bad_samples import SHARE, BadSamples, bad_samples_of, readable
+from .sanity_checks import refuse_non_finite
+
+
+class Bank(NamedTuple):
+    """features (N, C), labels (N,), -1 without, and indices (N,) in the data set, ascending.
+
+    Images that could not be read are left out.
+    """
+
+    features: Tensor
+    labels: Tensor
+    indices: Tensor
+
+
+@torch.no_grad()
+def extract(
+    model: Any, loader: Any, name: str = '', feature: Any = None, share: float = SHARE
+) -> Bank:
+    """Run ``model`` in eval mode over a loader without shuffling; all ranks get all features.
+
+    The last partial batch counts once. Unreadable images are named and left out. Raises UserError
+    for more than ``share`` of them, and for features that are not finite. ``feature`` maps images
+    (B, 3, H, W) to (B, C); by default the model's pooled feature.
+    """
+    feature = feature or (lambda images: model.encode(images).pooled)
+    was_training = model.training
+    model.eval()
+    features: list[Tensor] = []
+    labels: list[Tensor] = []
+    indices: list[Tensor] = []
+    bad_samples = BadSamples(len(loader.dataset), share)
+    screen = Console()
+    quiet = dist.rank() != 0 or not screen.is_terminal
+    with Progress(console=screen, transient=True, disable=quiet) as progress:
+        task = progress.add_task(f'features {name}', total=len(loader))
+        for batch in loader:
+            data = model.data_preprocessor(batch)
+            samples = data['data_samples']
+            x = feature(data['inputs']).float()  # (B, C)
+            bad_samples.add(bad_samples_of(samples), len(x))
+            places = [i for i, _ in readable(samples, range(len(x)))]
+            rows = torch.tensor(places, dtype=torch.long, device=x.device)
+            features.append(x[rows])
+            indices.append(samples['index'].to(x.device)[rows])
+            label = samples.get('label', torch.full_like(samples['index'], -1))
+            labels.append(label.to(x.device)[rows])
+            progress.advance(task)
+    model.train(was_training)
+    _report(bad_samples.joined(), name)
+    all_features = dist.gather_uneven(torch.cat(features))
+    all_labels = dist.gather_uneven(torch.cat(labels))
+    all_indices = dist.gather_uneven(torch.cat(indices))
+    order = all_indices.argsort()
+    bank = Bank(all_features[order], all_labels[order], all_indices[order])
+    _check_finite(bank, model, loader.dataset)
+    return bank
+
+
+def _check_finite(bank: Bank, model: Any, dataset: Any) -> None:
+    """Refuse features that are not finite, naming the file of the weights and an image."""
+    bad = ~torch.isfinite(bank.features).all(1)  # (N,)
+    if bad.any():
+        # a model of one's own may hold its backbone elsewhere, as any `encode` will do
+        backbone = getattr(model, 'backbone', None)
+        file = getattr(backbone, 'weights_from', None) or 'the network'
+        first = dataset.name(int(bank.indices[bad][0]))
+        what = f'{file}: the features of {int(bad.sum())} of {len(bad)} images (first {first})'
+        refuse_non_finite(bank.features, what)
+
+
+def _report(bad_samples: BadSamples, name: str) -> None:
+    """Name the unreadable images of all ranks. Raises UserError when there are too many."""
+    for report in bad_samples.files.values():
+        message = f'unreadable image, not among the features {name}: {report}'
+        print_log(message, logger='current', level=logging.WARNING)
+    bad_samples.check()

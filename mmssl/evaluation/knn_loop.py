@@ -1,0 +1,99 @@
+"""kNN evaluation as a loop of the runner: as a monitor in training, and alone."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from mmengine.runner import Runner
+from torch.nn import functional as F
+
+from ..core import UserError
+from ..core.errors import NoData
+from ..registry import LOOPS
+from .feature_extraction import Bank
+from .feature_loop import BankLoop, check_classes
+from .knn import accuracy, by_k
+from .predictions import of_votes
+
+TEMPERATURE = 0.07  # config key val_cfg.temperature (or test_cfg)
+ALIKE = 1e-4  # standard deviation of unit features that is no more than rounding
+
+
+@LOOPS.register_module()
+class KNNLoop(BankLoop):
+    """Classify the loader's images by the nearest images of a bank.
+
+    ``bank`` overrides the loader's data set to give the bank's: dict(split='train',
+    per_class=100). Reports top-1 and top-5 (in percent) for every k; 'knn/top1' is that of the
+    first k. ``feature`` is 'pooled', what pretraining works on; dict(blocks=4, pool='mean'), as
+    `Backbone.last_blocks_features` takes them; or 'pixels', normalised: a lower bound.
+    ``fp16`` extracts under autocast on a GPU. A k above the bank is lowered, and a bank of one
+    class is scored, both with a warning. ``mode`` is 'val' while training and 'test' for
+    ``tools/test.py``: whose hooks are called, and whether features may be cached. Raises NoData
+    without labels and UserError for another mode.
+    """
+
+    off_without_data = 'kNN monitor off'
+
+    def __init__(
+        self,
+        runner: Runner,
+        dataloader: Any,
+        bank: dict | None = None,
+        k: Sequence[int] = (20, 10, 100, 200),
+        temperature: float = TEMPERATURE,
+        feature: str | dict[str, Any] = 'pooled',
+        fp16: bool = False,
+        evaluator: Any = None,
+        mode: str = 'val',
+    ) -> None:
+        if mode not in ('val', 'test'):
+            raise UserError(f"KNNLoop mode '{mode}' is unknown; use val or test")
+        self.mode = mode
+        super().__init__(runner, dataloader, bank, feature, fp16)
+        for loader in (self.bank, self.dataloader):
+            if not loader.dataset.labels:
+                raise NoData('the images have no labels, so there is no accuracy to measure')
+        check_classes(self.bank.dataset, self.dataloader.dataset)
+        self.k = self._sizes(k)
+        self.temperature = temperature
+
+    def _sizes(self, asked: Sequence[int]) -> list[int]:
+        """Return every k, those above the bank lowered to it; warn of what decides nothing."""
+        warn, labels = self.runner.logger.warning, self.bank.dataset.labels
+        for k in asked:
+            if k > len(labels):
+                warn(f'kNN: k={k} lowered to the {len(labels)} images of the bank')
+        if len(set(labels)) == 1:
+            warn('kNN: all images of the bank are of one class, so that every answer is this class')
+        return list(dict.fromkeys(min(k, len(labels)) for k in asked))
+
+    def measure(self) -> dict[str, float]:
+        """Return the accuracies in percent."""
+        bank, query = self._features()
+        classes = max(len(self.bank.dataset.classes), int(bank.labels.max()) + 1)
+        metrics = {}
+        self.runner.step_status.predictions = []
+        sets = bank.features, bank.labels, query.features
+        answers = by_k(*sets, self.k, self.temperature, classes)
+        for k, votes in zip(self.k, answers, strict=True):
+            metrics[f'knn/top1_k{k}'] = accuracy(votes, query.labels)
+            metrics[f'knn/top5_k{k}'] = accuracy(votes, query.labels, 5)
+            if not self.runner.step_status.predictions:
+                self.runner.step_status.predictions = of_votes(
+                    self.dataloader.dataset, votes, query.indices
+                )
+        return {'knn/top1': next(iter(metrics.values())), **metrics}
+
+    def _features(self) -> tuple[Bank, Bank]:
+        """Return those of the bank and of the queries; warn when all are alike."""
+        bank, query = super()._features()
+        std = F.normalize(bank.features, dim=1).std(0, correction=0).norm()
+        if std < ALIKE and len(bank.labels) > 1:
+            text = f'kNN: the features of all images are equal (std {std:.1e}): collapsed'
+            self.runner.logger.warning(text)
+        return bank, query
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What decides the figures, beside network and data."""
+        return dict(k=self.k, temperature=self.temperature, **super().facts)

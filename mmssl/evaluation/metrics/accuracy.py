@@ -1,0 +1,88 @@
+"""Top-k accuracy over all ranks, each image counted once, of one classifier layer or of many."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from mmengine.evaluator import BaseMetric
+from torch import Tensor
+
+from ...core import UserError, dist
+from ...core.bad_samples import readable
+from ...registry import METRICS
+
+
+def label_rank(scores: Tensor, label: int) -> Tensor:
+    """Return how many other classes are not below the label: scores (G, classes) -> (G,).
+
+    Ties and NaN count against the label.
+    """
+    below = scores < scores[:, label : label + 1]
+    return (~below).sum(1).cpu() - 1
+
+
+@METRICS.register_module()
+class Accuracy(BaseMetric):
+    """Top-k accuracy in percent: accuracy/top1, accuracy/top5.
+
+    Of a SweepHead's layers, each at a learning rate of its own, sweep/top1_rate0.1 and so on are
+    reported, and the best of them: sweep/top1_best, sweep/top5_best, sweep/best_rate. The best
+    has the highest top-1 on the very images that are reported, as iBOT does it, which says more
+    than a layer chosen elsewhere would reach.
+    """
+
+    default_prefix = 'accuracy'
+
+    def __init__(self, topk: Sequence[int] = (1, 5)) -> None:
+        super().__init__()
+        self.topk = tuple(topk)
+        self.rates: list[float] = []  # of a SweepHead's layers; none for a single layer
+
+    def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
+        """Keep, per readable image, the rank of its label among the scores of each layer."""
+        samples = data_batch['data_samples']
+        labels = samples['label'].tolist()
+        for i, output in readable(samples, data_samples):
+            self.rates = output.get('rates', [])
+            scores = output['all_scores'] if self.rates else output['pred_scores'][None]
+            self.results.append(label_rank(scores, labels[i]))  # (G,)
+
+    def evaluate(self, size: int) -> dict[str, float]:
+        """Return the accuracies over all ranks; mmengine's own collection assumes padded ranks.
+
+        Raises UserError when no image could be read.
+        """
+        counted = []  # nothing of a rank without images, which does not know the rates either
+        if self.results:
+            ranks = torch.stack(self.results)  # (B, G)
+            hits = [(ranks < k).sum(0).tolist() for k in self.topk]  # (topk, G)
+            counted = [(len(ranks), hits, self.rates)]
+        self.results.clear()
+        parts = [part for of_rank in dist.gather_objects(counted) for part in of_rank]
+        if not parts:
+            raise UserError(
+                'no image of the evaluation could be read, so there is no accuracy; '
+                'tools/dataset_tools/verify_dataset.py names the files'
+            )
+        images = sum(count for count, _, _ in parts)
+        total = torch.tensor([hits for _, hits, _ in parts], dtype=torch.double).sum(0)
+        percent = 100 * total / images  # (topk, G)
+        rates = parts[0][2]
+        if rates:
+            return self._sweep(percent, rates)
+        return {f'accuracy/top{k}': float(p) for k, p in zip(self.topk, percent, strict=True)}
+
+    def _sweep(self, percent: Tensor, rates: list[float]) -> dict[str, float]:
+        """Name the figures (topk, G) of G layers and of the best of them."""
+        best = int(percent[0].argmax())
+        metrics = {
+            f'sweep/top{k}_best': float(p[best]) for k, p in zip(self.topk, percent, strict=True)
+        }
+        metrics['sweep/best_rate'] = rates[best]
+        for rate, value in zip(rates, percent[0].tolist(), strict=True):
+            metrics[f'sweep/top{self.topk[0]}_rate{rate:g}'] = value
+        return metrics
+
+    def compute_metrics(self, results: list) -> dict:
+        """Unused: `evaluate` does the whole work."""
+        raise NotImplementedError

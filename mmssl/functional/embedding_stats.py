@@ -1,0 +1,33 @@
+"""Statistics of embeddings that show a collapse: standard deviation, RankMe, cosine to teacher."""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+
+@torch.no_grad()
+def embedding_std(x: Tensor) -> float:
+    """Mean over dimensions of the standard deviation of unit rows of x: (B, D) -> float.
+
+    About 1/sqrt(D) when directions are evenly used, 0 when all rows agree (SimSiam, sec. 4.1).
+    """
+    return F.normalize(x.float(), dim=1).std(0, unbiased=False).mean().item()
+
+
+@torch.no_grad()
+def rankme(x: Tensor) -> float:
+    """Effective rank of x, (B, D) -> float: exp of the entropy of its normalised singular values.
+
+    Between 1 and min(B, D) (RankMe, Garrido et al. 2023, eq. 1). NaN for non-finite x.
+    """
+    if not torch.isfinite(x).all():
+        return float('nan')
+    values = torch.linalg.svdvals(x.float())
+    share = values / values.sum().clamp_min(1e-12) + 1e-7
+    return torch.exp(-(share * share.log()).sum()).item()
+
+
+@torch.no_grad()
+def teacher_cosine(a: Tensor, b: Tensor) -> float:
+    """Mean cosine between rows of a and b: (B, D) twice -> float."""
+    return F.cosine_similarity(a.float(), b.float(), dim=1).mean().item()

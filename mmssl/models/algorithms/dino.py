@@ -1,0 +1,51 @@
+"""DINO (Caron et al., ICCV 2021)."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ...core import Schedule
+from ...registry import MODELS
+from ..backbones import Features
+from .base import Pretrainer
+
+
+@MODELS.register_module()
+class DINO(Pretrainer):
+    """Self-distillation of views: every crop learns what the teacher says of another global view.
+
+    The first two views are global: the teacher sees only them. ``teacher_temp`` is a schedule's
+    config (``main_dino.py``).
+    """
+
+    export, teacher_update = 'teacher', 'after'
+
+    def __init__(self, *, neck: dict, head: dict, teacher_temp: dict, **parts: Any) -> None:
+        necks = {'view': neck} if 'type' in neck else neck
+        super().__init__(neck=necks, head=head, **parts)
+        self.teacher_temp = Schedule.build(teacher_temp, 'model.teacher_temp')
+
+    def loss(self, views: list[Tensor], info: dict[str, Any]) -> dict[str, Tensor]:
+        """Mean over pairs of a teacher view and another student view."""
+        student, teacher = self.encode_views(views)
+        return {'loss': self.view_loss(student, teacher)}
+
+    def encode_views(self, views: list[Tensor]) -> tuple[list[Features], list[Features]]:
+        """Return the student's features of all views and the teacher's of the global ones."""
+        student = self.student.encode(views)
+        with torch.no_grad():
+            teacher = self.teacher.encode(views[:2])
+        return student, teacher
+
+    def view_loss(self, student: list[Features], teacher: list[Features]) -> Tensor:
+        """Return the loss of the views' pooled features (B, C)."""
+        s = self.student.project('view', [f.pooled for f in student])  # (B, K) each
+        with torch.no_grad():
+            t = self.teacher.project('view', [f.pooled for f in teacher])
+        self.log_embeddings(student=student[0].pooled, teacher=teacher[1].pooled)
+        return self.head(s, t, self.teacher_temp.value_at(*self.progress))
+
+    def uniform_loss(self, batch: int) -> float:
+        """ln K."""
+        return self.head.uniform()

@@ -1,0 +1,122 @@
+"""iBOT (Zhou et al., ICLR 2022)."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ...core import Schedule, UserError
+from ...registry import MODELS
+from ..backbones import Backbone, Features
+from .base import Pretrainer
+
+
+@MODELS.register_module()
+class iBOT(Pretrainer):
+    """Masked self-distillation: class tokens of other views, and masked patches of the same view.
+
+    ``neck`` is a DINONeck with patch prototypes; ``teacher_neck`` overrides parts of it for the
+    teacher; ``more_necks`` are configs of further necks of both branches, by name. The first two
+    views are global, the only ones the teacher sees; their masks (B, 2, h, w) hit the student.
+    ``teacher_patch_temp`` is the patches' teacher temperature, that of the views when left out;
+    ``weights`` are those of class tokens and patches. Raises UserError for a backbone that takes
+    no masks.
+    """
+
+    export, teacher_update = 'teacher', 'after'
+
+    def __init__(
+        self,
+        *,
+        backbone: dict,
+        neck: dict,
+        head: dict,
+        teacher_temp: dict,
+        teacher_patch_temp: dict | None = None,
+        teacher_neck: dict | None = None,
+        more_necks: dict[str, dict] | None = None,
+        weights: tuple[float, float] = (1.0, 1.0),
+        patch_center_momentum: float = 0.9,
+        **parts: Any,
+    ) -> None:
+        kind = MODELS.get(backbone['type'])
+        if not (isinstance(kind, type) and issubclass(kind, Backbone) and kind.supports_masks):
+            raise UserError(f'{backbone["type"]} takes no patch masks; use a VisionTransformer')
+        necks = {'view': neck, **(more_necks or {})}
+        super().__init__(backbone=dict(backbone, mask_token=True), neck=necks, head=head, **parts)
+        patches = neck.get('patch_prototypes') or neck['prototypes']
+        own = dict(prototypes=patches, center_momentum=patch_center_momentum, tokens=True)
+        self.patch_head = MODELS.build({**head, **own})
+        # the teacher never sees masks, and may share its last layer where the student does not
+        self.teacher.backbone.drop_mask_token()
+        self.teacher.neck['view'] = MODELS.build({**neck, **(teacher_neck or {})})
+        self.teacher.requires_grad_(False)
+        self.sync_teacher()
+        self.teacher_temp = Schedule.build(teacher_temp, 'model.teacher_temp')
+        patch_temp = teacher_patch_temp or teacher_temp
+        self.teacher_patch_temp = Schedule.build(patch_temp, 'model.teacher_patch_temp')
+        self.cls_weight, self.patch_weight = weights
+
+    @classmethod
+    def check_recipe(cls, model: dict, views: list[dict], mask: dict | None) -> None:
+        """The first two views are equally large, and masked. Raises UserError naming what is not.
+
+        Masks and backbone must have patches of one size.
+        """
+        super().check_recipe(model, views, mask)
+        name = cls.__name__
+        sizes = [view.get('size', 224) for view in views[:2]]
+        if sizes[0] != sizes[1]:
+            raise UserError(f'{name} needs two global views of one size first, got {sizes}')
+        if mask is None:
+            raise UserError(f"{name} masks patches: add mask=dict(type='PatchMask') to MultiView")
+        patches = [d.get('patch_size', 16) for d in (mask, model.get('backbone') or {})]
+        if patches[0] != patches[1]:
+            raise UserError(
+                f'masks of {patches[0]} px patches on a backbone of {patches[1]} px ones'
+            )
+
+    def sync_teacher(self) -> None:
+        """Copy the student; a shared teacher layer starts from the student's patch layer."""
+        super().sync_teacher()
+        ours, theirs = self.student.neck['view'], self.teacher.neck['view']
+        if ours.last_layer2 is not None and theirs.last_layer2 is None:
+            # upstream loads the student's keys in order, so the second layer arrives last
+            theirs.last_layer.load_state_dict(ours.last_layer2.state_dict())
+
+    def loss(self, views: list[Tensor], info: dict[str, Any]) -> dict[str, Tensor]:
+        """Sum of the losses of class tokens and of masked patches."""
+        mask = info['mask'].bool()  # (B, 2, h, w)
+        student, local, teacher = self.encode_views(views, mask)
+        parts = self.token_losses(student, local, teacher, mask)
+        return {'loss': parts['cls'] + parts['patch'], **parts}
+
+    def encode_views(
+        self, views: list[Tensor], mask: Tensor
+    ) -> tuple[list[Features], list[Features], list[Features]]:
+        """Return features of the student's masked global views, its local ones, the teacher's.
+
+        views (B, 3, H, W) each, global ones first; mask (B, 2, h, w).
+        """
+        with torch.no_grad():
+            teacher = self.teacher.encode(views[:2])
+        masks = mask.transpose(0, 1).flatten(0, 1)  # (2 B, h, w)
+        student = self.student.encode(views[:2], masks)
+        local = self.student.encode(views[2:])
+        self.log_embeddings(student=student[0].pooled, teacher=teacher[1].pooled)
+        return student, local, teacher
+
+    def token_losses(
+        self, student: list[Features], local: list[Features], teacher: list[Features], mask: Tensor
+    ) -> dict[str, Tensor]:
+        """Return the weighted losses of class tokens and of masked patches; mask (B, 2, h, w)."""
+        s = self.student.project('view', [f.pooled for f in student + local])  # (B, K) each
+        patches = [self.student.neck['view'].patches(f.tokens) for f in student]  # (B, N, K)
+        with torch.no_grad():
+            t = self.teacher.project('view', [f.pooled for f in teacher])
+            targets = [self.teacher.neck['view'].patches(f.tokens) for f in teacher]
+        cls = self.head(s, t, self.teacher_temp.value_at(*self.progress))
+        patch = self.patch_head.masked(
+            patches, targets, mask.flatten(2), self.teacher_patch_temp.value_at(*self.progress)
+        )
+        return {'cls': self.cls_weight * cls, 'patch': self.patch_weight * patch}

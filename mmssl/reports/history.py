@@ -1,0 +1,75 @@
+"""Read the files of a work dir: logged scalars, run.json and evaluation results."""
+
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ..core import UserError
+
+Points = list[tuple[float, float]]
+RESULTS = 'results'  # folder of the work dir with one .json of metrics for each evaluation
+
+
+class History(NamedTuple):
+    """Scalars by name as (epoch, value); ``train`` has fractions of epochs, ``val`` whole ones."""
+
+    train: dict[str, Points]
+    val: dict[str, Points]
+
+
+def _lines(work_dir: Path) -> list[list[dict[str, Any]]]:
+    """Return the logged lines, one list for each start of the run, oldest first."""
+    files = sorted(work_dir.glob('*/vis_data/scalars.json'))
+    return [[json.loads(line) for line in f.read_text().splitlines() if line] for f in files]
+
+
+def _joined(starts: list[list[dict[str, Any]]]) -> list[dict[str, Any]]:
+    """Put the starts together: what a later one repeats or begins anew replaces the earlier."""
+    kept: list[dict[str, Any]] = []
+    for lines in starts:
+        if lines:
+            first = lines[0]['step']
+            kept = [line for line in kept if line['step'] < first]
+            kept += lines
+    return kept
+
+
+def read_history(work_dir: Path) -> History:
+    """Read the scalars of all starts of a run. Raises UserError when there are none."""
+    starts = _lines(work_dir)
+    train = _joined([[line for line in lines if 'epoch' in line] for lines in starts])
+    val = _joined([[line for line in lines if 'epoch' not in line] for lines in starts])
+    if not train and not val:
+        raise UserError(f'{work_dir}: no vis_data/scalars.json below it; is it a work dir of ours?')
+    per_epoch = max((line['iter'] / line['epoch'] for line in train), default=1.0)
+    return History(
+        _by_name([(line['iter'] / per_epoch, line) for line in train]),
+        _by_name([(float(line['step']), line) for line in val]),
+    )
+
+
+def _by_name(lines: list[tuple[float, dict[str, Any]]]) -> dict[str, Points]:
+    series: dict[str, Points] = {}
+    for at, line in lines:
+        for name, value in line.items():
+            if name not in ('step', 'iter', 'epoch') and value is not None:
+                series.setdefault(name, []).append((at, float(value)))
+    return series
+
+
+def read_record(work_dir: Path) -> dict[str, Any]:
+    """Return the last entry of run.json, with ``seconds`` of all entries; {} without the file."""
+    file = work_dir / 'run.json'
+    if not file.is_file():
+        return {}
+    sessions = json.loads(file.read_text())['sessions']
+    total = sum(session['seconds'] for session in sessions)
+    peak = max(session['peak_memory'] for session in sessions)
+    commands = [session['command'] for session in sessions]
+    return {**sessions[-1], 'seconds': total, 'peak_memory': peak, 'commands': commands}
+
+
+def read_results(work_dir: Path) -> dict[str, dict[str, float]]:
+    """Return the metrics of every file in results/, by the file's name."""
+    files = sorted((work_dir / RESULTS).glob('*.json'))
+    return {file.stem: json.loads(file.read_text()) for file in files}

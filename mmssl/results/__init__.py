@@ -1,0 +1,1 @@
+"""Result files of evaluations, and what they can be compared with."""

@@ -1,0 +1,66 @@
+"""Check that the data files of an mmdet or mmseg config exist, and move its data root."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+
+from ..config.load import nested_dicts
+from ..core import UserError
+
+LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
+
+
+def move_data(cfg: Config, root: str) -> None:
+    """Replace the folder of the data wherever the config names it: data sets and evaluators."""
+    dataset = (cfg.get('train_dataloader') or cfg.get('test_dataloader') or {}).get('dataset', {})
+    old = cfg.get('data_root') or next((d['data_root'] for d in _datasets(dataset)), None)
+    if not old:
+        raise UserError(f'{cfg.filename}: names no data_root to replace by {root}')
+    cfg._cfg_dict.update(_moved(cfg._cfg_dict, old.rstrip('/'), root.rstrip('/')))
+
+
+def _moved(node: Any, old: str, new: str) -> Any:
+    if isinstance(node, dict):
+        return type(node)({key: _moved(value, old, new) for key, value in node.items()})
+    if isinstance(node, (list, tuple)):
+        return type(node)(_moved(value, old, new) for value in node)
+    inside = isinstance(node, str) and f'{node}/'.startswith(f'{old}/')
+    return new + node[len(old) :] if inside else node
+
+
+def check_data(cfg: Config) -> None:
+    """Raise UserError naming the first folder or list of the data that is not there."""
+    for key in LOADERS:
+        for dataset in _datasets((cfg.get(key) or {}).get('dataset', {})):
+            root = Path(dataset['data_root'])
+            prefix = dataset.get('data_prefix') or {}
+            for part in ('', dataset.get('ann_file') or '', *prefix.values()):
+                _check_path(root / (part or ''), key)
+            _check_suffix(root / prefix.get('img_path', ''), dataset.get('img_suffix'), key)
+    for key in ('val_evaluator', 'test_evaluator'):
+        for metric in nested_dicts(cfg.get(key)):
+            if metric.get('ann_file'):
+                _check_path(Path(metric['ann_file']), key)
+
+
+def _check_path(path: Path, key: str) -> None:
+    if not path.exists() and ':/' not in str(path):
+        kind = 'file' if path.suffix else 'folder'
+        raise UserError(
+            f'{path}: no such {kind} ({key}); pass the folder of the data by '
+            '--cfg-options data_root=FOLDER'
+        )
+
+
+def _check_suffix(folder: Path, suffix: str | None, key: str) -> None:
+    if suffix and not next(folder.rglob(f'*{suffix}'), None):
+        raise UserError(
+            f'{folder}: no image in it ends in {suffix}; add --cfg-options '
+            f'{key}.dataset.img_suffix=SUFFIX'
+        )
+
+
+def _datasets(node: Any) -> Iterator[dict[str, Any]]:
+    return (found for found in nested_dicts(node) if found.get('data_root'))

@@ -1,0 +1,1 @@
+"""Published models: metafiles and the hub that finds them by name."""

@@ -1,0 +1,126 @@
+"""Find published models by name, in model-index.yml and the metafiles."""
+
+from collections.abc import Iterable
+from fnmatch import fnmatchcase
+from functools import cache
+from pathlib import Path
+
+from ..checkpoint.fetch.fetch import HASH, cached
+from ..core import UserError
+from ..core.errors import closest
+from .metafile import ModelInfo, read_index
+
+PACKAGE = Path(__file__).resolve().parents[1]
+
+
+class UnknownModel(UserError, ValueError):
+    """No metafile has a model of this name."""
+
+
+def root() -> Path:
+    """Return where configs and metafiles are: in the installed package, or beside it."""
+    inside = PACKAGE / '.mim'
+    return inside if (inside / 'model-index.yml').is_file() else PACKAGE.parent
+
+
+class ModelHub:
+    """Models by name, whatever its case; reads the metafiles when first asked."""
+
+    _added: dict[str, ModelInfo] = {}  # noqa: RUF012, shared on purpose
+
+    @classmethod
+    def models(cls) -> dict[str, ModelInfo]:
+        """Return all models by their names in lower case."""
+        return {**_published(), **cls._added}
+
+    @classmethod
+    def has(cls, name: str) -> bool:
+        """Whether there is such a model."""
+        return name.lower() in cls.models()
+
+    @classmethod
+    def get(cls, name: str) -> ModelInfo:
+        """Return a model; raise UnknownModel, a ValueError, with the closest names."""
+        models = cls.models()
+        if name.lower() not in models:
+            raise UnknownModel(
+                f"'{name}' is no model of mmssl{closest(name.lower(), models)}; "
+                "mmssl.list_models() names all, list_models('*mocov3*') those with a word"
+            )
+        return models[name.lower()]
+
+    @classmethod
+    def register_model_index(cls, path: str | Path, config_prefix: str | Path = '') -> None:
+        """Add the models of your own model index; configs are relative to ``config_prefix``.
+
+        Raises UserError for a broken file, ValueError when a name exists already.
+        """
+        added = read_index(Path(path), Path(config_prefix or Path(path).parent))
+        for name in added:
+            if name in cls.models():
+                raise ValueError(
+                    f"{path}: a model '{name}' exists already; give yours another name"
+                )
+        cls._added.update(added)
+
+
+def published(text: str) -> ModelInfo | None:
+    """Return the model of this name; None for paths, addresses and other text."""
+    if '://' in text or Path(text).exists() or not ModelHub.has(text):
+        return None
+    return ModelHub.get(text)
+
+
+def identify(asked: str | None) -> ModelInfo | None:
+    """Return the published model of a name, an address or a downloaded file, else None."""
+    if not asked:
+        return None
+    if info := published(asked):
+        return info
+    for info in ModelHub.models().values():
+        address = info.weights
+        if not address:
+            continue
+        if asked == address or Path(asked) == cached(address, info.name):
+            return info
+        # file names with a hash, which are OpenMMLab's, are unique
+        if HASH.search(address) and Path(asked).name == address.rpartition('/')[2]:
+            return info
+    return None
+
+
+def list_models(
+    pattern: str | None = None,
+    exclude_patterns: Iterable[str] | None = None,
+    task: str | None = None,
+) -> list[str]:
+    """Return the names of published models, sorted.
+
+    A pattern matches the beginning of a name ('*mocov3' also its middle), so does each of
+    ``exclude_patterns``. ``task`` is one of the results' ('Image Classification'), or 'null' for
+    models that only pretrain. Raises TypeError when ``exclude_patterns`` is one text.
+    """
+    if isinstance(exclude_patterns, str):
+        raise TypeError('exclude_patterns is a list of patterns, not one')
+
+    def fits(name: str, pattern: str) -> bool:
+        return fnmatchcase(name.lower(), f'{pattern.lower()}*')
+
+    found = []
+    for info in ModelHub.models().values():
+        tasks = {result.task.lower() for result in info.results} or {'null'}
+        if (
+            (task is None or task.lower() in tasks)
+            and (pattern is None or fits(info.name, pattern))
+            and not any(fits(info.name, other) for other in exclude_patterns or ())
+        ):
+            found.append(info.name)
+    return sorted(found)
+
+
+@cache
+def _published() -> dict[str, ModelInfo]:
+    """Return the models of our own index by their names in lower case."""
+    models = read_index(root() / 'model-index.yml', root())
+    # detectors and segmentors are built by their library
+    return {key: info for key, info in models.items() if 'Library' not in info.metadata}

@@ -1,0 +1,1 @@
+"""Models, data sets and commands that several test modules use."""

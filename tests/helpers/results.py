@@ -1,0 +1,12 @@
+"""Read the results of a run."""
+
+import json
+
+TRAIN, TEST = 'tools/train.py', 'tools/test.py'
+
+
+def result(folder):
+    """Return the newest result of a work dir, which its run keeps in a dated folder too."""
+    newest = (folder / 'result.json').read_text()
+    assert newest in [path.read_text() for path in folder.glob('*/result.json')]
+    return json.loads(newest)

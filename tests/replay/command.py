@@ -1,0 +1,206 @@
+"""Replay a recorded step, kNN or linear probe of an official code and compare every tensor.
+
+Prints one line per group (loss, its parts, features, gradients, state after the step) with the
+largest relative error, then OK or FAILED, and exits 0 or 1.
+"""
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+
+from mmssl.core import UserError
+
+from .compare import NOISE, Group, gradient_error, relative
+from .linear import Linear
+from .neighbours import Neighbours
+from .step import Step
+
+GROUPS = ('schedule', 'loss', 'parts of the loss', 'features', 'gradients', 'state after the step')
+
+
+MANDATORY = ('loss', 'feat', 'proj', 'pred', 'logits', 'grad', 'after')
+# scalars of the expectations -> values the engine used
+SCALARS = {
+    'sched.lr': 'lr',
+    'sched.moco_m': 'momentum',
+    'lr_used': 'lr',
+    'lr_after_step': 'lr_next',
+    'momentum': 'momentum',
+}
+
+
+def present(path: Path) -> Path:
+    """Return the path of a file that exists."""
+    if not path.is_file():
+        raise UserError(f'{path}: no such file')
+    return path
+
+
+class Replay:
+    """Comparison of one case; ``groups`` and ``skipped`` hold the outcome."""
+
+    def __init__(self, folder: Path, tol: float) -> None:
+        case = json.loads(present(folder / 'case.json').read_text())
+        if 'replay' not in case:
+            raise UserError(
+                f'{folder}: not a recorded step (kind: {case.get("kind")}), so there is nothing to '
+                'replay; tests/test_golden compares such cases'
+            )
+        self.block, self.tol = case['replay'], tol
+        batch = load_file(present(folder / 'batch.safetensors'))
+        present(folder / 'expect.safetensors')
+        self.expected: dict[str, torch.Tensor] = {}
+        for file in sorted(folder.glob('expect*.safetensors')):
+            self.expected |= load_file(file)
+        self.step = Step(folder, self.block, batch)
+        self.groups = {name: Group(name) for name in GROUPS}
+        self.skipped: list[str] = []
+        self._schedules()
+        for name in sorted(self.expected):
+            self._compare(name, self.expected[name])
+
+    @property
+    def ok(self) -> bool:
+        """Whether every mandatory tensor was found and agrees."""
+        return not any(group.failures for group in self.groups.values())
+
+    def _schedules(self) -> None:
+        for name, value in self.block['used'].items():
+            if name not in self.step.used:
+                raise UserError(
+                    f'used.{name}: no such schedule; known: {", ".join(self.step.used)}'
+                )
+            ours = torch.tensor(self.step.used[name], dtype=torch.float64)
+            self._add('schedule', name, relative(ours, torch.tensor(value, dtype=torch.float64)))
+
+    def _add(self, group: str, name: str, error: float) -> None:
+        self.groups[group].add(name, error, self.tol)
+
+    def _compare(self, name: str, expected: torch.Tensor) -> None:
+        kind, _, key = name.partition('.')
+        if kind in ('grad', 'grad_clipped', 'gradnorm', 'grad_after_larc'):
+            self._gradient(kind, name, key, expected)
+        elif kind in ('after', 'afternorm'):
+            self._state(kind, name, key, expected)
+        elif name in SCALARS:
+            ours = torch.tensor(self.step.used[SCALARS[name]], dtype=torch.float64)
+            self._add('schedule', name, relative(ours, expected.reshape(()).double()))
+        elif f'{name} (patches)' in self.step.found:
+            ours = self.step.found[f'{name} (patches)']
+            self._add('features', f'{name} (patches)', relative(ours, expected[:, 1:]))
+        elif name in self.step.found:
+            group = 'features'
+            if kind.startswith('loss'):
+                group = 'loss' if name == 'loss' else 'parts of the loss'
+            self._add(group, name, relative(self.step.found[name], expected))
+        elif name == 'grad_total_norm':
+            norm = torch.stack([g.norm() for g in self.step.grads.values()]).norm()
+            self._add('gradients', name, relative(norm, expected.reshape(())))
+        elif kind.split('_')[0] in MANDATORY:
+            self._add('features', f'{name} (not found)', float('inf'))
+        else:
+            self.skipped.append(f'{name}: no probe for this inner tensor')
+
+    def _gradient(self, kind: str, name: str, key: str, expected: torch.Tensor) -> None:
+        ours = self.step.name_of(key)
+        sources = {'grad_clipped': self.step.clipped, 'grad_after_larc': self.step.rescaled}
+        source = sources.get(kind, self.step.grads)
+        if ours is None or ours not in source:
+            self._add('gradients', f'{name} (not found)', float('inf'))
+            return
+        value = source[ours]
+        value = value.norm() if kind == 'gradnorm' else value
+        self._add('gradients', name, gradient_error(value, expected, self.tol))
+
+    def _state(self, kind: str, name: str, key: str, expected: torch.Tensor) -> None:
+        if key in self.block.get('irreproducible', []):
+            self.skipped.append(f'{name}: irreproducible, says the case')
+            return
+        if key.startswith('optimizer.'):
+            self._moment(name, key.removeprefix('optimizer.'), expected)
+            return
+        ours = key if key in self.step.after else self.step.name_of(key)
+        if ours is None or ours not in self.step.after:
+            self._add('state after the step', f'{name} (not found)', float('inf'))
+            return
+        value = self.step.after[ours]
+        steady = self._steady(ours)
+        if kind == 'afternorm':
+            if steady is not None and not steady.all():
+                self.skipped.append(f'{name}: some of its elements move by amplified rounding')
+                return
+            value = value.norm()
+        elif steady is not None and value.shape == expected.shape:
+            if not steady.any():
+                self.skipped.append(f'{name}: its gradient is zero, the optimizer moves rounding')
+                return
+            value, expected = value[steady], expected[steady]
+        # a running mean behind a norm without shift is zero but for rounding, as such gradients
+        self._add('state after the step', name, gradient_error(value, expected, self.tol))
+
+    def _moment(self, name: str, key: str, expected: torch.Tensor) -> None:
+        entry, _, parameter = key.partition('.')
+        if parameter in self.block.get('irreproducible', []):
+            self.skipped.append(f'{name}: irreproducible, says the case')
+            return
+        theirs = self.step.name_of(parameter)
+        ours = self.step.moments.get(f'{entry}.{theirs}')
+        if ours is None or theirs is None:
+            self._add('state after the step', f'{name} (not found)', float('inf'))
+            return
+        steady = self._steady(theirs)
+        # moments of a gradient that is all rounding are rounding too; others are not amplified
+        rounding = steady is not None and not steady.any()
+        error = gradient_error(ours, expected, self.tol) if rounding else relative(ours, expected)
+        self._add('state after the step', name, error)
+
+    def _steady(self, ours: str) -> torch.Tensor | None:
+        """Elements that an adaptive optimizer moves reproducibly; None when all are."""
+        student = ours
+        if self.step.model.teacher_update == 'after' and ours.startswith('teacher.'):
+            student = 'student.' + ours.removeprefix('teacher.')
+        grad = self.step.grads.get(student)
+        if grad is None or self.block['optimizer']['type'] in ('SGD',):
+            return None
+        largest = grad.abs().max()
+        if largest < NOISE:
+            return torch.zeros_like(grad, dtype=torch.bool)
+        return grad.abs() >= NOISE * largest
+
+
+def kind_of(folder: Path) -> type[Replay] | type[Neighbours] | type[Linear]:
+    """Return what replays a case."""
+    return next((kind for kind in (Neighbours, Linear) if kind.holds(folder)), Replay)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Replay, print, and return the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('case', type=Path, help='folder with case.json and its files')
+    parser.add_argument('--tol', type=float, default=1e-9)
+    parser.add_argument('--verbose', action='store_true', help='print the error of every tensor')
+    args = parser.parse_args(argv)
+    try:
+        replay = kind_of(args.case)(args.case, args.tol)
+    except (UserError, OSError) as error:
+        print(f'error: {error}\nFAILED')
+        return 1
+    for group in replay.groups.values():
+        if group.count:
+            print(
+                f'{group.name:22} {group.count:4} tensors, largest error {group.worst:.2e} '
+                f'({group.worst_name})'
+            )
+        for failure in group.failures:
+            print(f'    {failure}')
+        for name, error in group.errors.items() if args.verbose else []:
+            print(f'    {error:.2e} {name}')
+    print(f'{"skipped":22} {len(replay.skipped):4} tensors')
+    for line in replay.skipped:
+        print(f'    {line}')
+    print('OK' if replay.ok else 'FAILED')
+    return 0 if replay.ok else 1

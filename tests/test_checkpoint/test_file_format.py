@@ -1,0 +1,40 @@
+"""Training files of another version of mmssl are refused wherever they are read."""
+
+import logging
+
+import pytest
+import torch
+
+import mmssl
+from mmssl.checkpoint import read, save
+from mmssl.checkpoint.content_hash import add_hash
+from mmssl.checkpoint.file_format import FORMAT, OtherVersion
+from mmssl.engine.state import training_file
+
+OLD = {'format': 'mmssl-training-1', 'meta': {'version': '0.1.0'}, 'w': torch.ones(2)}
+
+
+def test_both_versions_are_named_in_one_line(tmp_path):
+    path = tmp_path / 'epoch_1.pth'
+    save.write(add_hash(dict(OLD)), path)
+    with pytest.raises(OtherVersion) as raised:
+        read(path)
+    told = str(raised.value)
+    assert told.startswith(f'{path}: ') and '\n' not in told
+    assert '0.1.0' in told and mmssl.__version__ in told
+
+
+def test_a_run_is_not_begun_anew_among_files_of_another_version(tmp_path):
+    """Of a folder with a newest file of 0.1.0, resuming takes nothing else and writes nothing."""
+    training_file.write({'format': FORMAT, 'w': torch.ones(2)}, tmp_path / 'epoch_1.pth')
+    save.write(add_hash(dict(OLD)), tmp_path / 'epoch_2.pth')
+    with pytest.raises(OtherVersion):
+        training_file.newest(tmp_path, logging.getLogger())
+    (tmp_path / 'epoch_2.pth').unlink()
+    assert training_file.newest(tmp_path, logging.getLogger()).name == 'epoch_1.pth'
+
+
+@pytest.mark.parametrize('found', ['mmssl-result-1', 'else', 3, None])
+def test_other_files_have_no_version_to_be_refused_for(tmp_path, found):
+    save.write({'format': found, 'w': torch.ones(2)}, tmp_path / 'a.pth')
+    assert read(tmp_path / 'a.pth')['format'] == found

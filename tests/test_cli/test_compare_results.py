@@ -1,0 +1,101 @@
+"""Tables of several results, and results that must not be compared."""
+
+import copy
+import json
+
+import pytest
+
+from ..helpers.command import call, refused
+
+SCRIPT = 'tools/analysis_tools/compare_results.py'
+KNN = {
+    'format': 'mmssl-result-1',
+    'protocol': 'kNN',
+    'encoder': dict(asked='a.pth', weights='0a0a', layout='esvit', branch='teacher', model=''),
+    'backbone': dict(type='SwinTransformer', arch='tiny', parameters=27_519_354),
+    'data': {'test': dict(name='imagenet/val', images=50_000, classes=1000, hash='aa')},
+    'transform': {'test': [dict(type='LoadImage'), dict(type='CenterView', size=224)]},
+    'settings': {
+        'k': [20, 10],
+        'temperature': 0.07,
+        'features': dict(blocks=1, pool='auto'),
+        'half': False,
+        'bank': dict(name='imagenet/train', images=1_281_167, hash='bb'),
+    },
+    'metric': dict(name='knn/top1', last=75.25, best=75.5, best_at='knn/top1_k10'),
+    'warnings': [],
+    'seed': 0,
+    'commit': 'c0',
+}
+
+
+def put(folder, name, **changes):
+    """Write a result with changes ('settings.k' is settings__k) into a work dir of its own."""
+    content = copy.deepcopy(KNN)
+    for place, value in changes.items():
+        *path, last = place.split('__')
+        node = content
+        for key in path:
+            node = node[key]
+        node[last] = value
+    (folder / name).mkdir()
+    (folder / name / 'result.json').write_text(json.dumps(content))
+    return folder / name
+
+
+def compare(capsys, monkeypatch, *paths):
+    monkeypatch.setenv('COLUMNS', '200')
+    done = call(capsys, *paths, script=SCRIPT)
+    assert done.code == 0, done.err
+    return done.out
+
+
+def test_another_network_is_comparable(tmp_path, capsys, monkeypatch):
+    a = put(tmp_path, 'a')
+    b = put(tmp_path, 'b', encoder__asked='b.pth', metric__last=70.0, seed=1)
+    out = compare(capsys, monkeypatch, a, b / 'result.json')
+    assert out.splitlines()[-1] == f'{a} and {b}/result.json: comparable'
+    rows = [line for line in out.splitlines() if ' last ' in line or ' encoder ' in line]
+    assert [('75.25' in row, '70.00' in row) for row in rows] == [(True, True), (False, False)]
+    assert 'a.pth' in rows[1] and 'b.pth' in rows[1]
+
+
+@pytest.mark.parametrize(
+    ('change', 'said'),
+    [
+        (dict(protocol='linear'), 'protocol kNN and linear'),
+        (dict(settings__k=[10]), 'k [20, 10] and [10]'),
+        (dict(settings__temperature=0.2), 'temperature 0.07 and 0.2'),
+        (dict(settings__features=dict(blocks=4, pool='mean')), "layer {'blocks': 1, 'pool': 'a"),
+        (dict(settings__bank__hash='cc'), 'bank images bb and cc'),
+        (dict(settings__half=True), 'half precision False and True'),
+        (dict(data__test__hash='ab'), 'test images aa and ab'),
+        (dict(transform__test=[dict(type='CenterView', size=256)]), 'test transform'),
+        (dict(transform__normalised=dict(std=[0.228, 0.224, 0.225])), 'normalisation'),
+        (dict(settings__head=dict(label_smoothing=0.1)), "head None and {'label_smoothing': 0.1}"),
+        (dict(settings__probe=dict(epochs=60)), "probe None and {'epochs': 60}"),
+        (dict(metric__name='knn/top5'), 'metric knn/top1 and knn/top5'),
+    ],
+    ids=lambda v: next(iter(v)) if isinstance(v, dict) else '',
+)
+def test_what_makes_two_results_incomparable(tmp_path, capsys, monkeypatch, change, said):
+    a, b = put(tmp_path, 'a'), put(tmp_path, 'b', **change)
+    last = compare(capsys, monkeypatch, a, b).splitlines()[-1]
+    assert last.startswith(f'{a} and {b}: NOT comparable: {said}')
+
+
+def test_every_pair_is_judged(tmp_path, capsys, monkeypatch):
+    paths = [put(tmp_path, 'a'), put(tmp_path, 'b', settings__k=[5]), put(tmp_path, 'c')]
+    said = compare(capsys, monkeypatch, *paths).splitlines()[-3:]
+    assert [': comparable' in line for line in said] == [False, True, False]
+
+
+def test_what_is_no_result_is_named(tmp_path, capsys):
+    a = put(tmp_path, 'a')
+    (tmp_path / 'x.json').write_text('{"sessions": []}')
+    assert 'x.json: is no result of' in refused(call(capsys, a, tmp_path / 'x.json', script=SCRIPT))
+    (tmp_path / 'x.json').write_text('{')
+    assert 'x.json: not a readable result' in refused(
+        call(capsys, a, tmp_path / 'x.json', script=SCRIPT)
+    )
+    assert 'at least two' in refused(call(capsys, a, script=SCRIPT))

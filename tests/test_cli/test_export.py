@@ -1,0 +1,232 @@
+"""Exports of backbones: the files, their checks, and what is refused."""
+
+import json
+import sys
+
+import numpy as np
+import pytest
+import timm
+import torch
+from safetensors import safe_open
+
+from mmssl.cli import export
+from mmssl.core import UserError
+from mmssl.models.backbones import (
+    CvT,
+    ResNet,
+    SwinTransformer,
+    TimmBackbone,
+    ViL,
+    VisionTransformer,
+)
+from mmssl.models.backbones.to_timm import twin
+
+VIL = 'l1,h2,d8,n1,s1,g1,p4,f3,a0_l2,h2,d16,n1,s0,g1,p2,f3,a0_l3,h4,d16,n1,s0,g0,p1,f3,a0'
+BACKBONES = {
+    'vit': dict(type='VisionTransformer', arch=(16, 2, 2), img_size=48, patch_size=8),
+    'swin': dict(type='SwinTransformer', arch=(8, (2, 2), (1, 2)), img_size=48, window_size=4),
+    'cvt': dict(
+        type='CvT', widths=(8, 16), depths=(1, 1), num_heads=(1, 2), windows=(4, 4),
+        embeds=((7, 4, 2), (3, 2, 1)),
+    ),
+    'vil': dict(type='ViL', arch=VIL, img_size=48),
+    'resnet': dict(type='ResNet', layers=(1, 1, 1, 1)),
+    'timm': dict(
+        type='TimmBackbone', name='convnext_tiny', args=dict(dims=(8, 8, 8, 16), depths=(1,) * 4)
+    ),
+}  # fmt: skip
+
+
+@pytest.fixture
+def config(tmp_path):
+    def write(backbone, **more):
+        model = dict(type='Classifier', backbone=backbone, head=dict(type='LinearHead'), **more)
+        model['head']['num_classes'] = 3
+        path = tmp_path / 'config.py'
+        path.write_text(f'model = {model!r}\n')
+        return str(path)
+
+    return write
+
+
+def run(kind, config, out, *more, checkpoint='random', size=48):
+    return export.main([kind, config, str(checkpoint), str(out), '--size', str(size), *more])
+
+
+# two families a day; the others every night
+FAMILIES = [
+    name if name in ('vit', 'swin') else pytest.param(name, marks=pytest.mark.nightly)
+    for name in BACKBONES
+]
+
+
+@pytest.mark.parametrize('name', FAMILIES)
+def test_torch_export_of_every_family(name, config, tmp_path, capsys):
+    """At another size than the built one: positions and biases are resized in the program."""
+    out = tmp_path / 'net.pt2'
+    worst = run('torch', config(BACKBONES[name]), out, size=64)
+    assert worst <= 1e-5
+    text = capsys.readouterr().out
+    assert f'{out}: largest absolute difference {worst:.1e}, of values up to' in text
+    program = torch.export.load(out).module()
+    for batch in (1, 5):  # any number of images
+        assert program(torch.zeros(batch, 3, 64, 64)).shape[0] == batch
+    # the tracer's empty tensors must not be remembered as windows
+    net = export.MODELS.build(BACKBONES[name]).eval()
+    assert net.encode(torch.zeros(1, 3, 64, 64)).pooled.isfinite().all()
+
+
+@pytest.mark.parametrize('name', FAMILIES)
+def test_onnx_of_every_family(name, config, tmp_path):
+    runtime = pytest.importorskip('onnxruntime')
+    out = tmp_path / 'net.onnx'
+    assert run('onnx', config(BACKBONES[name]), out, size=64) <= 1e-4
+    session = runtime.InferenceSession(out)
+    (image,), (features,) = session.get_inputs(), session.get_outputs()
+    assert (image.name, features.name) == ('image', 'features')
+    assert session.run(None, {'image': np.zeros((5, 3, 64, 64), np.float32)})[0].shape[0] == 5
+    assert [p.name for p in tmp_path.iterdir() if 'onnx' in p.name] == ['net.onnx']  # one file
+
+
+def test_maps_and_weights_of_a_checkpoint(config, tmp_path):
+    net = ResNet(layers=(1, 1, 1, 1)).eval()
+    path = tmp_path / 'weights.pth'
+    torch.save({'state_dict': {f'backbone.{k}': v for k, v in net.state_dict().items()}}, path)
+    out = tmp_path / 'maps.pt2'
+    run('torch', config(BACKBONES['resnet']), out, '--maps', '0', '3', checkpoint=path)
+    x = torch.randn(2, 3, 48, 48)
+    net.out_indices = (0, 3)
+    for ours, expected in zip(torch.export.load(out).module()(x), net(x), strict=True):
+        assert torch.allclose(ours, expected, rtol=0, atol=1e-5)
+
+
+def test_a_missing_extra_is_named(config, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, 'onnxruntime', None)
+    with pytest.raises(UserError, match=r"onnxruntime.*; install them with: pip install 'mmssl\["):
+        run('onnx', config(BACKBONES['vit']), tmp_path / 'net.onnx')
+
+
+def test_a_result_that_differs_is_an_error(config, tmp_path, monkeypatch):
+    monkeypatch.setattr(export, 'to_program', lambda net, a, b, out: [net(b) + 1e-2])
+    with pytest.raises(UserError, match='does not equal the network it was made from'):
+        run('torch', config(BACKBONES['vit']), tmp_path / 'net.pt2')
+
+
+# Hugging Face folders -----------------------------------------------------------------------------
+EXACT = {
+    'vit': BACKBONES['vit'],
+    'moby swin': BACKBONES['swin'],
+    'resnet': BACKBONES['resnet'],
+    'resnet18': dict(type='ResNet', depth=18),
+    'timm': BACKBONES['timm'],
+}
+
+
+@pytest.mark.parametrize('name', EXACT)
+def test_timm_loads_the_folder(name, config, tmp_path, capsys):
+    out = tmp_path / 'hub'
+    pixels = dict(type='ViewPreprocessor', std=(0.228, 0.224, 0.225))
+    worst = run('huggingface', config(EXACT[name], data_preprocessor=pixels), out)
+    assert worst <= 1e-9
+    assert sorted(p.name for p in out.iterdir()) == ['config.json', 'model.safetensors']
+    found = timm.create_model(f'local-dir:{out}', pretrained=True)
+    assert list(found.pretrained_cfg['std']) == [0.228, 0.224, 0.225]
+    assert found.num_classes == 0
+    with safe_open(out / 'model.safetensors', 'pt') as file:
+        assert set(file.keys()) == set(found.state_dict())
+
+
+def test_a_folder_holds_the_side_that_was_asked_for(config, tmp_path, golden):
+    """A MoBY file: timm's pooled features are the recorded ones of either network."""
+    case = golden('moby_transfer_a')
+    swin = dict(
+        type='SwinTransformer',
+        arch=(12, (1, 2, 2, 1), (1, 2, 4, 4)),
+        img_size=64,
+        patch_size=2,
+        window_size=4,
+    )
+    image = case.batch['image_cls'].double()
+    for branch, name in (('student', 'online'), ('teacher', 'target')):
+        out = tmp_path / branch
+        file = case.folder / 'official.pth'
+        run('huggingface', config(swin), out, '--branch', branch, checkpoint=file, size=64)
+        net = timm.create_model(f'local-dir:{out}', pretrained=True).double().eval()
+        expected = case.expect[f'cls.feat_{name}']
+        assert float((net(image) - expected).abs().max() / expected.abs().max()) < 1e-9
+
+
+def test_esvits_epsilon_cannot_travel(config, tmp_path, capsys):
+    backbone = dict(BACKBONES['swin'], norm_eps=1e-6)
+    worst = run('huggingface', config(backbone), tmp_path / 'hub')
+    text = capsys.readouterr().out
+    assert 'the epsilon of norms is 1e-06 here and 1e-05 in timm' in text
+    assert 1e-9 < worst < 1e-3
+    with pytest.raises(UserError, match='does not equal'):
+        run('huggingface', config(backbone), tmp_path / 'hub', '--tolerance', '1e-9')
+
+
+def test_windows_that_do_not_fill_the_map(config, tmp_path, capsys):
+    """A map of 10 x 10 in windows of 4: another network in timm, and the reason is said."""
+    backbone = dict(BACKBONES['swin'], img_size=40)
+    with pytest.raises(UserError, match='does not equal the network it was made from'):
+        run('huggingface', config(backbone), tmp_path / 'hub', size=40)
+    text = capsys.readouterr().out
+    assert 'timm shifts before it pads' in text and 'epsilon' not in text
+
+
+@pytest.mark.parametrize(
+    ('backbone', 'message'),
+    [
+        (lambda: CvT(), 'timm has no class for CvT: its attention is that of EsViT'),
+        (lambda: ViL(), 'timm has no class for ViL'),
+        (lambda: ResNet(width=128), 'this one has 128 channels and stride 2'),
+        (lambda: ResNet(small_stem=True), 'this one has 64 channels and stride 1'),
+        (lambda: VisionTransformer('small', stem='conv'), 'no convolutional stem'),
+        (lambda: VisionTransformer('small', last_norm=False), 'last_norm=False cannot be exported'),
+        (lambda: SwinTransformer(norm_before_mlp='batch'), 'neither batch norm nor'),
+    ],
+)
+def test_what_timm_does_not_have(backbone, message):
+    with torch.device('meta'):
+        net = backbone()
+    with pytest.raises(UserError, match=message):
+        twin(net)
+
+
+@pytest.mark.parametrize(
+    ('backbone', 'name'),
+    [
+        (lambda: VisionTransformer('small', num_heads=12), 'vit_small_patch16_224'),
+        (lambda: VisionTransformer('huge', patch_size=14), 'vit_huge_patch14_224'),
+        (lambda: SwinTransformer('base', window_size=14), 'swin_base_patch4_window7_224'),
+        (lambda: ResNet(50), 'resnet50'),
+        (lambda: ResNet(101), 'resnet101'),
+        (lambda: TimmBackbone('regnety_002'), 'regnety_002'),
+    ],
+)
+def test_full_size_twins_take_our_weights(backbone, name):
+    """Names, and every key and shape."""
+    with torch.device('meta'):
+        net = backbone()
+        found, args, differs = twin(net)
+        theirs = timm.create_model(found, num_classes=0, **args).state_dict()
+    assert (found, differs) == (name, '')
+    ours = net.net.state_dict()
+    assert {k: v.shape for k, v in ours.items()} == {k: v.shape for k, v in theirs.items()}
+
+
+def test_the_config_says_how_to_build_it(config, tmp_path):
+    run('huggingface', config(BACKBONES['swin']), tmp_path / 'hub')
+    found = json.loads((tmp_path / 'hub' / 'config.json').read_text())
+    assert found['architecture'] == 'swin_tiny_patch4_window7_224'
+    assert found['model_args'] == dict(
+        img_size=48,
+        patch_size=4,
+        embed_dim=8,
+        depths=[2, 2],
+        num_heads=[1, 2],
+        window_size=4,
+        mlp_ratio=4.0,
+    )
+    assert found['pretrained_cfg']['input_size'] == [3, 48, 48]

@@ -1,0 +1,84 @@
+"""tools/extract_features.py: features of a folder in one file."""
+
+import numpy as np
+import pytest
+import torch
+
+from mmssl.apis import FeatureExtractor
+
+from ..helpers.command import call, refused
+from ..helpers.hub import entry, registered, weights
+
+SCRIPT = 'tools/extract_features.py'
+
+
+@pytest.fixture
+def config(tiny_config, tmp_path):
+    path = tmp_path / 'tiny_vit.py'
+    path.write_text(tiny_config().read_text())
+    return path
+
+
+@pytest.fixture
+def file(config, tmp_path):
+    torch.save({'state_dict': weights(config, 1)}, tmp_path / 'net.pth')
+    return tmp_path / 'net.pth'
+
+
+def wanted(config, file, paths) -> np.ndarray:
+    """Features by the API, which reads images on its own way."""
+    extract = FeatureExtractor(config, pretrained=file)
+    return np.stack([f[0].numpy() for f in extract([str(p) for p in paths])])
+
+
+def test_class_folders(config, file, tmp_path, image_folder, capsys):
+    out = tmp_path / 'deep' / 'features.npz'
+    words = (config, image_folder / 'val', '--out', out, '--weights', file, '--batch-size', 4)
+    done = call(capsys, *words, '--workers', 0, script=SCRIPT)
+    assert done.code == 0
+    assert f'{out}: 9 images of 3 classes, 16 features each' in done.out
+    found = np.load(out, allow_pickle=False)
+    files = sorted((image_folder / 'val').rglob('*.png'))
+    assert found['paths'].tolist() == [str(f) for f in files]
+    assert found['labels'].tolist() == [0] * 3 + [1] * 3 + [2] * 3
+    assert found['classes'].tolist() == ['blue', 'green', 'red']
+    assert found['features'].dtype == np.float32
+    np.testing.assert_allclose(found['features'], wanted(config, file, files), atol=1e-5)
+    assert [p.name for p in out.parent.iterdir()] == ['features.npz']
+
+
+def test_a_flat_folder_and_a_published_model(config, file, tmp_path, image_folder, server, capsys):
+    folder, out = image_folder / 'val' / 'red', tmp_path / 'f.npz'
+    url = server.put('/net.pth', file.read_bytes())
+    with registered(tmp_path, entry(config, url, None)):
+        words = ('tiny_VIT', folder, '--out', out, '--workers', 0)
+        assert call(capsys, *words, script=SCRIPT).code == 0
+    found = np.load(out)
+    assert found['labels'].tolist() == [-1] * 3 and found['classes'].tolist() == []
+    np.testing.assert_allclose(
+        found['features'], wanted(config, file, sorted(folder.iterdir())), atol=1e-5
+    )
+
+
+def test_a_random_network_only_when_asked_for(config, tmp_path, image_folder, capsys):
+    words = (config, image_folder / 'val', '--out', tmp_path / 'f.npz', '--workers', 0)
+    assert 'add --weights FILE, or --weights random' in refused(call(capsys, *words, script=SCRIPT))
+    assert call(capsys, *words, '--weights', 'random', script=SCRIPT).code == 0
+    assert np.load(tmp_path / 'f.npz')['features'].shape == (9, 16)
+
+
+@pytest.mark.parametrize(
+    ('words', 'message'),
+    [
+        (('c', 'd', '--out', 'f.npy'), '--out f.npy: end the name with .npz'),
+        (('c', 'd', '--out', 'f.npz', '--batch-size', '0'), '--batch-size is at least 1'),
+        (('nothing', 'd', '--out', 'f.npz', '--weights', 'random'), 'is no model of mmssl'),
+    ],
+)
+def test_mistakes_are_one_line(words, message, capsys):
+    assert message in refused(call(capsys, *words, script=SCRIPT))
+
+
+def test_a_missing_folder_is_one_line(config, tmp_path, capsys):
+    words = (config, tmp_path / 'gone', '--out', tmp_path / 'f.npz', '--weights', 'random')
+    assert 'gone: no such folder' in refused(call(capsys, *words, script=SCRIPT))

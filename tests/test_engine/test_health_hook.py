@@ -1,0 +1,167 @@
+"""The health hook warns when something is wrong, and only then."""
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from mmssl.engine import HealthHook
+from mmssl.functional import embedding_stats
+
+from ..helpers.tiny import Watch, log, losses, make_runner, scalars
+
+QUIET = dict(val_cfg=None, val_dataloader=None, val_evaluator=None)
+INTERVAL = dict(
+    default_hooks__health__interval=4,
+    default_hooks__checkpoint=None,
+)
+
+
+def spoken(work_dir):
+    """Sentences of the health hook."""
+    lines = [line for line in log(work_dir).splitlines() if 'health: ' in line]
+    assert all('WARNING' in line for line in lines)
+    return [line.split('health: ')[1] for line in lines]
+
+
+def test_a_healthy_run_stays_quiet(tiny_config, tmp_path):
+    runner = make_runner(tiny_config(), tmp_path, **QUIET, **INTERVAL, train_cfg__max_epochs=25)
+    seen = losses(runner)
+    assert sum(seen[-12:]) < sum(seen[:12])  # it learns
+    assert spoken(tmp_path) == []
+    spread = [line['embedding_std'] for line in scalars(tmp_path) if 'embedding_std' in line]
+    assert len(spread) >= 25
+    assert min(spread) > 0.5
+
+
+def test_a_collapse_is_named(tiny_config, tmp_path):
+    """Attraction without negatives, batch norm or predictor: all images become one point."""
+    runner = make_runner(
+        tiny_config(),
+        tmp_path,
+        **QUIET,
+        **INTERVAL,
+        train_cfg__max_epochs=25,
+        model__type='Attract',
+        model__head=None,
+        model__neck=dict(bias=True, hidden_norm=False, last_norm=False),
+    )
+    seen = losses(runner)
+    assert seen[-1] < 0.02  # the loss alone looks like success
+    sentences = spoken(tmp_path)
+    assert (
+        sum('embeddings have collapsed: their standard deviation is 0.0' in s for s in sentences)
+        == 1
+    )
+    # told once, although it stays so
+    assert [line for line in scalars(tmp_path) if 'embedding_std' in line][-1][
+        'embedding_std'
+    ] < 0.1
+
+
+@pytest.fixture(scope='module')
+def dead(tiny_config, tmp_path_factory):
+    """A run whose embeddings are all zero: projector and predictor end in zero weights."""
+    work_dir = tmp_path_factory.mktemp('dead')
+    runner = make_runner(
+        tiny_config(),
+        work_dir,
+        **QUIET,
+        **INTERVAL,
+        train_cfg__max_epochs=6,
+        optim_wrapper__optimizer__lr=0.0,
+    )
+    for branch in (runner.model.student, runner.model.teacher):
+        nn.init.zeros_(branch.neck['project'][3].weight)
+    runner.train()
+    return runner, work_dir
+
+
+def test_a_loss_stuck_at_its_uniform_value_is_named(dead):
+    _, work_dir = dead
+    sentences = spoken(work_dir)
+    uniform = 2 * 2 * 0.2 * math.log(6)
+    stuck = [s for s in sentences if 'the loss of a uniform prediction' in s]
+    # five looks after the warm-up of one epoch: iterations 8, 12, 16, 20, 24
+    assert len(stuck) == 1
+    assert stuck[0].startswith(f'the loss has stayed at {uniform:.3f}')
+    assert 'since iteration 8' in stuck[0]
+    assert any('embeddings have collapsed' in s for s in sentences)
+    assert len(sentences) == 2
+
+
+def test_the_warm_up_is_not_counted(dead, tmp_path):
+    runner, _ = dead
+    hook = HealthHook(interval=4)
+    runner.param_schedulers[0].schedule.warmup = 100
+    hook.measure(runner, runner.model, runner.model.uniform_loss(6))
+    assert hook.wrong_since['uniform'] == []
+    runner.param_schedulers[0].schedule.warmup = 0
+    hook.measure(runner, runner.model, runner.model.uniform_loss(6))
+    assert len(hook.wrong_since['uniform']) == 1
+    hook.measure(runner, runner.model, 1.006 * runner.model.uniform_loss(6))
+    assert hook.wrong_since['uniform'] == []  # more than half a percent away
+
+
+def test_a_sentence_comes_back_after_recovery(dead):
+    runner, work_dir = dead
+    hook, before = HealthHook(interval=4, patience=2, embedding_std=0.1), len(spoken(work_dir))
+    good = torch.cat([torch.eye(8), -torch.eye(8)])
+    # rows around one direction, a little further from it each time
+    bad = [torch.ones(16, 8) + 0.02 * i * good for i in range(1, 4)]
+    # a first look is not enough; the second speaks, the third adds nothing
+    for rows in (bad[2], bad[0], bad[1], good, bad[1], bad[2]):
+        runner.model.logged_embeddings = dict(student=rows, teacher=rows)
+        hook.measure(runner, runner.model, 9.0)
+    said = spoken(work_dir)[before:]
+    spreads = [
+        f'their standard deviation is {embedding_stats.embedding_std(b) * math.sqrt(8):.3f} of'
+        for b in bad
+    ]
+    assert [s in t for s, t in zip((spreads[0], spreads[2]), said, strict=True)] == [True, True]
+
+
+def test_few_directions_are_named(dead):
+    """Spread is fine when images fall on both ends of one axis; the rank tells."""
+    runner, work_dir = dead
+    hook, before = HealthHook(interval=4), len(spoken(work_dir))
+    axis = torch.randn(1, 64)
+    rows = torch.cat([axis.expand(32, -1), -axis.expand(32, -1)])
+    runner.model.logged_embeddings = dict(student=rows, teacher=rows)
+    for _ in range(hook.patience - 1):
+        hook.measure(runner, runner.model, 9.0)
+    assert len(spoken(work_dir)) == before
+    numbers = hook.measure(runner, runner.model, 9.0)
+    assert numbers['rankme'] == pytest.approx(1, rel=1e-3)
+    assert numbers['embedding_std'] > 0.5
+    (sentence,) = spoken(work_dir)[before:]
+    assert sentence.startswith('embeddings use few directions: RankMe is 1.0 of at most 64')
+
+
+def test_the_numbers_are_those_of_the_watched_embeddings(tiny_config, tmp_path):
+    runner = make_runner(tiny_config(), tmp_path, **QUIET, **INTERVAL, train_cfg__max_epochs=2)
+    expected = []
+
+    def look(runner, _):
+        if (runner.iter + 1) % 4 == 0:
+            student, teacher = (
+                runner.model.logged_embeddings[key] for key in ('student', 'teacher')
+            )
+            expected.append(
+                dict(
+                    embedding_std=embedding_stats.embedding_std(student) * math.sqrt(8),
+                    rankme=embedding_stats.rankme(student),
+                    teacher_cosine=embedding_stats.teacher_cosine(student, teacher),
+                    uniform=0.8 * math.log(6),
+                    momentum=1 - 0.05 * (1 + math.cos(math.pi * runner.iter / 8)),
+                )
+            )
+
+    runner.register_hook(Watch(look))
+    runner.train()
+    lines = [line for line in scalars(tmp_path) if line.get('step') in (4, 8) and 'lr' in line]
+    assert len(lines) == len(expected) == 2
+    for line, numbers in zip(lines, expected, strict=True):
+        for name, value in numbers.items():
+            assert line[name] == pytest.approx(value, rel=1e-5, abs=1e-6), name

@@ -1,0 +1,111 @@
+"""The table of parameter rules."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from mmssl.core import UserError
+from mmssl.engine import ParamGroupConstructor
+from mmssl.engine.optim.param_groups import EFFECTS, param_effects
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.body = nn.Linear(3, 4)
+        self.norm = nn.LayerNorm(4)
+        self.last_layer = nn.Linear(4, 2)
+        self.frozen = nn.Linear(2, 2).requires_grad_(False)
+
+
+def test_without_rules_everything_trainable_is_treated_alike():
+    table = param_effects(Net(), [])
+    assert list(table) == [
+        *('body.weight', 'body.bias', 'norm.weight', 'norm.bias'),
+        *('last_layer.weight', 'last_layer.bias'),
+    ]
+    assert all(effects == EFFECTS for effects in table.values())
+
+
+def test_later_rules_refine_earlier_ones():
+    """SERE's table: no decay for 1-D tensors, but for biases after all."""
+    rules = [
+        dict(ndim=1, decay_mult=0.0, lr_mult=2.0),
+        dict(match=r'\.bias$', decay_mult=1.0),
+        dict(match='last_layer', ndim=2, frozen_epochs=1),
+    ]
+    table = param_effects(Net(), rules)
+    decay = {n: e['decay_mult'] for n, e in table.items()}
+    assert [n for n, d in decay.items() if d == 0] == ['norm.weight']
+    assert table['norm.bias'] == dict(EFFECTS, lr_mult=2.0)
+    assert table['body.weight'] == EFFECTS
+    frozen = {n: e['frozen_epochs'] for n, e in table.items()}
+    assert {n for n, e in frozen.items() if e} == {'last_layer.weight'}
+
+
+@pytest.mark.parametrize(
+    ('rule', 'message'),
+    [
+        (
+            dict(match='body', decay=0.0),
+            r"unknown key 'decay' \(did you mean decay_mult or layer_decay\?\)",
+        ),
+        (dict(match='head'), r"\{'match': 'head'\} matches no trainable parameter"),
+        (dict(match='frozen', lr_mult=0.1), 'matches no trainable parameter'),
+        (dict(match='norm', ndim=2), 'matches no trainable parameter'),
+    ],
+)
+def test_mistakes_are_named(rule, message):
+    with pytest.raises(UserError, match=message):
+        param_effects(Net(), [rule])
+
+
+def test_equal_param_effects_share_a_group():
+    rules = [dict(ndim=1, decay_mult=0.0), dict(match='last_layer', lr_mult=0.5, frozen_iters=3)]
+    cfg = dict(type='OptimWrapper', optimizer=dict(type='SGD', lr=0.4, weight_decay=0.1))
+    net = Net()
+    groups = ParamGroupConstructor(cfg, dict(rules=rules))(net).optimizer.param_groups
+    found = [(g['names'], g['lr'], g['weight_decay'], g['frozen_iters']) for g in groups]
+    assert found == [
+        (['body.weight'], 0.4, 0.1, 0),
+        (['body.bias', 'norm.weight', 'norm.bias'], 0.4, 0.0, 0),
+        (['last_layer.weight'], 0.2, 0.1, 3),
+        (['last_layer.bias'], 0.2, 0.0, 3),
+    ]
+    own = dict(net.named_parameters())
+    for group in groups:
+        assert all(own[n] is p for n, p in zip(group['names'], group['params'], strict=True))
+
+
+def test_a_model_without_decay_keeps_none():
+    cfg = dict(type='OptimWrapper', optimizer=dict(type='SGD', lr=0.4))
+    (group,) = ParamGroupConstructor(cfg)(Net()).optimizer.param_groups
+    assert (group['weight_decay'], group['lr'], len(group['params'])) == (0.0, 0.4, 6)
+    assert torch.optim.SGD is type(ParamGroupConstructor(cfg)(Net()).optimizer)
+
+
+@pytest.mark.parametrize('kind', ['Adam', 'AdamW'])
+def test_adam_makes_one_pass_and_the_same_numbers(kind):
+    """Fused unless the config says otherwise; a tensor without gradient stays."""
+    nets, start = [], copy.deepcopy(Net().double().state_dict())
+    for choice in ({}, dict(fused=False), dict(foreach=True)):
+        net = Net().double()
+        net.load_state_dict(start)
+        optimizer = dict(type=kind, lr=0.1, weight_decay=0.3, **choice)
+        wrapper = ParamGroupConstructor(dict(type='OptimWrapper', optimizer=optimizer))(net)
+        fused = bool(wrapper.optimizer.param_groups[0]['fused'])
+        assert fused is (not choice)
+        for step in range(4):
+            for i, p in enumerate(net.body.parameters()):
+                p.grad = torch.sin(torch.arange(p.numel()) + step + i).view_as(p).double()
+            if step:
+                net.norm.weight.grad = torch.full_like(net.norm.weight, 0.5)
+            wrapper.optimizer.step()
+        nets.append(net.state_dict())
+    rest = {n for n in start if 'last_layer' in n or 'frozen' in n or n == 'norm.bias'}
+    for name, expected in nets[1].items():
+        for other in (nets[0], nets[2]):
+            torch.testing.assert_close(other[name], expected, rtol=1e-13, atol=1e-15)
+        assert torch.equal(expected, start[name]) is (name in rest)

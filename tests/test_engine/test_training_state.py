@@ -1,0 +1,261 @@
+"""Training files are written atomically, hold plain values, and resume bit-equal."""
+
+import os
+
+import pytest
+import torch
+from mmengine.logging import MMLogger
+from torch.testing import assert_close
+
+from mmssl.checkpoint import read
+from mmssl.checkpoint.file_format import FORMAT
+from mmssl.core import UserError, dist
+from mmssl.core.io import to_plain
+from mmssl.engine.state import training_file, training_state
+
+from ..helpers.tiny import Watch, log, losses, make_runner
+from ..helpers.training_state import Stop, everything, interrupt
+
+# random depth and workers: whatever could be forgotten on resuming
+RANDOM = dict(
+    model__backbone__drop_path_rate=0.3,
+    train_dataloader__num_workers=2,
+    train_dataloader__persistent_workers=True,
+    optim_wrapper__paramwise_cfg=dict(rules=[dict(ndim=1, decay_mult=0.0)]),
+)
+
+
+@pytest.fixture(scope='module')
+def uninterrupted(tiny_config, tmp_path_factory):
+    runner = make_runner(tiny_config(), tmp_path_factory.mktemp('whole'), **RANDOM)
+    return losses(runner), everything(runner)
+
+
+@pytest.mark.parametrize('iteration', [1, 6, 8])
+def test_resuming_is_bit_exact(tiny_config, tmp_path, uninterrupted, iteration):
+    """After the first iteration, in the middle of an epoch, and at the end of one."""
+    first = make_runner(tiny_config(), tmp_path, **RANDOM)
+    seen = interrupt(first, iteration)
+    second = make_runner(
+        tiny_config(), tmp_path, **RANDOM, resume=True, load_from=str(tmp_path / 'cut.pth')
+    )
+    torch.rand(7)  # the generators of a new process stand elsewhere
+    rest = losses(second)
+    expected, final = uninterrupted
+    assert len(expected) == 12
+    assert seen + rest == expected
+    ours = everything(second)
+    assert list(ours) == list(final)
+    assert len(ours) > 150
+    for name, value in final.items():
+        assert torch.equal(ours[name], value), name
+
+
+def test_resuming_after_an_epoch_continues_by_itself(tiny_config, tmp_path, uninterrupted):
+    first = make_runner(tiny_config(), tmp_path, **RANDOM)
+    with pytest.raises(Stop):
+        interrupted = Watch(lambda runner, _: runner.iter == 9 and (_ for _ in ()).throw(Stop))
+        first.register_hook(interrupted)
+        first.train()
+    # the newest file is damaged: the one before it is taken, and that is said
+    os.utime(tmp_path / 'epoch_1.pth', (1, 1))
+    whole = (tmp_path / 'epoch_2.pth').read_bytes()
+    (tmp_path / 'epoch_9.pth').write_bytes(whole[: len(whole) // 2])
+    second = make_runner(tiny_config(), tmp_path, **RANDOM, resume=True)
+    rest = losses(second)
+    assert rest == uninterrupted[0][8:]
+    text = log(tmp_path)
+    assert f'passed over while resuming: {tmp_path}/epoch_9.pth: not a readable checkpoint' in text
+    assert f'resumed {tmp_path}/epoch_2.pth at epoch 2, iteration 8' in text
+
+
+def test_resuming_where_nothing_is_starts_anew(tiny_config, tmp_path):
+    runner = make_runner(tiny_config(), tmp_path, resume=True, train_cfg__max_epochs=1)
+    assert len(losses(runner)) == 4
+    assert f'nothing to resume in {tmp_path}: starting anew' in log(tmp_path)
+
+
+@pytest.fixture(scope='module')
+def trained(tiny_config, tmp_path_factory):
+    """A run of one epoch and its file."""
+    work_dir = tmp_path_factory.mktemp('trained')
+    runner = make_runner(tiny_config(), work_dir, train_cfg__max_epochs=1)
+    runner.train()
+    return runner, work_dir / 'epoch_1.pth'
+
+
+def test_a_file_holds_tensors_and_plain_data_only(trained):
+    runner, path = trained
+    content = torch.load(path, weights_only=True)
+    assert set(content) == {
+        *('format', 'meta', 'state_dict', 'optimizer', 'gradients', 'progress', 'random'),
+        'content_hash',
+    }
+    assert content['gradients'] == {}
+    assert content['progress'] == dict(
+        iter=4, per_epoch=4, batch=6, batch_size=6, processes=1, best=None
+    )
+    assert content['meta']['model'] == 'MoCoV3'
+    assert content['meta']['settings']['model']['type'] == 'MoCoV3'
+    assert content['meta']['seed'] == 0
+    assert list(content['state_dict']) == list(runner.model.state_dict())
+    for name, value in runner.model.state_dict().items():
+        assert torch.equal(content['state_dict'][name], value), name
+    ours = runner.optim_wrapper.optimizer.state_dict()
+    for i, entries in ours['state'].items():
+        for key, value in entries.items():
+            assert_close(content['optimizer']['optimizer']['state'][i][key], value, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(
+    ('damage', 'message'),
+    [
+        ('missing', 'no such file'),
+        ('foreign', 'holds no training state of mmssl, so it cannot be resumed.*load_from='),
+        ('truncated', 'not a readable checkpoint, or a damaged one'),
+        ('zeros', r'zeros\.pth: (not a readable|refused)'),
+        ('list', 'holds a list, not a dict of tensors'),
+    ],
+)
+def test_what_cannot_be_resumed_is_said_in_one_line(
+    tiny_config, tmp_path, trained, damage, message
+):
+    path = tmp_path / f'{damage}.pth'
+    if damage == 'foreign':
+        torch.save({'state_dict': read(trained[1])['state_dict']}, path)
+    elif damage == 'truncated':
+        whole = trained[1].read_bytes()
+        path.write_bytes(whole[: len(whole) // 2])
+    elif damage == 'zeros':
+        path.write_bytes(bytes(100))
+    elif damage == 'list':
+        torch.save([torch.ones(1)], path)
+    runner = make_runner(tiny_config(), tmp_path, resume=True, load_from=str(path))
+    with pytest.raises(UserError, match=message) as caught:
+        runner.train()
+    assert str(caught.value).startswith(f'{path}: ')
+    assert '\n' not in str(caught.value)
+
+
+def test_an_incomplete_update_is_continued(tiny_config, tmp_path):
+    """Three micro-batches make an update: a cut after the first and after the second."""
+    settings = dict(optim_wrapper__accumulative_counts=3)
+    whole = make_runner(tiny_config(), tmp_path / 'whole', **settings)
+    expected, final = losses(whole), everything(whole)
+    for iteration in (4, 5):
+        first = make_runner(tiny_config(), tmp_path / str(iteration), **settings)
+        seen = interrupt(first, iteration)
+        path = tmp_path / str(iteration) / 'cut.pth'
+        second = make_runner(
+            tiny_config(), path.parent, **settings, resume=True, load_from=str(path)
+        )
+        assert seen + losses(second) == expected
+        ours = everything(second)
+        assert all(torch.equal(ours[name], value) for name, value in final.items())
+        assert len(read(path)['gradients']) == 35
+
+
+def test_other_data_is_refused(tiny_config, tmp_path, trained):
+    runner = make_runner(
+        tiny_config(),
+        tmp_path,
+        resume=True,
+        load_from=str(trained[1]),
+        train_dataloader__dataset__per_class=6,
+    )
+    with pytest.raises(UserError, match=r'with 3 iterations per .* written with 4: the data'):
+        runner.train()
+
+
+def test_another_batch_is_refused(tiny_config, tmp_path, trained):
+    runner = make_runner(
+        tiny_config(),
+        tmp_path,
+        resume=True,
+        load_from=str(trained[1]),
+        train_dataloader__batch_size=8,
+    )
+    with pytest.raises(UserError, match='resuming with batch 8, but the file was written with 6'):
+        runner.train()
+
+
+# writing ------------------------------------------------------------------------------------------
+@pytest.mark.parametrize('when', ['writing', 'syncing', 'renaming'])
+def test_a_failing_write_leaves_the_old_file_and_no_other(tmp_path, monkeypatch, when):
+    path = tmp_path / 'folder' / 'a.pth'
+    training_file.write({'a': torch.ones(2)}, path)
+    before = path.read_bytes()
+
+    def fail(*args, **_):
+        if when == 'writing':
+            args[1].write(b'half of it')
+        raise OSError(28, 'No space left on device')
+
+    owner, name = {
+        'writing': (torch, 'save'),
+        'syncing': (os, 'fsync'),
+        'renaming': (os, 'replace'),
+    }[when]
+    monkeypatch.setattr(owner, name, fail)
+    with pytest.raises(UserError, match=r'No space left on device.*earlier checkpoints') as caught:
+        training_file.write({'a': torch.zeros(2)}, path)
+    monkeypatch.undo()
+    assert str(caught.value).startswith(f'{path}: could not be written')
+    assert path.read_bytes() == before
+    assert os.listdir(path.parent) == ['a.pth']
+    training_file.write({'a': torch.zeros(2)}, path)
+    assert torch.equal(read(path)['a'], torch.zeros(2))
+    assert os.listdir(path.parent) == ['a.pth']
+
+
+def test_a_failing_first_write_leaves_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, 'fsync', lambda _: (_ for _ in ()).throw(OSError(5, 'I/O error')))
+    with pytest.raises(UserError, match='I/O error'):
+        training_file.write({'a': 1}, tmp_path / 'a.pth')
+    assert os.listdir(tmp_path) == []
+
+
+def test_the_newest_whole_training_file(tmp_path):
+    logger = MMLogger('newest')
+    assert training_file.newest(tmp_path, logger) is None
+    for age, (name, content) in enumerate(
+        [
+            ('c', {'other': 1}),
+            ('a', {'format': FORMAT}),
+            ('b', {'format': FORMAT}),
+        ]
+    ):
+        torch.save(content, tmp_path / f'{name}.pth')
+        os.utime(tmp_path / f'{name}.pth', (100 - age, 100 - age))
+    # c is newest, but holds no training state
+    assert training_file.newest(tmp_path, logger) == tmp_path / 'a.pth'
+    (tmp_path / 'a.pth').write_bytes(b'')
+    assert training_file.newest(tmp_path, logger) == tmp_path / 'b.pth'
+
+
+def test_settings_become_plain():
+    class Odd:
+        def __str__(self):
+            return 'odd'
+
+    import numpy as np
+
+    value = {'a': (1, Odd()), 2: None, Odd(): np.float32(0.5), 'd': {'e': [True, 'x']}}
+    assert to_plain(value) == {
+        'a': [1, 'odd'], 2: None, 'odd': 0.5, 'd': {'e': [True, 'x']}
+    }  # fmt: skip
+    assert type(to_plain(np.int64(3))) is int
+
+
+def _generators():
+    torch.manual_seed(10 + dist.rank())
+    states = training_state._random_states()
+    expected = torch.rand(3)
+    torch.manual_seed(0)
+    training_state._set_random_states(states, seed=0)
+    return len(states['torch']), torch.equal(torch.rand(3), expected)
+
+
+def test_generators_are_saved_where_the_group_serves_gpus_only(two_gpu_ranks):
+    """Their states are host values: over an NCCL group every save on two GPUs would fail."""
+    assert two_gpu_ranks(_generators) == [(2, True)] * 2

@@ -1,0 +1,39 @@
+"""Tracked bytes against sizes known by hand."""
+
+import torch
+
+from mmssl.planning.memory import Memory
+
+MEGA = 4 * 1000 * 1000  # bytes of one matrix below
+
+
+def test_what_is_made_counts_until_it_is_freed() -> None:
+    x = torch.ones(1000, 1000, requires_grad=True)
+    with Memory() as memory:
+        y = x * 2
+        view = y.t()[3:]  # the same bytes
+        del y
+        assert (memory.now, memory.peak) == (MEGA, MEGA)
+        del view
+        assert (memory.now, memory.peak) == (0, MEGA)
+
+
+def test_the_backward_is_seen() -> None:
+    """Exp keeps its result; its gradient takes the place of nothing: two at once, one stays."""
+    x = torch.ones(1000, 1000, requires_grad=True)
+    with Memory() as memory:
+        loss = x.exp().sum()
+        assert memory.now == MEGA + 4
+        loss.backward()
+        assert memory.now == MEGA + 4
+    assert memory.peak == 2 * MEGA + 8  # the gradient of the scalar too
+    assert x.grad is not None and x.grad.nbytes == MEGA
+
+
+def test_what_was_there_before_is_free() -> None:
+    x = torch.ones(1000, 1000)
+    with Memory() as memory:
+        x.add_(1)
+        torch.mul(x, 2, out=x)
+        x[3:].exp_()
+    assert (memory.now, memory.peak) == (0, 0)

@@ -1,0 +1,92 @@
+"""The linear and fine-tuning configs train and test: their own settings, a tiny network."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from mmssl.checkpoint import read
+from mmssl.core import UserError
+from mmssl.registry import MODELS
+
+from ..helpers.paths import REPO
+from ..helpers.tiny import make_runner
+
+FOLDER = REPO / 'configs' / 'mocov3' / 'benchmarks'
+LINEAR = FOLDER / 'vit-small-p16_8xb128-linear-coslr-90e_in1k.py'
+FINETUNE = FOLDER / 'vit-base-p16_8xb64-coslr-150e_in1k.py'
+NETWORK = dict(type='VisionTransformer', arch=(16, 2, 2), img_size=16, patch_size=8)
+
+
+@pytest.fixture(scope='module')
+def pretrained(tmp_path_factory) -> Path:
+    """Return a file that holds a backbone."""
+    path = tmp_path_factory.mktemp('weights') / 'pretrained.pth'
+    state = MODELS.build(NETWORK).state_dict()
+    torch.save({'state_dict': {f'backbone.{k}': v for k, v in state.items()}}, path)
+    return path
+
+
+def tiny(data: Path, sizes: dict[str, int]) -> dict[str, Any]:
+    """Return options that shrink a benchmark; sizes are those of the loaders' views."""
+    options: dict[str, Any] = dict(data_root=str(data), model__head__num_classes=3)
+    options |= {f'model__backbone__{k}': v for k, v in NETWORK.items() if k != 'type'}
+    options['model__backbone__num_heads'] = 2
+    for part, batch in sizes.items():
+        loader = f'{part}_dataloader'
+        options |= {
+            f'{loader}__batch_size': batch,
+            f'{loader}__num_workers': 0,
+            f'{loader}__persistent_workers': False,
+            f'{loader}__dataset__pipeline__1__size': 16,
+        }
+    return options
+
+
+@pytest.mark.parametrize('config', [LINEAR, FINETUNE], ids=['linear', 'finetune'])
+def test_a_benchmark_trains_and_its_file_tests_alike(config, image_folder, pretrained, tmp_path):
+    loaders = dict(train=6, val=4, test=4)
+    options = tiny(image_folder, loaders)
+    epochs = dict(train_cfg__max_epochs=6, default_hooks__checkpoint__interval=6)
+    weights = {'model__backbone__init_cfg__checkpoint': str(pretrained)}
+    runner = make_runner(config, tmp_path / 'train', **options, **epochs, **weights)
+    runner.train()
+    start, end = read(pretrained)['state_dict'], runner.model.state_dict()
+    moved = {k for k in start if not torch.equal(start[k], end[k])}
+    assert moved == (set() if config == LINEAR else set(start))
+    assert runner.model.head.fc.bias.abs().sum() > 0
+    last = {
+        k: runner.message_hub.get_scalar(f'val/accuracy/{k}').current() for k in ('top1', 'top5')
+    }
+    assert last['top5'] == 100.0, '3 classes'
+    # no pretrained file is needed to test a trained one
+    again = make_runner(config, tmp_path / 'test', **options)
+    again._load_from = str(tmp_path / 'train' / 'epoch_6.pth')
+    assert again.test() == {f'accuracy/{k}': v for k, v in last.items()}
+
+
+def test_finetuning_tests_and_keeps_the_average(image_folder, pretrained, tmp_path):
+    """mmengine's EMAHook: the file's weights are the average, the raw ones stand beside."""
+    options = tiny(image_folder, dict(train=6, val=4))
+    options |= {'default_hooks__ema__momentum': 0.5, 'default_hooks__checkpoint__interval': 6}
+    weights = {'model__backbone__init_cfg__checkpoint': str(pretrained)}
+    runner = make_runner(FINETUNE, tmp_path, train_cfg__max_epochs=6, **options, **weights)
+    runner.train()
+    content = read(tmp_path / 'epoch_6.pth')
+    raw = runner.model.state_dict()
+    name = 'backbone.net.blocks.0.attn.qkv.weight'
+    assert not torch.equal(content['state_dict'][name], raw[name])
+    assert torch.equal(content['ema_state_dict'][f'module.{name}'], raw[name])
+
+
+def test_a_linear_probe_starts_from_load_from(image_folder, pretrained, tmp_path):
+    """The same rule as for pretraining; a file without a classifier must be asked for by part."""
+    options = tiny(image_folder, dict(train=6, val=4))
+    options |= dict(train_cfg__max_epochs=1, load_from=str(pretrained))
+    with pytest.raises(UserError, match=r'without a trained classifier.*load_part=backbone'):
+        make_runner(LINEAR, tmp_path / 'all', **options).train()
+    runner = make_runner(LINEAR, tmp_path / 'part', **options, load_part='backbone')
+    runner.train()
+    start, end = read(pretrained)['state_dict'], runner.model.state_dict()
+    assert all(torch.equal(end[k], v) for k, v in start.items())
