@@ -18,9 +18,10 @@ class UnknownModel(UserError, ValueError):
 
 
 def root() -> Path:
-    """Return where configs and metafiles are: in the installed package, or beside it."""
-    inside = PACKAGE / '.mim'
-    return inside if (inside / 'model-index.yml').is_file() else PACKAGE.parent
+    """Return where configs, tools and metafiles are: in the installed package, or beside it."""
+    index = PACKAGE / '.mim' / 'model-index.yml'
+    # an editable install has links to the repository there: its paths are what users know
+    return index.resolve().parent if index.is_file() else PACKAGE.parent
 
 
 class ModelHub:

@@ -5,6 +5,7 @@ import yaml
 
 import mmssl
 from mmssl.core import UserError
+from mmssl.zoo import hub
 from mmssl.zoo.hub import ModelHub, UnknownModel, root
 from mmssl.zoo.metafile import Result
 
@@ -128,3 +129,15 @@ def test_configs_come_from_the_package_when_it_carries_them(tmp_path, monkeypatc
     inside.mkdir(parents=True)
     (inside / 'model-index.yml').write_text('')
     assert root() == inside
+
+
+@pytest.mark.parametrize('install', ['editable', 'wheel', 'none'])
+def test_the_root_is_the_repository_or_the_installed_folder(install, tmp_path, monkeypatch):
+    package = tmp_path / 'mmssl'
+    (package / '.mim').mkdir(parents=True)
+    place = package / '.mim' if install == 'wheel' else tmp_path
+    (place / 'model-index.yml').write_text('Import: []\n')
+    if install == 'editable':
+        (package / '.mim' / 'model-index.yml').symlink_to('../../model-index.yml')
+    monkeypatch.setattr(hub, 'PACKAGE', package)
+    assert hub.root() == place
