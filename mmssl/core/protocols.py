@@ -35,7 +35,6 @@ class Method(Protocol):
     """A pretraining method as the engine sees it: ``mmssl.models.algorithms.Pretrainer``."""
 
     export: Any  # the name of the branch that is used downstream
-    teacher_update: Any  # 'before' the forward, 'after' the update, or None
     logged_embeddings: dict[str, Tensor]
 
     def check_batch(self, batch: int) -> None:
@@ -48,14 +47,14 @@ class Method(Protocol):
     def current_momentum(self) -> float | None:
         """Return the teacher's momentum of this iteration."""
 
-    def update_teacher(self) -> None:
-        """Move the teacher towards the student."""
+    def begin_update(self) -> None:
+        """Do what comes before the first forward of an optimizer step."""
+
+    def finish_update(self) -> None:
+        """Do what follows an optimizer step: memories, teacher."""
 
     def sync_teacher(self) -> None:
         """Make the teacher equal to the student."""
-
-    def end_step(self) -> None:
-        """End the step of all memories."""
 
     def drop_step(self) -> None:
         """Drop the step of all memories."""

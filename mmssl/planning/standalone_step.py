@@ -90,17 +90,12 @@ class StandaloneTraining:
     def step(self, batch: Batch, before_forward: Callable[[], None] = lambda: None) -> Tensor:
         """Update the model once; return the loss of the last of the gathered batches.
 
-        The order is the runner's: teacher (where it moves first), forward, backward and update,
-        the end of the model's step, teacher (where it moves last).
+        The order is the runner's: `begin_update`, forward, backward and update, `finish_update`.
         """
-        model = self.model
-        if model.teacher_update == 'before':
-            model.update_teacher()
+        self.model.begin_update()
         for _ in range(self.wrapper._accumulative_counts):
             before_forward()
             loss = self.forward(batch)
             self.wrapper.update_params(loss)
-        model.end_step()
-        if model.teacher_update == 'after':
-            model.update_teacher()
+        self.model.finish_update()
         return loss.detach()

@@ -48,16 +48,13 @@ class MethodHook(Hook):
         if not isinstance(model, Method):
             return
         setattr(model, 'progress', progress)  # noqa: B010, a property that a protocol cannot hold
-        if model.teacher_update == 'before' and runner.optim_wrapper.starts_update:
-            model.update_teacher()
+        if runner.optim_wrapper.starts_update:
+            model.begin_update()
 
     def after_train_iter(
         self, runner: 'Runner', batch_idx: int, data_batch: Any = None, outputs: Any = None
     ) -> None:
         """After an update, fill queues and centres; move a teacher that follows the student."""
         model = unwrap_model(runner.model)
-        if not isinstance(model, Method) or not runner.optim_wrapper.status.updated:
-            return
-        model.end_step()
-        if model.teacher_update == 'after':
-            model.update_teacher()
+        if isinstance(model, Method) and runner.optim_wrapper.status.updated:
+            model.finish_update()

@@ -117,6 +117,17 @@ class Pretrainer(BaseModel):
         return None if self.momentum is None else self.momentum.value_at(*self.progress)
 
     # teacher and memories -------------------------------------------------------------------
+    def begin_update(self) -> None:
+        """Begin an optimizer step: move a teacher that moves before the first forward."""
+        if self.teacher_update == 'before':
+            self.update_teacher()
+
+    def finish_update(self) -> None:
+        """After the optimizer's step, end that of the memories and move a teacher that follows."""
+        self.end_step()
+        if self.teacher_update == 'after':
+            self.update_teacher()
+
     def update_teacher(self) -> None:
         """Move the teacher's parameters towards the student's by this iteration's momentum."""
         momentum = self.current_momentum()
