@@ -8,8 +8,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from mmssl.cli.options import run_tool
 from tests.replay.command import main
 
 if __name__ == '__main__':
-    run_tool(main)
+    sys.exit(main())
