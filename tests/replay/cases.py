@@ -136,7 +136,7 @@ def swav(block: Block) -> dict[str, Any]:
 
 
 def esvit(block: Block) -> dict[str, Any]:
-    """Config of the EsViT model."""
+    """Config of the DINO or EsViT model."""
     loss, heads = block['loss'], block['heads']
     return dict(
         type='EsViT' if heads['region'] else 'DINO',
@@ -146,6 +146,7 @@ def esvit(block: Block) -> dict[str, Any]:
             dims=heads['mlp'],
             prototypes=heads['prototypes'],
             train_scale=heads['scale_trainable'],
+            hidden_norm=heads.get('hidden_norm', False),
         ),
         head=dict(
             type='DistillationHead',
@@ -221,7 +222,16 @@ def temperature(block: Block, name: str) -> dict[str, Any]:
     )
 
 
-MODELS = dict(mocov2=mocov2, mocov3=mocov3, moby=moby, swav=swav, esvit=esvit, sere=sere, ibot=sere)
+MODELS = dict(
+    mocov2=mocov2,
+    mocov3=mocov3,
+    moby=moby,
+    swav=swav,
+    dino=esvit,
+    esvit=esvit,
+    sere=sere,
+    ibot=sere,
+)
 
 
 def schedule(block: Block, name: str) -> dict[str, Any]:

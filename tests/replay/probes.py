@@ -197,4 +197,13 @@ def tokens(features: Any) -> Tensor:
     return torch.cat([features.pooled[:, None], features.tokens], 1)
 
 
-PROBES = dict(mocov3=mocov3, mocov2=mocov2, moby=moby, swav=swav, esvit=esvit, sere=sere, ibot=sere)
+PROBES = dict(
+    mocov3=mocov3,
+    mocov2=mocov2,
+    moby=moby,
+    swav=swav,
+    dino=esvit,
+    esvit=esvit,
+    sere=sere,
+    ibot=sere,
+)

@@ -53,6 +53,7 @@ SHAPES: dict[str, dict[str, Any]] = {
     'moby': dict(after_warmup=False),
     'mocov2': dict(hold_epochs=True),
     'swav': dict(warmup_reaches=True),
+    'dino': dict(warmup_reaches=True),
     'esvit': dict(warmup_reaches=True),
     'sere': dict(warmup_reaches=True),
     'ibot': dict(warmup_reaches=True),

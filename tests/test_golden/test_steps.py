@@ -23,6 +23,8 @@ GROUPS = (
 )
 # number of compared tensors per group
 STEPS = {
+    'dino_r50_a': (4, 1, 2, 4, 124, 299),
+    'dino_vit_a': (4, 1, 2, 25, 76, 153),
     'esvit_cvt_vr_a': (4, 1, 4, 14, 38, 52),
     'esvit_swin_vr_a': (4, 1, 4, 14, 56, 62),
     'moby_swin_a': (6, 1, 2, 12, 135, 256),
@@ -34,6 +36,16 @@ STEPS = {
 }
 ROUNDING = 'its gradient is zero, the optimizer moves rounding'
 SKIPPED = {
+    'dino_r50_a': [
+        f'after.{branch}.module.head.mlp.{i}.bias: {ROUNDING}'
+        for branch in ('student', 'teacher')
+        for i in (0, 3)
+    ],
+    'dino_vit_a': [
+        f'teacher.{image}.{tensor}: no probe for this inner tensor'
+        for image in ('eval_image', 'eval_image_large', 'eval_image_wide')
+        for tensor in ('last_attention', 'n1_avgpool_true')
+    ],
     'mocov3_vit_a': [f'after.module.base_encoder.norm.bias: {ROUNDING}'],
     'swav_r50_a': [f'after.module.projection_head.0.bias: {ROUNDING}'],
 }
