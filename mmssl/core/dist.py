@@ -128,13 +128,13 @@ def object_from_rank_zero(value: Any) -> Any:
 
 def call_on_rank_zero(call: Callable[[], Result]) -> Result:
     """Call a function on rank 0 alone; all ranks return its plain value or raise its UserError."""
+    if world_size() == 1:
+        return call()
     result: tuple[Result | None, str | None] = (None, None)
     if rank() == 0:
         try:
             result = call(), None
         except UserError as error:
-            if world_size() == 1:
-                raise
             result = None, str(error)
     value, problem = object_from_rank_zero(result)
     if problem:

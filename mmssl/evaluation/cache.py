@@ -93,9 +93,7 @@ def cached(key: dict[str, Any], folder: str | Path | None, make: Callable[[], Ba
         print_log(f'features of {len(found.labels)} images read from {path}', logger='current')
         return found
     bank = make()
-    if dist.rank() == 0:
-        _write(bank, path, text)
-    dist.wait()  # who asks next finds it
+    dist.call_on_rank_zero(lambda: _write(bank, path, text))  # who asks next finds it
     return bank
 
 

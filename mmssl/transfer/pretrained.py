@@ -74,9 +74,7 @@ def start_from(cfg: Config, library: str) -> Start | None:
     for note in exported.notes:
         print_log(f'{path}: {note}', logger='current')
     file = Path(cfg.work_dir) / 'pretrained' / f'{Path(path).stem}-{library}.pth'
-    if dist.rank() == 0:
-        save.write({'state_dict': exported.state}, file)
-    dist.wait()  # the others read it
+    dist.call_on_rank_zero(lambda: save.write({'state_dict': exported.state}, file))
     backbone.init_cfg = ConfigDict(type='Pretrained', checkpoint=str(file))
     state = {key.removeprefix('backbone.'): value for key, value in exported.state.items()}
     return _fill_and_compare(
