@@ -8,6 +8,7 @@ from mmengine.runner import Runner as Base
 from torch import Tensor, nn
 
 from ..checkpoint import local_path, read
+from ..checkpoint.matching import match_state, shape_difference
 from ..core import UserError
 from ..engine.state import training_file
 
@@ -63,7 +64,7 @@ def load_matching(model: nn.Module, state: dict[str, Tensor], path: str, whole: 
     Raises UserError when a tensor of the backbone (``whole``: of the model) would stay as it is.
     """
     target = model.state_dict()
-    fits = {k: v for k, v in state.items() if k in target and v.shape == target[k].shape}
+    fits = match_state(target, state, shape_difference).matched
     new = [name for name in target if name not in fits]
     if lost := [name for name in new if whole or name.startswith('backbone.')]:
         raise UserError(
@@ -71,6 +72,6 @@ def load_matching(model: nn.Module, state: dict[str, Tensor], path: str, whole: 
             f'it ({lost[0]}, ...); give a file that tools/train.py wrote for this config, or to '
             'start from a pretraining file use --cfg-options pretrained=FILE'
         )
-    model.load_state_dict(fits, strict=False)
+    model.load_state_dict({name: state[name] for name in fits}, strict=False)
     text = f'loaded {path}: {len(fits)} of {len(target)} tensors'
     return f'{text}, the others stay new ({new[0]}, ...)' if new else text
