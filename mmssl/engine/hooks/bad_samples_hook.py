@@ -30,8 +30,7 @@ class BadSamplesHook(Hook):
         self.share = share
         self.interval = interval
         self.bad_samples = BadSamples(0, share)
-        self.fresh: list[str] = []
-        self.seen = 0
+        self.fresh = BadSamples(0, share)  # of this rank, since ranks last compared
 
     def before_run(self, runner: 'Runner') -> None:
         """Tell loops that count for themselves what share is allowed."""
@@ -53,17 +52,15 @@ class BadSamplesHook(Hook):
     ) -> None:
         """Note this batch's bad_samples; now and then compare."""
         found = bad_samples_of(data_batch['data_samples'])
-        self.fresh += [report for report in found if report]
-        self.seen += len(found)
+        self.fresh.add(found, len(found))
         ends = self.end_of_epoch(runner.train_dataloader, batch_idx)
         if (runner.iter + 1) % self.interval == 0 or ends:
             self._compare(runner)
 
     def _compare(self, runner: 'Runner') -> None:
-        notes = dist.gather_objects((self.fresh, self.seen))
-        self.fresh = []
-        self.seen = 0
-        new = [f for bad_samples, seen in notes for f in self.bad_samples.add(bad_samples, seen)]
+        joined = self.fresh.joined()
+        self.fresh = BadSamples(0, self.share)
+        new = self.bad_samples.add(joined.files.values(), joined.seen)
         if new and dist.rank() == 0:
             for report in new:
                 runner.logger.warning(f'unreadable image, another took its place: {report}')
