@@ -7,12 +7,13 @@ Words: a name is *foreign* as the file writes it and *ours* as this package does
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import torch
 from torch import nn
 
 from ..core import UserError
+from ..core.protocols import KnowsItsFile
 from . import file_kinds
 from .fetch.fetch import local_path
 from .layouts import Layout, State, detect
@@ -53,14 +54,6 @@ class Report:
         from mmengine.logging import print_log
 
         print_log(f'loaded {self}', logger='current')
-
-
-@runtime_checkable
-class KnowsItsFile(Protocol):
-    """A backbone that remembers which file filled it: ``mmssl.models.backbones.Backbone``."""
-
-    weights_from: str | None
-    loaded: Any  # the Report
 
 
 def _some(keys: list[str], count: int = 3) -> str:

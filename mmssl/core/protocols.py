@@ -87,6 +87,14 @@ class LayeredNetwork(Protocol):
 
 
 @runtime_checkable
+class KnowsItsFile(Protocol):
+    """A backbone that remembers which file filled it: ``mmssl.models.backbones.Backbone``."""
+
+    weights_from: str | None
+    loaded: Any  # the `mmssl.checkpoint.load.Report`
+
+
+@runtime_checkable
 class OptionalLoop(Protocol):
     """A class of evaluation loops that a run can do without: ``mmssl.evaluation.KNNLoop``."""
 
