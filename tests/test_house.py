@@ -1,36 +1,27 @@
 """Order among the tests: what they share lies in tests/helpers, rooms are those of the package."""
 
-import ast
 from pathlib import Path
 
+from .helpers.imports import imported
 from .helpers.paths import HERE, REPO
 
 FILES = sorted(p for p in HERE.rglob('*.py') if 'golden' not in p.relative_to(HERE).parts[:1])
 SHARED = ('tests.helpers.', 'tests.replay.')
 
 
-def imported(file: Path) -> set[str]:
-    """Return the dotted names below ``tests`` that a file imports."""
-    package = ['tests', *file.relative_to(HERE).parts[:-1]]
-    names = set()
-    for node in ast.walk(ast.parse(file.read_text())):
-        if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            above = package[: len(package) - node.level + 1] if node.level else []
-            start = '.'.join([*above, *([node.module] if node.module else [])])
-            names |= {f'{start}.{alias.name}' for alias in node.names}
-    return {name for name in names if name.startswith('tests.')}
+def of_tests(file: Path) -> set[str]:
+    """Return the names below ``tests`` that a file imports."""
+    return {name for name in imported(file, HERE) if name.startswith('tests.')}
 
 
 def test_imports_of_tests_are_found():
-    assert 'tests.helpers.paths.HERE' in imported(Path(__file__))
-    assert any(name.startswith('tests.replay.') for name in imported(HERE / 'replay' / 'step.py'))
+    assert 'tests.helpers.paths.HERE' in of_tests(Path(__file__))
+    assert any(name.startswith('tests.replay.') for name in of_tests(HERE / 'replay' / 'step.py'))
 
 
 def test_no_module_imports_a_test_module_or_conftest():
     """What two test modules need is in tests/helpers, tests/replay or a fixture."""
-    found = {file: {n for n in imported(file) if not n.startswith(SHARED)} for file in FILES}
+    found = {file: {n for n in of_tests(file) if not n.startswith(SHARED)} for file in FILES}
     assert {str(file.relative_to(HERE)): names for file, names in found.items() if names} == {}
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from .helpers.imports import imported
 from .helpers.paths import REPO
 
 PACKAGE = REPO / 'mmssl'
@@ -42,35 +43,20 @@ def room(file: Path) -> str:
     return file.relative_to(PACKAGE).parts[0].removesuffix('.py')
 
 
-def imported(file: Path) -> set[str]:
-    """Return absolute dotted names that a file imports, anywhere in it."""
-    package = ['mmssl', *file.relative_to(PACKAGE).parts[:-1]]
-    names = set()
-    for node in ast.walk(ast.parse(file.read_text())):
-        if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            above = package[: len(package) - node.level + 1] if node.level else []
-            start = '.'.join([*above, *([node.module] if node.module else [])])
-            # `from .. import x` imports the room x
-            names |= {f'{start}.{alias.name}' for alias in node.names}
-    return names
-
-
 FILES = sorted(PACKAGE.rglob('*.py'))
 
 
 def test_there_is_something_to_check():
     assert {'core', 'functional', 'models', 'engine'} <= {room(f) for f in FILES}
-    assert 'mmssl.core.errors.closest' in imported(PACKAGE / 'core' / 'schedule.py')
-    assert 'mmssl.registry.MODELS' in imported(PACKAGE / 'models' / 'necks' / 'mlp.py')
+    assert 'mmssl.core.errors.closest' in imported(PACKAGE / 'core' / 'schedule.py', PACKAGE)
+    assert 'mmssl.registry.MODELS' in imported(PACKAGE / 'models' / 'necks' / 'mlp.py', PACKAGE)
 
 
 @pytest.mark.parametrize('file', FILES, ids=lambda f: str(f.relative_to(PACKAGE)))
 def test_imports_go_downwards(file):
     own = room(file)
     assert own in LAYERS, f'{own}: a new room; say in LAYERS what it may import'
-    names = imported(file)
+    names = imported(file, PACKAGE)
     rooms = {n.split('.')[1] for n in names if n.startswith('mmssl.')}
     assert rooms - {own} <= LAYERS[own], f'{own} must not import {rooms - {own} - LAYERS[own]}'
     top = {n.split('.')[0] for n in names}
