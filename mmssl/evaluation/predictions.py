@@ -16,6 +16,8 @@ from ..datasets.encoded_image import EncodedImage
 from ..registry import HOOKS
 
 Prediction = dict[str, Any]
+HEIGHT = 256  # of a drawn image, in pixels
+FONT = 10  # of its caption
 
 
 def describe(dataset: Any, index: int, label: int, score: float) -> Prediction:
@@ -75,21 +77,19 @@ def write(path: Path, content: Any) -> None:
     atomic_write(path, json.dumps(content, indent=2) + '\n')
 
 
-def captioned(
-    image: Image.Image, text: str, colour: str, height: int = 256, font: int = 10
-) -> Image.Image:
-    """Return an RGB image, ``height`` pixels high, with a line of text below it."""
-    width = max(round(image.width * height / image.height), 160)
-    sheet = Image.new('RGB', (width, height + 2 * font), 'white')
-    sheet.paste(image.resize((width, height)))
-    ImageDraw.Draw(sheet).text((4, height + 0.4 * font), text, colour, font_size=font)
+def captioned(image: Image.Image, text: str, colour: str) -> Image.Image:
+    """Return an RGB image, `HEIGHT` pixels high, with a line of text below it."""
+    width = max(round(image.width * HEIGHT / image.height), 160)
+    sheet = Image.new('RGB', (width, HEIGHT + 2 * FONT), 'white')
+    sheet.paste(image.resize((width, HEIGHT)))
+    ImageDraw.Draw(sheet).text((4, HEIGHT + 0.4 * FONT), text, colour, font_size=FONT)
     return sheet
 
 
-def caption(prediction: Prediction, score: bool = True) -> str:
+def caption(prediction: Prediction) -> str:
     """Return the class, by its name where known, and the score."""
     name = prediction.get('pred_class', prediction['pred_label'])
-    return f'{name}  {prediction["pred_score"]:.2f}' if score else str(name)
+    return f'{name}  {prediction["pred_score"]:.2f}'
 
 
 def draw(folder: Path, predictions: Sequence[Prediction], dataset: Any) -> None:
