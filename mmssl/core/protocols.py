@@ -1,6 +1,5 @@
 """Protocols between rooms: what the engine asks of models and of their parts."""
 
-from collections.abc import Iterator
 from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor, nn
@@ -62,10 +61,6 @@ class Method(Protocol):
     def uniform_loss(self, batch: int) -> float | None:
         """Return the loss of a uniform prediction."""
 
-    def parameters(self) -> Iterator[nn.Parameter]:
-        """Return the parameters."""
-        ...
-
 
 @runtime_checkable
 class LayeredNetwork(Protocol):
@@ -73,10 +68,6 @@ class LayeredNetwork(Protocol):
 
     with_cp: bool
     not_compilable: str
-
-    def iter_blocks(self, x: Tensor, mask: Tensor | None = None) -> Iterator[Any]:
-        """Yield the tokens after each block."""
-        ...
 
     def encode(self, x: Tensor, mask: Tensor | None = None) -> Any:
         """Return the features of images (B, 3, H, W)."""
@@ -117,9 +108,19 @@ class NamedImages(Protocol):
         """Return the name of an image."""
         ...
 
+
+@runtime_checkable
+class DescribedData(Protocol):
+    """A data set that can describe itself in one line: ``mmssl.datasets.ImageDataset``."""
+
     def describe(self) -> str:
-        """Return the number of images and where they lie."""
+        """Return the number of images and of classes, in words."""
         ...
+
+
+@runtime_checkable
+class TracedReads(Protocol):
+    """A data set that knows what its workers read: ``mmssl.datasets.ImageDataset``."""
 
     def read_by(self, pid: int) -> str | None:
         """Return the name of the image that a worker process was reading."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from torch.utils.data import DataLoader
 
 from ..core import UserError
-from ..core.protocols import NamedImages
+from ..core.protocols import TracedReads
 
 if TYPE_CHECKING:
     from .runner import Runner
@@ -29,7 +29,7 @@ def worker_error(error: RuntimeError, loaders: Iterable[Any]) -> UserError | Non
         return None
     pids = [int(pid) for pid in re.findall(r'\d+', found[1])]
     cause = ' '.join(found[2].partition('. ')[0].split()).rstrip('.')
-    datasets = [loader.dataset for loader in loaders if isinstance(loader.dataset, NamedImages)]
+    datasets = [loader.dataset for loader in loaders if isinstance(loader.dataset, TracedReads)]
     names = {pid: name for pid in pids for data in datasets if (name := data.read_by(pid))}
     who = ', '.join(f'{pid} (reading {names[pid]})' if pid in names else str(pid) for pid in pids)
     advice = next((text for word, text in ADVICE if word in cause), OTHERWISE)

@@ -16,7 +16,7 @@ from mmengine.hooks import Hook
 
 from ...core import dist
 from ...core.io import atomic_write, unwrap_model
-from ...core.protocols import NamedImages
+from ...core.protocols import DescribedData
 from ...registry import HOOKS
 from ...version import __version__
 
@@ -83,14 +83,14 @@ class RunInfoHook(Hook):
         resumed = runner.iter > 0 and self.path.is_file()
         self.earlier = json.loads(self.path.read_text())['sessions'] if resumed else []
         dataset = runner.train_dataloader.dataset
-        named = isinstance(dataset, NamedImages)
-        told = dataset.describe() if named else f'{len(dataset)} items'
+        described = isinstance(dataset, DescribedData)
+        data = dataset.describe() if described else f'{len(dataset)} items'
         self.entry = dict(
             command=shlex.join(['python', *sys.argv]),
             config=str(Path(runner.cfg.filename).resolve()) if runner.cfg.filename else '',
             started=time.strftime('%Y-%m-%d %H:%M:%S'),
             model=type(unwrap_model(runner.model)).__name__,
-            data=told,
+            data=data,
             seed=runner.seed,
             versions=versions(),
             machine=machine(),
