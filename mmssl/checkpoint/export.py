@@ -61,11 +61,11 @@ def network(path: str | Path, layout: str = 'auto', branch: str = 'export') -> N
     if not names:
         file_kinds.check_pretraining(content, file_layout, foreign, ours, str(path))
     state = {k: ours[v] for k, v in names.items()}
-    settings = _backbone_settings(content) if file_layout.name == 'mmssl' else {}
+    settings = backbone_settings(content) if file_layout.name == 'mmssl' else {}
     return Network(state, file_layout.name, taken, settings)
 
 
-def _backbone_settings(content: dict[str, Any]) -> dict[str, Any]:
+def backbone_settings(content: dict[str, Any]) -> dict[str, Any]:
     """Return ``meta.settings.model.backbone`` of our own training files, or an empty dict."""
     entry: Any = content.get('meta')
     for key in ('settings', 'model', 'backbone'):

@@ -6,6 +6,7 @@ from typing import Any
 from mmengine.config import Config
 
 from ..checkpoint import read
+from ..checkpoint.export import backbone_settings
 from ..core import UserError
 from ..core.errors import closest
 from ..zoo.hub import ModelHub, identify, published
@@ -59,9 +60,7 @@ def backbone_of(source: str) -> dict[str, Any]:
         found = _published_backbone(info)
     elif source != RANDOM and '://' not in source:
         require_file(source)
-        found = read(source).get('meta')
-        for key in ('settings', 'model', 'backbone'):
-            found = found.get(key) if isinstance(found, dict) else None
+        found = backbone_settings(read(source))
     if not found:
         raise UserError(
             f'pretrained={source} does not tell which network it is; describe it, for example by '
