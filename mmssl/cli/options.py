@@ -5,7 +5,6 @@ import ast
 import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,6 +14,7 @@ from ..config import pretrained
 from ..core import UserError
 from ..core.launch import LAUNCHERS, leave
 from ..zoo.hub import published
+from .work_dir import set_work_dir
 
 
 class OptionAction(DictAction):
@@ -67,9 +67,8 @@ def apply_run_options(cfg: Config, args: argparse.Namespace) -> None:
     """Write the common options into the config."""
     cfg.launcher = args.launcher
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
-    name = Path(args.config).stem
-    chosen = args.cfg_options.get('work_dir') or args.work_dir  # options are merged last
-    cfg.work_dir = chosen or cfg.get('work_dir') or str(Path('work_dirs') / name)
+    given = args.cfg_options.get('work_dir') or args.work_dir  # options are merged last
+    set_work_dir(cfg, args.config, given)
     if args.no_pin_memory:
         for loader in loaders(cfg):
             loader['pin_memory'] = False

@@ -7,8 +7,18 @@ from difflib import get_close_matches
 class UserError(Exception):
     """Bad input: the message names the file, key or value and says what to do.
 
-    The command-line tools print it as one line and exit with status 2.
+    ``key`` is what is wrong, as a user writes it: a config key ('model.head.temperature'), an
+    option ('--out'), an argument ('branch'), a tensor's name, or 'file' and 'folder'. ``value`` is
+    what was given for it (the path of a file, None when it is missing). Programs read these two;
+    the wording of a message may change. The command-line tools print the message as one line and
+    exit with status 2.
     """
+
+    def __init__(self, message: str, key: str = '', value: object = None) -> None:
+        # the message alone in `args`: torch's loaders build the error of a worker again from it
+        super().__init__(message)
+        self.key = key
+        self.value = value
 
 
 class NoData(UserError):

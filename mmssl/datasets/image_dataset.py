@@ -17,6 +17,7 @@ from ..core import UserError
 from ..core.errors import NoData
 from ..registry import DATASETS, TRANSFORMS
 from .sources import Source, UnreadableImage, is_listed
+from .view_seed import replacement_index, replacement_seed, view_seed
 
 TRIES = 8  # images in a row that may be unreadable
 WORKERS = 256  # whose place `reading` keeps
@@ -153,12 +154,9 @@ class ImageDataset(Dataset):
         Raises UnreadableImage when `TRIES` images in a row could not be read.
         """
         epoch, index = at if isinstance(at, tuple) else (int(self._epoch), at)
-        part = str(epoch)  # of the seed
-        if epoch < 0:  # nobody has told the epoch
-            epoch = 0
-            part = f'draw{int(torch.randint(2**62, ()))}'
+        first = seed = view_seed(self.seed, None if epoch < 0 else epoch, index)
+        epoch = max(epoch, 0)
         reports: list[str] = []
-        first = seed = f'{self.seed}-{part}-{index}'
         chosen = index
         while True:
             try:
@@ -169,8 +167,8 @@ class ImageDataset(Dataset):
                 raise UnreadableImage(
                     f'{TRIES} images in a row could not be read: {"; ".join(reports)}'
                 )
-            seed = f'{first}-{len(reports)}'
-            chosen = random.Random(f'other-{seed}').randrange(len(self))
+            seed = replacement_seed(first, len(reports))
+            chosen = replacement_index(seed, len(self))
 
     def _make(
         self, chosen: int, index: int, epoch: int, seed: str, reports: list[str]

@@ -3,7 +3,7 @@
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
@@ -16,10 +16,7 @@ GRACE = 30  # seconds for which a loader's process outlives the request
 
 @contextmanager
 def catch_signals(runner: 'Runner') -> Iterator[None]:
-    """While training, note a signal in the step status; all ranks follow after a step.
-
-    CheckpointHook saves and leaves with status 128 + the signal's number.
-    """
+    """While training, note a signal in the step status; all ranks follow after a step."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -36,6 +33,20 @@ def catch_signals(runner: 'Runner') -> Iterator[None]:
         for number, handler in before.items():
             with suppress(TypeError):  # a handler that was not set from Python
                 signal.signal(number, handler)
+
+
+def save_and_exit(runner: 'Runner', number: int, save: Callable[[str], None]) -> None:
+    """Write a training file, ``iter_N.pth``, and leave with status 128 + the signal's number.
+
+    After the last step of an epoch the monitor runs first: the next step leaves.
+    """
+    done = runner.iter + 1
+    save(f'iter_{done}.pth')
+    if done % len(runner.train_dataloader) == 0:
+        return
+    name = signal.Signals(number).name
+    runner.logger.warning(f'{name}: state saved; continue with --resume')
+    raise SystemExit(128 + number)
 
 
 class WorkerSignals:

@@ -1,6 +1,7 @@
 """The teacher of a branch: its copy, its EMA update, and the reset to the student.
 
-When it is updated: `mmssl.engine.hooks.method_hook`, as the method's ``teacher_update`` says.
+When it is updated: `Pretrainer.begin_update` and `finish_update`, as the method's
+``teacher_update`` says.
 """
 
 import copy

@@ -13,15 +13,19 @@ from mmengine.logging import MessageHub, MMLogger
 from mmengine.registry import DefaultScope
 from mmengine.visualization import Visualizer
 
+from mmssl.core import UserError
+
 from .paths import REPO
+from .refusals import check_refusal
 
 
 class Done(NamedTuple):
-    """What a command left."""
+    """What a command left; ``error`` is known where it ran in this process."""
 
     code: int
     out: str
     err: str
+    error: UserError | None = None
 
 
 def start(*words: object, cwd: Path, script: str = 'tools/train.py', **environment: str) -> Done:
@@ -49,19 +53,25 @@ def call(capsys: pytest.CaptureFixture, *words: object, script: str = 'tools/tra
         patch.setattr(sys, 'argv', [script, *map(str, words)])
         try:
             runpy.run_path(str(REPO / script), run_name='__main__')
-            code = 0
+            code, cause = 0, None
         except SystemExit as error:
-            code = int(error.code or 0)
-    return Done(code, *capsys.readouterr())
+            code, cause = int(error.code or 0), error.__context__
+    return Done(code, *capsys.readouterr(), cause if isinstance(cause, UserError) else None)
 
 
-def refused(done: Done) -> str:
-    """Check that a command ended with exactly one line on what is wrong; return the line."""
+def refused(done: Done, key: str = '', value: object = None) -> str:
+    """Check that a command ended with exactly one line on what is wrong; return the line.
+
+    With ``key`` the error is about it, and ``value`` was given for it.
+    """
     assert done.code == 2, done
     lines = done.err.splitlines()
     assert len(lines) == 1, done.err
     assert lines[0].startswith('error: ')
     assert 'Traceback' not in done.out
+    if key:
+        assert done.error is not None, 'only `call` knows the error: use it, or leave key out'
+        check_refusal(done.error, key, value)
     return lines[0]
 
 

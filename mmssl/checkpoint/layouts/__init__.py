@@ -9,12 +9,13 @@ from ...core import UserError
 from .distillation import DINO, ESVIT, IBOT, SERE
 from .heads import LINEAR
 from .layout import Layout, State, branches, strip_wrappers
-from .libraries import MICROSOFT, MM_SWIN, MMPRETRAIN, MMSEG, TIMM, TORCHVISION
+from .libraries import MMPRETRAIN, MMSEG, TIMM, TORCHVISION
 from .moby import MOBY
 from .moco import MOCO, MOCOV3
 from .name_template import NamePair
 from .openmmlab import MM_MOCO, MM_MOCOV3, MM_SWAV
 from .swav import SWAV
+from .swin import MICROSOFT, MM_SWIN
 
 __all__ = [
     'LAYOUTS',

@@ -4,9 +4,18 @@ from collections.abc import Callable
 
 from torch import Tensor
 
-from .families import RESNET, SWIN, VIL
-from .layout import Layout, branches, prefixed, split_order, weights_and_biases, weights_only
+from .layout import (
+    RESNET,
+    Layout,
+    branches,
+    prefixed,
+    split_order,
+    weights_and_biases,
+    weights_only,
+)
 from .name_template import NamePair
+from .swin import SWIN
+from .vil import VIL
 
 BRANCHES = {'student': 'student.', 'teacher': 'teacher.'}
 

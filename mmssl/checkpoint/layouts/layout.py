@@ -26,6 +26,15 @@ BUFFER = re.compile(
 )
 
 
+# where files keep the tensors of one network
+ROOTS = ('state_dict', 'model', '')
+WRAPPERS = r'(module\.|backbone\.)+'
+# names of torchvision, timm and the official ViTs, which our ``net`` keeps
+UNCHANGED: NameLines = (('{rest}', 'backbone.net.{rest}'),)
+# what our names of a ResNet match, for rows that only ResNets have
+RESNET = r'net\.layer1\.0\.conv1\.'
+
+
 @dataclass(frozen=True)
 class Layout:
     """One layout: where a file's tensors are, how to recognise it, and its table of names.

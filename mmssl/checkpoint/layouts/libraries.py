@@ -1,15 +1,12 @@
-"""Layouts of single networks: torchvision, timm, Microsoft's Swin, mmpretrain, mmdet and mmseg.
+"""Layouts of single networks: torchvision, timm, mmpretrain and mmseg; Swin's: `swin`.
 
 The backbones that iBOT, SERE and DINO release have timm's names; the linear files of MoCo are
 torchvision's or timm's, those of MoBY microsoft's or timm's.
 """
 
-from .families import MM_VIT, SWIN, UNCHANGED
-from .layout import Layout, NameLines, one_network, prefixed
-from .name_template import NamePair
-
-ROOTS = ('state_dict', 'model', '')
-CLASSIFIER: NameLines = (('head.fc.{rest}', 'head.fc.{rest}'),)
+from .layout import ROOTS, UNCHANGED, WRAPPERS, Layout, one_network, prefixed
+from .swin import MERGES_FIRST, MERGES_LAST
+from .vit import CLASSIFIER, MM_VIT, RELATIONS, VIT_HEADS
 
 TORCHVISION = Layout(
     'torchvision',
@@ -19,41 +16,14 @@ TORCHVISION = Layout(
     pairs=one_network(('fc.{rest}', 'head.fc.{rest}'), *UNCHANGED),
 )
 
-_VIT_HEADS: NameLines = (
-    ('head.weight', 'head.fc.weight'),
-    ('head.bias', 'head.fc.bias'),
-    *CLASSIFIER,
-)
-# what SERE and iBOT keep beside a transformer
-_RELATIONS: NameLines = (
-    ('masked_embed', 'backbone.mask_token'),
-    ('channel_sere.{rest}', None),
-    ('pixel_sere.{rest}', None),
-    ('channel_sere_local.{rest}', None),
-    ('pixel_sere_local.{rest}', None),
-    ('head.mlp.{rest}', None),
-    ('head.last_layer.{rest}', None),
-    ('head.last_layer2.{rest}', None),
-)
-_WRAPPERS = r'(module\.|backbone\.)+'
-_MERGES_FIRST = r'layers\.[1-9]\d*\.downsample\.'  # timm merges patches before a stage
-_MERGES_LAST = r'layers\.0\.downsample\.'  # microsoft after it
 
 TIMM = Layout(
     'timm',
     roots=ROOTS,
-    sign=rf'(blocks\.0\.|{_MERGES_FIRST})',
-    unless=_MERGES_LAST,
-    prefix=_WRAPPERS,
-    pairs=one_network(*_VIT_HEADS, *_RELATIONS, *UNCHANGED),
-)
-
-MICROSOFT = Layout(
-    'swin',
-    roots=ROOTS,
-    sign=_MERGES_LAST,
-    prefix=_WRAPPERS,
-    pairs=one_network(*_VIT_HEADS, *_RELATIONS, *SWIN),
+    sign=rf'(blocks\.0\.|{MERGES_FIRST})',
+    unless=MERGES_LAST,
+    prefix=WRAPPERS,
+    pairs=one_network(*VIT_HEADS, *RELATIONS, *UNCHANGED),
 )
 
 MMPRETRAIN = Layout(
@@ -69,44 +39,11 @@ MMPRETRAIN = Layout(
     ),
 )
 
-_BLOCK = 'backbone.net.layers.{i}.blocks.{j}'
-_STAGE = 'stages.{i}.blocks.{j}'
-MM_SWIN = Layout(
-    'mmdet',
-    roots=ROOTS,
-    sign=r'stages\.\d+\.blocks\.\d+\.attn\.w_msa\.',
-    prefix=_WRAPPERS,
-    pairs=(
-        *one_network(
-            ('patch_embed.projection.{rest}', 'backbone.net.patch_embed.proj.{rest}'),
-            (f'{_STAGE}.attn.w_msa.relative_position_index', None),
-            (f'{_STAGE}.attn.w_msa.{{rest}}', f'{_BLOCK}.attn.{{rest}}'),
-            (f'{_STAGE}.ffn.layers.0.0.{{rest}}', f'{_BLOCK}.mlp.fc1.{{rest}}'),
-            (f'{_STAGE}.ffn.layers.1.{{rest}}', f'{_BLOCK}.mlp.fc2.{{rest}}'),
-        ),
-        NamePair(
-            'stages.{i}.downsample.norm.{rest}',
-            'backbone.net.layers.{i+1}.downsample.norm.{rest}',
-            'merging',
-        ),
-        NamePair(
-            'stages.{i}.downsample.reduction.{rest}',
-            'backbone.net.layers.{i+1}.downsample.reduction.{rest}',
-            'merging',
-        ),
-        *one_network((f'{_STAGE}.{{rest}}', f'{_BLOCK}.{{rest}}'), *CLASSIFIER),
-        # norms of single outputs are not the network's last one, which has no place there
-        *(NamePair(f'norm{i}.{{rest}}', None) for i in range(4)),
-        NamePair('', 'backbone.net.norm.{rest}'),
-        *one_network(*UNCHANGED),
-    ),
-)
-
 MMSEG = Layout(
     'mmseg',
     roots=ROOTS,
     sign=r'layers\.0\.attn\.attn\.in_proj_weight',
-    prefix=_WRAPPERS,
+    prefix=WRAPPERS,
     pairs=one_network(
         ('layers.{i}.attn.attn.in_proj_weight', 'backbone.net.blocks.{i}.attn.qkv.weight'),
         ('layers.{i}.attn.attn.in_proj_bias', 'backbone.net.blocks.{i}.attn.qkv.bias'),

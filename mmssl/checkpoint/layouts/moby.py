@@ -3,9 +3,9 @@
 import re
 from typing import Any
 
-from .families import SWIN
 from .layout import Layout, State, branches, split_order, weights_only
 from .name_template import NamePair
+from .swin import SWIN
 
 
 def number_last_layers(content: dict[str, Any], state: State) -> State:

@@ -1,7 +1,6 @@
 """Layouts of official MoCo v1, v2 and v3 files."""
 
-from .families import RESNET, UNCHANGED
-from .layout import Layout, branches, stored_order
+from .layout import RESNET, UNCHANGED, Layout, branches, stored_order
 from .name_template import NamePair
 
 DEEP = r'neck\.project\.[1-9]'  # of version 2

@@ -1,9 +1,9 @@
 """Layouts of mmselfsup and mmpretrain 1.x: MoCo v1, v2, v3 and SwAV; classifiers: `libraries`."""
 
-from .families import MM_VIT, UNCHANGED
-from .layout import Layout, NameLines, branches, one_network, prefixed
+from .layout import UNCHANGED, Layout, NameLines, branches, one_network, prefixed
 from .moco import DEEP
 from .name_template import NamePair
+from .vit import MM_VIT
 
 
 def _mlp(foreign: str, ours: str) -> NameLines:

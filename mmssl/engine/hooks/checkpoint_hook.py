@@ -1,6 +1,6 @@
 """Checkpoint hook: save training files, prune old ones, keep the best, stop on a signal."""
 
-import signal
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -8,6 +8,7 @@ from mmengine.hooks import Hook
 
 from ...core import dist
 from ...registry import HOOKS
+from .. import signals
 from ..state import training_file
 
 if TYPE_CHECKING:
@@ -49,16 +50,10 @@ class CheckpointHook(Hook):
         """Save at the interval; save and leave when a signal has asked for it."""
         done = runner.iter + 1
         signal_number = runner.optim_wrapper.status.signal_agreed
-        if not signal_number and not (self.iterations and done % self.iterations == 0):
-            return
-        self._save(runner, f'iter_{done}.pth')
-        if signal_number and batch_idx + 1 < len(
-            runner.train_dataloader
-        ):  # else the monitor looks first
-            runner.logger.warning(
-                f'{signal.Signals(signal_number).name}: state saved; continue with --resume'
-            )
-            raise SystemExit(128 + signal_number)
+        if signal_number:
+            signals.save_and_exit(runner, signal_number, partial(self._save, runner))
+        elif self.iterations and done % self.iterations == 0:
+            self._save(runner, f'iter_{done}.pth')
 
     def after_train_epoch(self, runner: 'Runner') -> None:
         """Save at the interval and after the last epoch."""

@@ -1,0 +1,24 @@
+"""Seeds of the random numbers of an item's views, by data set, epoch and image."""
+
+import random
+
+import torch
+
+
+def view_seed(seed: int, epoch: int | None, index: int) -> str:
+    """Return the seed of all random numbers of one item; equal arguments give equal views.
+
+    Without an ``epoch`` each call draws another seed, from torch's generator.
+    """
+    part = f'draw{int(torch.randint(2**62, ()))}' if epoch is None else str(epoch)
+    return f'{seed}-{part}-{index}'
+
+
+def replacement_seed(seed: str, tries: int) -> str:
+    """Return the seed of the item that replaces one whose images failed ``tries`` times."""
+    return f'{seed}-{tries}'
+
+
+def replacement_index(seed: str, images: int) -> int:
+    """Return the index, of ``images``, of an image that replaces an unreadable one."""
+    return random.Random(f'other-{seed}').randrange(images)
