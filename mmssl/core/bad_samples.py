@@ -23,7 +23,9 @@ class BadSamples:
 
     def __init__(self, total: int, share: float = SHARE) -> None:
         if not 0 <= share <= 1:
-            raise UserError(f'share={share} of bad samples: give a number from 0 to 1')
+            raise UserError(
+                f'share={share} of bad samples: give a number from 0 to 1', key='share', value=share
+            )
         self.total = total
         self.share = share
         self.seen = 0
@@ -67,7 +69,9 @@ class BadSamples:
             f'{len(listed)} unreadable images among the {self.seen} first read of {self.total}, '
             f'more than share={self.share:g}: {"; ".join(listed[:SHOWN])}{more}. Repair or remove '
             'them (tools/dataset_tools/verify_dataset.py finds all), or allow more by '
-            '--cfg-options default_hooks.bad_samples.share=SHARE'
+            '--cfg-options default_hooks.bad_samples.share=SHARE',
+            key='default_hooks.bad_samples.share',
+            value=self.share,
         )
 
 

@@ -130,15 +130,15 @@ def call_on_rank_zero(call: Callable[[], Result]) -> Result:
     """Call a function on rank 0 alone; all ranks return its plain value or raise its UserError."""
     if world_size() == 1:
         return call()
-    result: tuple[Result | None, str | None] = (None, None)
+    result: tuple[Result | None, UserError | None] = (None, None)
     if rank() == 0:
         try:
             result = call(), None
         except UserError as error:
-            result = None, str(error)
+            result = None, error.with_traceback(None)
     value, problem = object_from_rank_zero(result)
-    if problem:
-        raise UserError(problem)
+    if problem is not None:
+        raise problem
     return cast(Result, value)
 
 

@@ -23,7 +23,8 @@ def _need(name: str, launcher: str) -> str:
             'mpi': 'mpirun',
         }[launcher]
         raise UserError(
-            f'--launcher {launcher}: {name} is not set; start with {how}, or use --launcher none'
+            f'--launcher {launcher}: {name} is not set; start with {how}, or use --launcher none',
+            key=name,
         )
     return value
 
@@ -34,7 +35,10 @@ def _slurm_address() -> str:
         ['scontrol', 'show', 'hostnames', nodes], capture_output=True, text=True, check=False
     )
     if found.returncode:
-        raise UserError('--launcher slurm: scontrol does not answer; set MASTER_ADDR yourself')
+        raise UserError(
+            '--launcher slurm: scontrol does not answer; set MASTER_ADDR yourself',
+            key='MASTER_ADDR',
+        )
     return found.stdout.split()[0]
 
 
@@ -44,7 +48,11 @@ def read_environment(launcher: str) -> None:
     Raises UserError naming the variable that is missing.
     """
     if launcher not in LAUNCHERS:
-        raise UserError(f"launcher '{launcher}' is unknown; use one of {', '.join(LAUNCHERS)}")
+        raise UserError(
+            f"launcher '{launcher}' is unknown; use one of {', '.join(LAUNCHERS)}",
+            key='launcher',
+            value=launcher,
+        )
     names = {
         'pytorch': ('RANK', 'WORLD_SIZE', 'LOCAL_RANK'),
         'slurm': ('SLURM_PROCID', 'SLURM_NTASKS', 'SLURM_LOCALID'),
@@ -77,7 +85,9 @@ def init_distributed(launcher: str, backend: str | None = None, timeout: int = 1
         if local >= count:
             raise UserError(
                 f'process {local} of this machine has no GPU: it has {count}; start at most '
-                f'{count} processes here'
+                f'{count} processes here',
+                key='LOCAL_RANK',
+                value=local,
             )
         torch.cuda.set_device(local)
     elif backend == 'nccl':

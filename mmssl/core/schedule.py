@@ -47,13 +47,20 @@ class Schedule:
         gamma: float = 0.1,
     ) -> None:
         if shape not in SHAPES:
-            raise UserError(f"schedule shape '{shape}' is unknown; use one of {', '.join(SHAPES)}")
-        if shape in ('linear', 'cosine') and final is None:
-            raise UserError(f"a schedule of shape '{shape}' needs its final value: add final=...")
-        if min(warmup, delay, lag) < 0:
             raise UserError(
-                f'a schedule with warmup={warmup}, delay={delay}, lag={lag}: none below 0'
+                f"schedule shape '{shape}' is unknown; use one of {', '.join(SHAPES)}",
+                key='shape',
+                value=shape,
             )
+        if shape in ('linear', 'cosine') and final is None:
+            raise UserError(
+                f"a schedule of shape '{shape}' needs its final value: add final=...", key='final'
+            )
+        for key, value in dict(warmup=warmup, delay=delay, lag=lag).items():
+            if value < 0:
+                raise UserError(
+                    f'a schedule with {key}={value}: give 0 or more', key=key, value=value
+                )
         self.start = start
         self.final = final
         self.shape = shape
@@ -69,20 +76,37 @@ class Schedule:
 
     @classmethod
     def build(cls, settings: dict, name: str) -> 'Schedule':
-        """Make a schedule from a config's dict; raise UserError naming an unknown key."""
+        """Make a schedule from the dict of a config's key ``name``.
+
+        Raises UserError for an unknown argument or a value that cannot be.
+        """
         known = inspect.signature(cls).parameters
         for key in settings:
             if key not in known:
-                raise UserError(f"{name}: a schedule has no argument '{key}'{closest(key, known)}")
-        return cls(**settings)
+                raise UserError(
+                    f"{name}: a schedule has no argument '{key}'{closest(key, known)}",
+                    key=f'{name}.{key}',
+                    value=settings[key],
+                )
+        try:
+            return cls(**settings)
+        except UserError as error:
+            raise UserError(
+                f'{name}: {error}', key=f'{name}.{error.key}', value=error.value
+            ) from None
 
     def check(self, total: int, per_epoch: int, name: str = 'schedule') -> None:
-        """Refuse a rise that does not fit in training of ``total`` iterations."""
+        """Check that the warm-up fits in training of ``total`` iterations.
+
+        ``name`` is the config's key. Raises UserError when it does not fit.
+        """
         need, have = self.delay + self.warmup, total / per_epoch
         if need > have:
             raise UserError(
                 f'{name}: warm-up of {need:g} epochs is longer than training ({have:g} epochs); '
-                'lower warmup (or delay) or raise train_cfg.max_epochs'
+                'lower warmup (or delay) or raise train_cfg.max_epochs',
+                key=f'{name}.warmup',
+                value=self.warmup,
             )
 
     def value_at(self, step: int, total: int, per_epoch: int) -> float:

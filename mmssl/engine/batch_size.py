@@ -27,7 +27,9 @@ def keep_global_batch(runner: 'Runner') -> int:
     if batch % world:
         raise UserError(
             f'{runner._resumed}: its batch of {batch} images cannot be shared by {world} '
-            'processes; start a number of processes that divides it'
+            'processes; start a number of processes that divides it',
+            key='batch',
+            value=batch,
         )
     loader['batch_size'] = batch // world
     runner.logger.warning(
@@ -46,7 +48,10 @@ def scale_learning_rate(runner: 'Runner', optim_wrapper: Any, settings: dict[str
         return 1.0
     base = settings.get('base_batch_size')
     if not base:
-        raise UserError('--auto-scale-lr needs auto_scale_lr.base_batch_size in the config')
+        raise UserError(
+            '--auto-scale-lr needs auto_scale_lr.base_batch_size in the config',
+            key='auto_scale_lr.base_batch_size',
+        )
     counts = optim_wrapper._accumulative_counts
     real = runner.train_dataloader.batch_size * runner.world_size * counts
     ratio: float = real / base

@@ -34,7 +34,7 @@ def compile_networks(model: nn.Module, options: Any) -> None:
     for network in networks:
         reason = WITH_CP if network.with_cp else network.not_compilable
         if reason:
-            raise UserError(f'compile: {reason}')
+            raise UserError(f'compile: {reason}', key='compile', value=reason)
         network.encode = torch.compile(network.encode, **chosen)
 
 

@@ -25,36 +25,43 @@ def advise_on_errors(runner: 'Runner | None' = None) -> Iterator[None]:
     except UserError:
         raise
     except (RuntimeError, MemoryError, OSError) as error:
-        told = error_advice(error, runner)
-        if told is None:
+        advice = error_advice(error, runner)
+        if advice is None:
             raise
-        raise UserError(told) from None
+        raise advice from None
 
 
-def error_advice(error: Exception, runner: 'Runner | None' = None) -> str | None:
-    """Return what to tell the user, or None for an error of the program."""
+def error_advice(error: Exception, runner: 'Runner | None' = None) -> UserError | None:
+    """Return the error to show to the user, or None for an error of the program."""
     text = ' '.join(str(error).split())
     first = text[:300]
     at = f'rank {dist.rank()}, step {watchdog.status.step}: ' if dist.world_size() > 1 else ''
     if isinstance(error, OSError):
         if error.errno not in DISK:
             return None
-        return (
-            f'{at}{error.filename or "the work dir"}: {os.strerror(error.errno or 0)}; earlier '
+        file = error.filename or 'the work dir'
+        return UserError(
+            f'{at}{file}: {os.strerror(error.errno or 0)}; earlier '
             'checkpoints are untouched. Free some space or pass a writable --work-dir, then '
-            'continue with --resume'
+            'continue with --resume',
+            key='file',
+            value=str(file),
         )
     if isinstance(error, MemoryError) or any(mark in text for mark in MEMORY):
         batch = getattr(getattr(runner, 'train_dataloader', None), 'batch_size', None)
         now = f' (now {batch})' if batch else ''
-        return (
+        return UserError(
             f'{at}out of memory: lower train_dataloader.batch_size{now} and raise '
             'optim_wrapper.accumulative_counts to keep their product, or use --amp; then continue '
-            f'with --resume ({first})'
+            f'with --resume ({first})',
+            key='train_dataloader.batch_size',
+            value=batch,
         )
     if dist.world_size() > 1 and any(mark in text for mark in LOST):
-        return (
+        return UserError(
             f"{at}lost the other processes in '{watchdog.status.what}': {watchdog.suspects()}. "
-            f'Its own message tells why; continue with --resume ({first})'
+            f'Its own message tells why; continue with --resume ({first})',
+            key='processes',
+            value=watchdog.status.what,
         )
     return None

@@ -46,7 +46,9 @@ def fully_shard(model: nn.Module, blocks: str = BLOCKS) -> nn.Module:
     if not any(re.fullmatch(blocks, n) for n, _ in model.named_modules()):
         raise UserError(
             f"model_wrapper_cfg: no module's name matches blocks='{blocks}'; FullyShard is for "
-            'networks of many equal blocks (ViT, Swin), others fit with DDP: leave it out'
+            'networks of many equal blocks (ViT, Swin), others fit with DDP: leave it out',
+            key='model_wrapper_cfg.blocks',
+            value=blocks,
         )
     for module in found:
         if any(True for _ in module.parameters()):

@@ -47,6 +47,8 @@ def build(
     if len(built) == 0:
         raise UserError(
             f'{len(built.dataset)} images make no batch of {built.batch_size} on each of '  # type: ignore[arg-type]
-            f'{dist.world_size()} processes; lower train_dataloader.batch_size'
+            f'{dist.world_size()} processes; lower train_dataloader.batch_size',
+            key='train_dataloader.batch_size',
+            value=built.batch_size,
         )
     return built

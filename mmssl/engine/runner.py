@@ -126,7 +126,11 @@ class Runner(Base):
     def _shard(self, model: nn.Module, wrapper: FullyShard) -> nn.Module:
         """Shard a model that has its weights already: files are read into full tensors."""
         if self.cfg.get('continue_epoch'):
-            raise UserError('continue_epoch and FullyShard do not go together; use DDP for it')
+            raise UserError(
+                'continue_epoch and FullyShard do not go together; use DDP for it',
+                key='continue_epoch',
+                value=True,
+            )
         self.model = model
         self._hooks: list[Any] = []
         if self._resumed is None:
@@ -159,7 +163,9 @@ class Runner(Base):
         if not isinstance(built, OptimWrapper):
             raise UserError(
                 f"optim_wrapper.type='{type(built).__name__}': methods need type='OptimWrapper', "
-                "whose amp='float16' or 'bfloat16' is mixed precision"
+                "whose amp='float16' or 'bfloat16' is mixed precision",
+                key='optim_wrapper.type',
+                value=type(built).__name__,
             )
         built.status = self.step_status
         return built
@@ -239,7 +245,9 @@ class Runner(Base):
         if self._train_loop is not None and self.cfg.get('overwrite'):
             training_file.clear(self.work_dir)  # all is built by now, and read
         if self._continues and self.iter == 0:
-            raise UserError('continue_epoch: add load_from=PATH, a file of earlier epochs')
+            raise UserError(
+                'continue_epoch: add load_from=PATH, a file of earlier epochs', key='load_from'
+            )
 
     def resume(self, filename: str, **_: Any) -> None:
         """Continue exactly where one of our own training files stands."""
@@ -249,7 +257,9 @@ class Runner(Base):
             training_state.restore(self, content)
         except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
             raise UserError(
-                f'{filename}: calls itself a training file, but does not fit this run ({error})'
+                f'{filename}: calls itself a training file, but does not fit this run ({error})',
+                key='file',
+                value=filename,
             ) from None
         self.__dict__.pop('_content', None)
         self.logger.info(f'resumed {filename} at epoch {self.epoch}, iteration {self.iter}')
@@ -278,11 +288,17 @@ class Runner(Base):
     def _continue(self, report: Any) -> None:
         """Go on at the file's epoch with a fresh optimizer (EsViT: view task, then regions)."""
         if report.epoch is None:
-            raise UserError(f'{report.path}: tells no epoch; leave out continue_epoch')
+            raise UserError(
+                f'{report.path}: tells no epoch; leave out continue_epoch',
+                key='file',
+                value=report.path,
+            )
         if report.epoch >= self.max_epochs:
             raise UserError(
                 f'{report.path}: has {report.epoch} epochs behind it, and training ends at '
-                f'train_cfg.max_epochs={self.max_epochs}; take an earlier file'
+                f'train_cfg.max_epochs={self.max_epochs}; take an earlier file',
+                key='file',
+                value=report.path,
             )
         self.train_loop.seek(report.epoch * len(self.train_dataloader))
         dist.seed_streams(self.seed or 0)  # as the loop does at iteration 0

@@ -33,7 +33,11 @@ def worker_error(error: RuntimeError, loaders: Iterable[Any]) -> UserError | Non
     names = {pid: name for pid in pids for data in datasets if (name := data.read_by(pid))}
     who = ', '.join(f'{pid} (reading {names[pid]})' if pid in names else str(pid) for pid in pids)
     advice = next((text for word, text in ADVICE if word in cause), OTHERWISE)
-    return UserError(f'loader worker {who} {cause or "died"}: {advice}; continue with --resume')
+    return UserError(
+        f'loader worker {who} {cause or "died"}: {advice}; continue with --resume',
+        key='worker',
+        value=who,
+    )
 
 
 @contextmanager

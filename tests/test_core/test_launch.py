@@ -4,8 +4,9 @@ import os
 
 import pytest
 
-from mmssl.core import UserError
 from mmssl.core.launch import read_environment
+
+from ..helpers.refusals import refuses
 
 VARIABLES = {
     'pytorch': ('RANK', 'WORLD_SIZE', 'LOCAL_RANK'),
@@ -42,24 +43,24 @@ def test_every_launcher_is_translated(environment, launcher):
 def test_a_missing_variable_is_named_with_advice(environment, launcher):
     environment(VARIABLES[launcher][0], '0')
     environment(VARIABLES[launcher][2], '0')
-    with pytest.raises(UserError) as caught:
+    with refuses(VARIABLES[launcher][1]) as caught:
         read_environment(launcher)
     message = str(caught.value)
-    assert f'--launcher {launcher}: {VARIABLES[launcher][1]} is not set' in message
+    assert f'--launcher {launcher}' in message
     assert STARTED_BY[launcher] in message
     assert '--launcher none' in message
     assert 'WORLD_SIZE' not in os.environ
 
 
 def test_unknown_launcher():
-    with pytest.raises(UserError, match=r"launcher 'ray' is unknown; use one of none, pytorch"):
+    with refuses('launcher', 'ray'):
         read_environment('ray')
 
 
 def test_the_first_slurm_node_is_the_master(environment, tmp_path):
     for name in VARIABLES['slurm']:
         environment(name, '0')
-    with pytest.raises(UserError, match='SLURM_NODELIST is not set'):
+    with refuses('SLURM_NODELIST'):
         read_environment('slurm')
     script = tmp_path / 'scontrol'
     script.write_text('#!/bin/sh\n[ "$3" = "n[3-4]" ] && printf "n3\\nn4\\n"\n')
@@ -70,7 +71,7 @@ def test_the_first_slurm_node_is_the_master(environment, tmp_path):
     assert os.environ['MASTER_ADDR'] == 'n3'
     os.environ.pop('MASTER_ADDR')
     environment('SLURM_NODELIST', 'x')
-    with pytest.raises(UserError, match='set MASTER_ADDR yourself'):
+    with refuses('MASTER_ADDR'):
         read_environment('slurm')
 
 

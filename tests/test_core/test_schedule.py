@@ -1,14 +1,16 @@
 """Schedules: their shapes, ends and refusals."""
 
 import math
+import re
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mmssl.core import Schedule, UserError
+from mmssl.core import Schedule
 
+from ..helpers.refusals import refuses
 from ..helpers.schedules import values
 
 
@@ -48,20 +50,25 @@ def test_after_the_end_a_curve_stays_at_its_final_value():
 
 
 @pytest.mark.parametrize(
-    ('settings', 'message'),
+    ('settings', 'key', 'value', 'help_text'),
     [
-        (dict(start=1.0, shape='cosinus'), "schedule shape 'cosinus' is unknown.*constant.*step"),
-        (dict(start=1.0), "shape 'cosine' needs its final value"),
-        (dict(start=1.0, shape='linear'), "shape 'linear' needs its final value"),
-        (dict(start=1.0, final=0.0, warm_up=3), r"lr: .*'warm_up' \(did you mean warmup"),
+        (dict(start=1.0, shape='cosinus'), 'lr.shape', 'cosinus', 'constant, linear, cosine'),
+        (dict(start=1.0), 'lr.final', None, "'cosine'"),
+        (dict(start=1.0, shape='linear'), 'lr.final', None, "'linear'"),
+        (dict(start=1.0, final=0.0, warm_up=3), 'lr.warm_up', 3, 'did you mean warmup'),
+        (dict(start=1.0, final=0.0, warmup=-1), 'lr.warmup', -1, '0 or more'),
+        (dict(start=1.0, final=0.0, delay=-0.5), 'lr.delay', -0.5, '0 or more'),
+        (dict(start=1.0, final=0.0, lag=-2), 'lr.lag', -2, '0 or more'),
     ],
 )
-def test_bad_settings_are_named(settings, message):
-    with pytest.raises(UserError, match=message):
+def test_bad_settings_are_named(settings, key, value, help_text):
+    with refuses(key, value) as caught:
         Schedule.build(settings, 'lr')
+    assert help_text in str(caught.value)
 
 
 def test_check_refuses_a_rise_longer_than_training():
     Schedule(1.0, 0.0, warmup=10).check(100, 10)
-    with pytest.raises(UserError, match=r'lr: warm-up of 11 epochs is longer .* \(10 epochs\)'):
+    with refuses('lr.warmup', 9) as caught:
         Schedule(1.0, 0.0, warmup=9, delay=2).check(100, 10, 'lr')
+    assert re.findall(r'\d+ epochs', str(caught.value)) == ['11 epochs', '10 epochs']

@@ -14,6 +14,7 @@ from mmssl.engine.state import training_file
 from mmssl.models.queue import FeatureBank
 
 from ..helpers.methods import LOCALS, MODELS_BY_NAME
+from ..helpers.refusals import refuses
 from ..helpers.tiny import log, losses, make_runner, precision
 from ..helpers.training_state import everything, interrupt
 
@@ -111,15 +112,14 @@ def test_another_number_of_processes_continues(two_ranks, tiny_config, tmp_path,
 def test_a_batch_that_cannot_be_shared_is_refused(two_ranks, tiny_config, tmp_path):
     settings = same('mocov3', 3, 'none') | dict(train_cfg__max_epochs=1)
     make_runner(tiny_config(), tmp_path, **settings).train()
-    for message in two_ranks(_refuse, tiny_config(), tmp_path):
-        assert 'its batch of 3 images cannot be shared by 2 processes' in message
+    assert two_ranks(_refuse, tiny_config(), tmp_path) == [('batch', 3)] * 2
 
 
 def _refuse(path, folder):
     runner = make_runner(path, folder, **same('mocov3', 3, 'pytorch'), resume=True)
     with pytest.raises(UserError) as caught:
         runner.train()
-    return str(caught.value)
+    return caught.value.key, caught.value.value
 
 
 @pytest.mark.parametrize(('before', 'after'), [(1, 2), (2, 1), (2, 3), (3, 2)])
@@ -150,7 +150,7 @@ def test_a_changed_number_is_noticed(tmp_path):
     for key, value in [('a', torch.tensor([1, 1, 1.0000001])), ('b', [1, {'c': 'y'}]), ('d', 0)]:
         content = read(path) | {key: value}
         torch.save(content, tmp_path / 'b.pth')
-        with pytest.raises(UserError, match=r'b\.pth: damaged: its content does not match'):
+        with refuses('file', str(tmp_path / 'b.pth')):
             training_file.open_training(tmp_path / 'b.pth')
     assert torch.equal(training_file.open_training(path)['a'], torch.ones(3))
 

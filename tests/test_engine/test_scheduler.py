@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-from mmssl.core import UserError
 from mmssl.engine import ScheduleParam
 
+from ..helpers.refusals import refuses
 from ..helpers.tiny import PER_EPOCH, Watch, log, make_runner, scalars
 
 
@@ -76,7 +76,7 @@ def test_seeking_is_stepping():
 
 
 def test_a_warm_up_longer_than_training_is_refused():
-    with pytest.raises(UserError, match='param_scheduler of lr: warm-up of 4 epochs is longer'):
+    with refuses('param_scheduler.lr.warmup', 4):
         ScheduleParam(optimizer(), 'lr', 4, 3, final=0.0, warmup=4)
 
 
@@ -188,5 +188,5 @@ def test_scaling_counts_accumulated_batches_and_needs_a_base(tiny_config, tmp_pa
     runner.train()
     assert 'to 0.005 (batch 12)' in log(tmp_path / 'a')
     runner = make_runner(tiny_config(), tmp_path / 'b', auto_scale_lr=dict(enable=True))
-    with pytest.raises(UserError, match=r'needs auto_scale_lr\.base_batch_size'):
+    with refuses('auto_scale_lr.base_batch_size'):
         runner.train()

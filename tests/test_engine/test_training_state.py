@@ -9,10 +9,11 @@ from torch.testing import assert_close
 
 from mmssl.checkpoint import read
 from mmssl.checkpoint.file_format import FORMAT
-from mmssl.core import UserError, dist
+from mmssl.core import dist
 from mmssl.core.io import to_plain
 from mmssl.engine.state import training_file, training_state
 
+from ..helpers.refusals import refuses
 from ..helpers.tiny import Watch, log, losses, make_runner
 from ..helpers.training_state import Stop, everything, interrupt
 
@@ -107,19 +108,8 @@ def test_a_file_holds_tensors_and_plain_data_only(trained):
             assert_close(content['optimizer']['optimizer']['state'][i][key], value, rtol=0, atol=0)
 
 
-@pytest.mark.parametrize(
-    ('damage', 'message'),
-    [
-        ('missing', 'no such file'),
-        ('foreign', 'holds no training state of mmssl, so it cannot be resumed.*load_from='),
-        ('truncated', 'not a readable checkpoint, or a damaged one'),
-        ('zeros', r'zeros\.pth: (not a readable|refused)'),
-        ('list', 'holds a list, not a dict of tensors'),
-    ],
-)
-def test_what_cannot_be_resumed_is_said_in_one_line(
-    tiny_config, tmp_path, trained, damage, message
-):
+@pytest.mark.parametrize('damage', ['missing', 'foreign', 'truncated', 'zeros', 'list'])
+def test_what_cannot_be_resumed_is_said_in_one_line(tiny_config, tmp_path, trained, damage):
     path = tmp_path / f'{damage}.pth'
     if damage == 'foreign':
         torch.save({'state_dict': read(trained[1])['state_dict']}, path)
@@ -131,10 +121,8 @@ def test_what_cannot_be_resumed_is_said_in_one_line(
     elif damage == 'list':
         torch.save([torch.ones(1)], path)
     runner = make_runner(tiny_config(), tmp_path, resume=True, load_from=str(path))
-    with pytest.raises(UserError, match=message) as caught:
+    with refuses('file', str(path)):
         runner.train()
-    assert str(caught.value).startswith(f'{path}: ')
-    assert '\n' not in str(caught.value)
 
 
 def test_an_incomplete_update_is_continued(tiny_config, tmp_path):
@@ -163,8 +151,9 @@ def test_other_data_is_refused(tiny_config, tmp_path, trained):
         load_from=str(trained[1]),
         train_dataloader__dataset__per_class=6,
     )
-    with pytest.raises(UserError, match=r'with 3 iterations per .* written with 4: the data'):
+    with refuses('iterations per epoch', 3) as caught:
         runner.train()
+    assert 'written with 4' in str(caught.value)
 
 
 def test_another_batch_is_refused(tiny_config, tmp_path, trained):
@@ -175,8 +164,9 @@ def test_another_batch_is_refused(tiny_config, tmp_path, trained):
         load_from=str(trained[1]),
         train_dataloader__batch_size=8,
     )
-    with pytest.raises(UserError, match='resuming with batch 8, but the file was written with 6'):
+    with refuses('batch', 8) as caught:
         runner.train()
+    assert 'written with 6' in str(caught.value)
 
 
 # writing ------------------------------------------------------------------------------------------
@@ -197,10 +187,10 @@ def test_a_failing_write_leaves_the_old_file_and_no_other(tmp_path, monkeypatch,
         'renaming': (os, 'replace'),
     }[when]
     monkeypatch.setattr(owner, name, fail)
-    with pytest.raises(UserError, match=r'No space left on device.*earlier checkpoints') as caught:
+    with refuses('file', str(path)) as caught:
         training_file.write({'a': torch.zeros(2)}, path)
     monkeypatch.undo()
-    assert str(caught.value).startswith(f'{path}: could not be written')
+    assert 'No space left on device' in str(caught.value)
     assert path.read_bytes() == before
     assert os.listdir(path.parent) == ['a.pth']
     training_file.write({'a': torch.zeros(2)}, path)
@@ -210,7 +200,7 @@ def test_a_failing_write_leaves_the_old_file_and_no_other(tmp_path, monkeypatch,
 
 def test_a_failing_first_write_leaves_nothing(tmp_path, monkeypatch):
     monkeypatch.setattr(os, 'fsync', lambda _: (_ for _ in ()).throw(OSError(5, 'I/O error')))
-    with pytest.raises(UserError, match='I/O error'):
+    with refuses('file', str(tmp_path / 'a.pth')):
         training_file.write({'a': 1}, tmp_path / 'a.pth')
     assert os.listdir(tmp_path) == []
 

@@ -42,7 +42,9 @@ class NonFiniteHook(Hook):
     def __init__(self, action: str = 'stop', patience: int = 10) -> None:
         if action not in ACTIONS:
             raise UserError(
-                f"NonFiniteHook.action='{action}' is unknown; use {' or '.join(ACTIONS)}"
+                f"NonFiniteHook.action='{action}' is unknown; use {' or '.join(ACTIONS)}",
+                key='NonFiniteHook.action',
+                value=action,
             )
         self.action = action
         self.patience = patience
@@ -81,7 +83,9 @@ class NonFiniteHook(Hook):
         raise NonFinite(
             f'{told}{again}. The state before it is in {Path(runner.work_dir) / name}: lower the '
             'learning rate, clip gradients or leave out --amp, and continue with --resume; '
-            'default_hooks.non_finite.action=skip skips such batches'
+            'default_hooks.non_finite.action=skip skips such batches',
+            key='loss',
+            value=runner.iter + 1,
         )
 
     @torch.no_grad()

@@ -28,7 +28,9 @@ def layers_above(model: nn.Module) -> dict[str, int]:
     if len(networks) != 1:
         raise UserError(
             f'layer_decay needs a model with one network, this one has {len(networks)}; it is for '
-            'fine-tuning a classifier'
+            'fine-tuning a classifier',
+            key='layer_decay',
+            value=len(networks),
         )
     layers, above = networks[0].layer_groups(), {}
     for depth, parts in enumerate(layers):
@@ -58,7 +60,11 @@ def param_effects(model: nn.Module, rules: list[dict[str, Any]]) -> dict[str, di
             and rule.get('ndim', shapes[name]) == shapes[name]
         ]
         if not chosen:
-            raise UserError(f'parameter rule {rule} matches no trainable parameter; correct it')
+            raise UserError(
+                f'parameter rule {rule} matches no trainable parameter; correct it',
+                key='paramwise_cfg.rules',
+                value=rule,
+            )
         for name in chosen:
             table[name].update({k: v for k, v in rule.items() if k in EFFECTS})
         if 'layer_decay' in rule:
@@ -72,12 +78,24 @@ def _check(rule: dict[str, Any]) -> None:
     known = (*EFFECTS, *SELECTORS, 'layer_decay')
     for key in rule:
         if key not in known:
-            raise UserError(f"parameter rule {rule}: unknown key '{key}'{closest(key, known)}")
+            raise UserError(
+                f"parameter rule {rule}: unknown key '{key}'{closest(key, known)}",
+                key=key,
+                value=rule[key],
+            )
     decay = rule.get('layer_decay', 1.0)
     if not isinstance(decay, (int, float)) or not 0 < decay <= 1:
-        raise UserError(f'parameter rule {rule}: give layer_decay a number above 0, at most 1')
+        raise UserError(
+            f'parameter rule {rule}: give layer_decay a number above 0, at most 1',
+            key='layer_decay',
+            value=decay,
+        )
     if {'layer_decay', 'lr_mult'} <= set(rule):
-        raise UserError(f'parameter rule {rule}: layer_decay makes lr_mult; take two rules')
+        raise UserError(
+            f'parameter rule {rule}: layer_decay makes lr_mult; take two rules',
+            key='lr_mult',
+            value=rule['lr_mult'],
+        )
 
 
 @OPTIM_WRAPPER_CONSTRUCTORS.register_module()

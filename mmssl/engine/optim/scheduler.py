@@ -42,7 +42,7 @@ class ScheduleParam(_ParamScheduler):
         self.schedule = Schedule(inner.defaults[param_name], **schedule)
         self.total = end * per_epoch
         self.per_epoch = per_epoch
-        self.schedule.check(self.total, self.per_epoch, f'param_scheduler of {param_name}')
+        self.schedule.check(self.total, self.per_epoch, f'param_scheduler.{param_name}')
         super().__init__(optimizer, param_name, last_step=last_step, by_epoch=False)
 
     def value(self, step: int) -> float:

@@ -21,7 +21,11 @@ AMP_DTYPES = {'float16': torch.float16, 'bfloat16': torch.bfloat16}
 def read_amp(amp: str | None) -> torch.dtype | None:
     """Return the type that ``optim_wrapper.amp`` names. Raises UserError for another name."""
     if amp is not None and amp not in AMP_DTYPES:
-        raise UserError(f"optim_wrapper.amp='{amp}' is unknown; use {' or '.join(AMP_DTYPES)}")
+        raise UserError(
+            f"optim_wrapper.amp='{amp}' is unknown; use {' or '.join(AMP_DTYPES)}",
+            key='optim_wrapper.amp',
+            value=amp,
+        )
     return AMP_DTYPES[amp] if amp else None
 
 
@@ -80,7 +84,9 @@ class OptimWrapper(Base):
         if kind is None or torch.cuda.is_available():
             return kind
         if required:
-            raise UserError('--amp needs a GPU and none is visible; leave it out to train in fp32')
+            raise UserError(
+                '--amp needs a GPU and none is visible; leave it out to train in fp32', key='--amp'
+            )
         from mmengine.logging import print_log
 
         print_log(f'no GPU: mixed precision ({amp}) is off, training in fp32', logger='current')

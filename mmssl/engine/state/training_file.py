@@ -47,7 +47,9 @@ def check_work_dir(folder: str | Path, resume: bool, overwrite: bool) -> None:
     if found:
         raise UserError(
             f'{folder}: holds training files of an earlier run ({found[-1].name}); --resume '
-            'continues it, --work-dir FOLDER starts beside it, --overwrite replaces it'
+            'continues it, --work-dir FOLDER starts beside it, --overwrite replaces it',
+            key='folder',
+            value=str(folder),
         )
 
 
@@ -74,7 +76,9 @@ def open_training(path: str | Path) -> dict[str, Any]:
     if content.get('format') != FORMAT:
         raise NotTraining(
             f'{path}: holds no training state of mmssl, so it cannot be resumed; to start from '
-            f'its weights use --cfg-options load_from={path}'
+            f'its weights use --cfg-options load_from={path}',
+            key='file',
+            value=str(path),
         )
     return content
 

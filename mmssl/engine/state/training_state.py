@@ -93,13 +93,17 @@ def _check_data(runner: 'Runner', progress: dict[str, Any]) -> None:
     if progress['batch'] != batch:
         raise UserError(
             f'resuming with batch {batch}, but the file was written with {progress["batch"]} on '
-            'all processes; keep their product the same'
+            'all processes; keep their product the same',
+            key='batch',
+            value=batch,
         )
     if progress['per_epoch'] != len(runner.train_dataloader):
         raise UserError(
             f'resuming with {len(runner.train_dataloader)} iterations per epoch, but the file was '
             f'written with {progress["per_epoch"]}: the data set has changed; resume with the '
-            'same images, or start from the weights with --cfg-options load_from=FILE'
+            'same images, or start from the weights with --cfg-options load_from=FILE',
+            key='iterations per epoch',
+            value=len(runner.train_dataloader),
         )
 
 
