@@ -2,7 +2,6 @@
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from ..core.precision import full_precision
 
@@ -71,6 +70,19 @@ def _sample_keys(relation: Tensor, grid: Tensor) -> Tensor:
     """Resample the last axis: (B, M, Q, N), grid (B, s, s, 2) -> (B, M, Q, s*s)."""
     b, m, q, n = relation.shape
     side = round(n**0.5)
-    maps = relation.reshape(b, m * q, side, side)
-    taken = F.grid_sample(maps, grid.to(maps), align_corners=False)
-    return taken.view(b, m, q, -1)
+    weights = _weights(grid.to(relation), side)  # (B, s*s, N)
+    return (relation.reshape(b, m * q, n) @ weights.transpose(1, 2)).view(b, m, q, -1)
+
+
+def _weights(grid: Tensor, side: int) -> Tensor:
+    """Bilinear weights (B, s*s, side*side) of a map's places at a grid (B, s, s, 2), 0 outside.
+
+    Rows of a grid of `overlap_grids` share y and its columns x. `grid_sample` gives the same
+    numbers to rounding, but CUDA's backward of it is not deterministic.
+    """
+    cells = torch.arange(side, dtype=grid.dtype, device=grid.device)
+    x, y = (
+        (1 - (((points + 1) * side - 1)[..., None] / 2 - cells).abs()).clamp_min(0)
+        for points in (grid[:, 0, :, 0], grid[:, :, 0, 1])
+    )  # (B, s, side) each
+    return torch.einsum('bip,bjq->bijpq', y, x).flatten(3).flatten(1, 2)

@@ -13,10 +13,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ...core import UserError
+from ...core.table_cache import remembered
 from ...registry import MODELS
 from .attention import weights
 from .base import Backbone
-from .table_cache import remembered
 from .tokens import Tokens
 
 # name -> (width, depths, heads)

@@ -6,8 +6,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ...core.table_cache import remembered
+from ...functional.resize import resize
 from .attention import weights
-from .table_cache import remembered
 
 # offsets of the eight neighbour chunks, in the official order
 AROUND = tuple((i, j) for i in (-1, 0, 1) for j in (-1, 0, 1) if (i, j) != (0, 0))
@@ -60,10 +61,6 @@ def _assembled(table: Tensor, height: int, width: int) -> Tensor:
     return table[index.reshape(n, n)].permute(2, 0, 1)
 
 
-def _bicubic(image: Tensor, height: int, width: int) -> Tensor:
-    return F.interpolate(image[None], size=(height, width), mode='bicubic')[0]
-
-
 class FullAttention(_Biased):
     """Attention among all tokens; the bias is resized as an image for other resolutions."""
 
@@ -84,9 +81,9 @@ class FullAttention(_Biased):
         if grid[0] == grid[1]:
             bias = _assembled(table, side, side)
             n = grid[0] ** 2
-            return bias if n == side**2 else _bicubic(bias, n, n)
+            return bias if n == side**2 else resize(bias, n, n, 'bicubic')
         image = table.view(2 * side - 1, 2 * side - 1, -1).permute(2, 0, 1)
-        image = _bicubic(image, 2 * grid[0] - 1, 2 * grid[1] - 1)
+        image = resize(image, 2 * grid[0] - 1, 2 * grid[1] - 1, 'bicubic')
         return _assembled(image.flatten(1).T, *grid)
 
     def forward(self, x: Tensor, grid: tuple[int, int]) -> Tensor:

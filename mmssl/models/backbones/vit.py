@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ...core import UserError
+from ...functional.resize import resize
 from ...registry import MODELS
 from .attention import plain
 from .base import Backbone
@@ -53,9 +54,8 @@ def resize_positions(table: Tensor, height: int, width: int) -> Tensor:
     if (height, width) == (side, side):
         return table
     grid = table[:, 1:].reshape(1, side, side, -1).permute(0, 3, 1, 2)  # (1, C, n, n)
-    # float: under tracing sizes are tensors, which interpolate does not take
     scale = ((float(height) + 0.1) / side, (float(width) + 0.1) / side)
-    grid = F.interpolate(grid, scale_factor=scale, mode='bicubic')  # (1, C, h, w)
+    grid = resize(grid, height, width, 'bicubic', scale)  # (1, C, h, w)
     return torch.cat([table[:, :1], grid.permute(0, 2, 3, 1).flatten(1, 2)], 1)
 
 

@@ -1,4 +1,4 @@
-"""Tables of windows, made once."""
+"""Cache of constant tables (window masks, offsets, resizing matrices), made once per device."""
 
 from collections.abc import Callable
 from functools import lru_cache, wraps

@@ -1,0 +1,71 @@
+"""Resizing of maps as products with fixed matrices.
+
+CUDA's backward of `torch.nn.functional.interpolate` is not deterministic, and raises where
+deterministic algorithms are asked for; a product is, and equals it to rounding.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from ..core.precision import full_precision
+from ..core.table_cache import remembered
+
+CUBIC = -0.75  # the free coefficient of torch's cubic convolution
+
+
+def _linear_weights(share: Tensor) -> list[Tensor]:
+    """Weights of the cells at -1, 0, 1, 2 for points a ``share`` behind cell 0."""
+    return [torch.zeros_like(share), 1 - share, share, torch.zeros_like(share)]
+
+
+def _cubic_weights(share: Tensor) -> list[Tensor]:
+    """Weights of the cells at -1, 0, 1, 2 for points a ``share`` behind cell 0 (Keys 1981)."""
+
+    def near(x: Tensor) -> Tensor:
+        return ((CUBIC + 2) * x - (CUBIC + 3)) * x * x + 1
+
+    def far(x: Tensor) -> Tensor:
+        return ((CUBIC * x - 5 * CUBIC) * x + 8 * CUBIC) * x - 4 * CUBIC
+
+    return [far(share + 1), near(share), near(1 - share), far(2 - share)]
+
+
+KERNELS: dict[str, Callable[[Tensor], list[Tensor]]] = {
+    'bilinear': _linear_weights,
+    'bicubic': _cubic_weights,
+}
+
+
+@remembered
+def _matrix(mode: str, size: int, new: int, scale: float, dtype: torch.dtype) -> Tensor:
+    """Matrix (new, size) that resizes an axis as `interpolate` does; edges are repeated."""
+    at = (torch.arange(new, dtype=torch.float64) + 0.5) / scale - 0.5  # in cells of the old axis
+    if mode == 'bilinear':
+        at = at.clamp_min(0)
+    first = at.floor()
+    matrix = torch.zeros(new, size, dtype=torch.float64)
+    for i, weight in enumerate(KERNELS[mode](at - first)):
+        cell = (first.long() + i - 1).clamp(0, size - 1)
+        matrix.scatter_add_(1, cell[:, None], weight[:, None])
+    return matrix.to(dtype)
+
+
+@full_precision
+def resize(
+    x: Tensor, height: int, width: int, mode: str, scale: tuple[float, float] | None = None
+) -> Tensor:
+    """Resize maps (..., h, w) -> (..., height, width), in at least float32, without antialiasing.
+
+    ``mode``: 'bilinear' or 'bicubic'. ``scale`` are the factors (down, across) by which places
+    are mapped where they are not height / h and width / w. Equal to `interpolate` with
+    ``align_corners=False``.
+    """
+    h, w = int(x.shape[-2]), int(x.shape[-1])
+    # numbers: under tracing sizes are tensors
+    height, width = int(height), int(width)
+    down, across = scale or (height / h, width / w)
+    rows = _matrix(mode, h, height, float(down), x.dtype, device=x.device)  # (height, h)
+    columns = _matrix(mode, w, width, float(across), x.dtype, device=x.device)  # (width, w)
+    return rows @ (x @ columns.T)
