@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..core.color_ops import MAX_OPS, ColorOp
+from ..core.precision import full_precision
 
 LUMA = (0.299, 0.587, 0.114)
 
@@ -95,6 +96,7 @@ COLOR_OPS: dict[ColorOp, Callable[[Tensor, Tensor], Tensor]] = {
 }
 
 
+@full_precision  # some operators of autocast give half, others refuse to mix
 def apply_color(x: Tensor, color_params: Tensor) -> Tensor:
     """Apply each image's colours: x (B, 3, H, W) and color_params (B, 12) -> (B, 3, H, W).
 

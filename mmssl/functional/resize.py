@@ -60,7 +60,7 @@ def resize(
 
     ``mode``: 'bilinear' or 'bicubic'. ``scale`` are the factors (down, across) by which places
     are mapped where they are not height / h and width / w. Equal to `interpolate` with
-    ``align_corners=False``.
+    ``align_corners=False`` (with a ``scale``, to its 'bicubic').
     """
     h, w = int(x.shape[-2]), int(x.shape[-1])
     # numbers: under tracing sizes are tensors

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..core import UserError
+from ..functional.resize import resize
 from ..registry import MODELS
 from .backbones import Backbone
 from .heads.linear import cross_entropy
@@ -71,10 +72,13 @@ class Segmenter(BaseModel):
 
     def loss(self, logits: Tensor, mask: Tensor) -> Tensor:
         """Mean cross-entropy of the judged cells; logits (B, classes, h, w), mask (B, H, W)."""
-        logits = F.interpolate(logits, scale_factor=2, mode='bilinear')  # (B, classes, 2h, 2w)
-        target = F.interpolate(mask[:, None].float(), logits.shape[-2:], mode='nearest')[:, 0]
+        h, w = (2 * side for side in logits.shape[-2:])
+        logits = resize(logits, h, w, 'bilinear')  # (B, classes, 2h, 2w)
+        target = F.interpolate(mask[:, None].float(), (h, w), mode='nearest').long()
         judged = (target != self.ignore).sum().clamp_min(1)
-        total = cross_entropy(logits, target.long(), ignore_index=self.ignore, reduction='sum')
+        # rows of one cell each: CUDA's loss of maps is not deterministic
+        rows = logits.permute(0, 2, 3, 1).flatten(0, 2)  # (B*2h*2w, classes)
+        total = cross_entropy(rows, target.flatten(), ignore_index=self.ignore, reduction='sum')
         return total / judged
 
     def predict(self, inputs: Tensor, size: Sequence[int]) -> list[dict[str, Tensor]]:

@@ -69,7 +69,7 @@ def test_places_of_swin(block):
     assert found.grid == ((16, 16) if block < 2 else (8, 8))
     part = [b for stage in net.net.layers for b in stage.blocks][block]
     _, tokens = logged_embeddings(part.norm1, lambda: list(net.iter_blocks(x)))  # (B, h, w, C)
-    out = net._attend(part, tokens, part.shift_size).flatten(1, 2)
+    out = part.attend(tokens, part.shift_size).flatten(1, 2)
     v = part.attn.qkv(tokens.flatten(1, 2)).unflatten(2, (3, part.attn.num_heads, -1))[:, :, 2]
     ours = part.attn.proj(mixed(found, v.transpose(1, 2)).transpose(1, 2).flatten(2))
     assert_close(ours, out, **EXACT)

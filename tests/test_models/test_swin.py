@@ -56,7 +56,7 @@ def test_attention_of_shifted_and_padded_windows(window, size):
     assert block.shift_size == (window // 2,) * 2
     x = torch.randn(2, *size, 8, dtype=torch.float64)
     with torch.no_grad():
-        ours = net._attend(block, x, block.shift_size)
+        ours = block.attend(x, block.shift_size)
         assert_close(ours, by_hand(block.attn, x, window, window // 2), rtol=0, atol=1e-12)
 
 

@@ -76,10 +76,12 @@ class WindowAttention(nn.Module):
         """(B, C, H, W) -> (B, C, H, W)."""
         height, width = x.shape[-2:]
         w = min(self.window, height, width)
-        q, k, v = self.windows(x).flatten(1, 2)  # fused attention wants four dimensions
+        # fused attention wants four dimensions, and CUDA's a batch of at most 65,535: windows are
+        # heads
+        q, k, v = self.windows(x).flatten(2, 3)
         y = F.scaled_dot_product_attention(q, k, v, scale=self.scale)
         rows, columns = -(-height // w), -(-width // w)
-        y = self.join(y.unflatten(0, (-1, rows * columns)), rows, columns, w)
+        y = self.join(y.unflatten(1, (rows * columns, self.heads)), rows, columns, w)
         return self.proj_out(y[..., :height, :width])
 
     def windows(self, x: Tensor) -> Tensor:

@@ -7,10 +7,12 @@ from typing import Any
 
 import torch
 from timm.models.swin_transformer import SwinTransformer as TimmSwin
+from timm.models.swin_transformer import SwinTransformerBlock as TimmBlock
 from timm.models.swin_transformer import WindowAttention as TimmAttention
 from timm.models.swin_transformer import window_partition, window_reverse
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from ...core import UserError
 from ...core.table_cache import remembered
@@ -56,21 +58,53 @@ class WindowAttention(TimmAttention):
         q, k, v = parts.permute(3, 0, 1, 4, 2, 5).flatten(2, 3).unbind()
         return q, k, v
 
-    def bias(self, mask: Tensor | None) -> Tensor:
+    def bias(self, windows: int, mask: Tensor | None) -> Tensor:
         """Learned bias and mask (windows, n, n) of each window and head, (windows * heads, n, n).
 
-        One for all images: windows are heads here, so that it is not repeated in memory.
+        One for all images: windows are heads here, so that it is not repeated in memory, and the
+        batch of the kernel is that of images: CUDA's takes 65,535 at most.
         """
-        bias: Tensor = self._get_rel_pos_bias()
-        return bias[0] if mask is None else (bias + mask[:, None]).flatten(0, 1)
+        bias: Tensor = self._get_rel_pos_bias()  # (1, heads, n, n)
+        bias = bias.expand(windows, -1, -1, -1) if mask is None else bias + mask[:, None]
+        return bias.flatten(0, 1)
 
-    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Attend in x (B * windows, n, C); mask (windows, n, n)."""
-        windows = 1 if mask is None else len(mask)
-        y = F.scaled_dot_product_attention(*self.split(x, windows), attn_mask=self.bias(mask)[None])
+    def forward(self, x: Tensor, windows: int, mask: Tensor | None = None) -> Tensor:
+        """Attend in x (B * windows, n, C), ``windows`` to an image; mask (windows, n, n)."""
+        bias = self.bias(windows, mask)[None]
+        y = F.scaled_dot_product_attention(*self.split(x, windows), attn_mask=bias)
         y = y.unflatten(1, (windows, self.num_heads))  # (B, windows, heads, n, c)
         out: Tensor = self.proj(y.transpose(2, 3).reshape(x.shape))
         return out
+
+
+class SwinBlock(TimmBlock):
+    """timm's block with a shift that the caller chooses, and MoBY's batch norm before the MLP."""
+
+    def forward(self, x: Tensor, shift: tuple[int, int]) -> Tensor:
+        """Attend in windows of x (B, h, w, C) moved by ``shift`` cells -> (B, h, w, C)."""
+        x = x + self.drop_path1(self.attend(self.norm1(x), shift))
+        tokens = x.flatten(1, 2)  # (B, N, C)
+        # batch norm over images and tokens alike: MoBY's variant
+        rows = tokens.flatten(0, 1) if isinstance(self.norm2, _BatchNorm) else tokens
+        tokens = tokens + self.drop_path2(self.mlp(self.norm2(rows).view_as(tokens)))
+        return tokens.view_as(x)
+
+    def attend(self, x: Tensor, shift: tuple[int, int]) -> Tensor:
+        """Attention within the windows of x (B, h, w, C), padded to whole ones before the shift."""
+        _, h, w, c = x.shape
+        window = self.window_size
+        x = F.pad(x, (0, 0, 0, -w % window[1], 0, -h % window[0]))
+        padded, mask = x.shape[1:3], None
+        if any(shift):
+            x = torch.roll(x, (-shift[0], -shift[1]), (1, 2))
+            mask = _regions(*padded, tuple(window), tuple(shift), device=x.device).to(x.dtype)
+        parts = window_partition(x, window).view(-1, window[0] * window[1], c)
+        windows = (padded[0] // window[0]) * (padded[1] // window[1])
+        parts = self.attn(parts, windows, mask=mask).view(-1, *window, c)
+        x = window_reverse(parts, window, *padded)  # (B, h', w', C)
+        if any(shift):
+            x = torch.roll(x, shift, (1, 2))
+        return x[:, :h, :w]
 
 
 @MODELS.register_module()
@@ -134,7 +168,9 @@ class SwinTransformer(Backbone):
         for i, stage in enumerate(self.net.layers):
             size = (max(side // 2**i, 1),) * 2
             for block in stage.blocks:
-                block.attn.__class__ = WindowAttention  # timm's blocks take no class for it
+                # timm takes no classes for them
+                block.__class__ = SwinBlock
+                block.attn.__class__ = WindowAttention
                 if tuple(block.input_resolution) != size:
                     block.set_input_size(size, (window, window))
                     nn.init.trunc_normal_(block.attn.relative_position_bias_table, std=0.02)
@@ -172,36 +208,12 @@ class SwinTransformer(Backbone):
             x = stage.downsample(x)
             for i, block in enumerate(stage.blocks):
                 shift = tuple(w // 2 for w in block.window_size) if dense and i % 2 else None
-                x = self.run(block, self._block, block, x, shift or block.shift_size)
+                x = self.run(block, block, x, shift or block.shift_size)
                 yield Tokens(None, x)
 
     def iter_dense_blocks(self, x: Tensor) -> Iterator[Tokens]:
         """Yield grids with the windows of mmdet and mmseg."""
         return self.iter_blocks(x, dense=True)
-
-    def _block(self, block: Any, x: Tensor, shift: tuple[int, int]) -> Tensor:
-        x = x + block.drop_path1(self._attend(block, block.norm1(x), shift))
-        tokens = x.flatten(1, 2)  # (B, N, C)
-        # batch norm over images and tokens alike: MoBY's variant
-        normed = block.norm2(tokens.flatten(0, 1) if self.batch_norm else tokens).view_as(tokens)
-        tokens = tokens + block.drop_path2(block.mlp(normed))
-        return tokens.view_as(x)
-
-    @staticmethod
-    def _attend(block: Any, x: Tensor, shift: tuple[int, int]) -> Tensor:
-        _, h, w, c = x.shape
-        window = block.window_size
-        x = F.pad(x, (0, 0, 0, -w % window[1], 0, -h % window[0]))
-        padded, mask = x.shape[1:3], None
-        if any(shift):
-            x = torch.roll(x, (-shift[0], -shift[1]), (1, 2))
-            mask = _regions(*padded, tuple(window), tuple(shift), device=x.device).to(x.dtype)
-        parts = window_partition(x, window).view(-1, window[0] * window[1], c)
-        parts = block.attn(parts, mask=mask).view(-1, *window, c)
-        x = window_reverse(parts, window, *padded)  # (B, h', w', C)
-        if any(shift):
-            x = torch.roll(x, shift, (1, 2))
-        return x[:, :h, :w]
 
     def final_norm(self, tokens: Tokens) -> Tokens:
         """Apply the final LayerNorm."""
@@ -217,10 +229,10 @@ class SwinTransformer(Backbone):
 
     def attention_weights(self, layer: Any, *inputs: Any, **options: Any) -> Tensor:
         """Return weights (B * windows, heads, w*w, w*w)."""
-        (x,), mask = inputs, options['mask']
-        windows = 1 if mask is None else len(mask)
+        x, windows = inputs
         q, k, _ = layer.split(x, windows)
-        return weights(q, k, bias=layer.bias(mask)).view(-1, layer.num_heads, *[x.shape[1]] * 2)
+        bias = layer.bias(windows, options['mask'])
+        return weights(q, k, bias=bias).view(-1, layer.num_heads, *[x.shape[1]] * 2)
 
     def stem_and_stages(self) -> tuple[list[nn.Module | nn.Parameter], list[list[nn.Module]]]:
         """Return (patch embedding and positions, one part per stage)."""
