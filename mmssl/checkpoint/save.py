@@ -34,7 +34,7 @@ def write(content: dict[str, Any], path: Path, advice: str = '') -> None:
 
 
 def _reason(error: Exception, folder: Path) -> str:
-    """Return the error in words; torch's own for a full disk ('unexpected pos') do not say so."""
+    """Return the error in one line; torch's own for a full disk ('unexpected pos') hides it."""
     if isinstance(error, RuntimeError) and shutil.disk_usage(folder).free < 2**20:
         return os.strerror(errno.ENOSPC)
-    return str(error)
+    return ' '.join(str(error).split())

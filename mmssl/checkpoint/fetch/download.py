@@ -64,8 +64,9 @@ def download(
 
 
 def _reason(error: Exception) -> str:
-    """Return an error in words: urllib and ssl keep them in ``reason``, others do not have it."""
-    return str(getattr(error, 'reason', '') or error or type(error).__name__)
+    """Return an error in one line: urllib and ssl have ``reason``, others do not."""
+    text = str(getattr(error, 'reason', '') or error or type(error).__name__)
+    return ' '.join(text.split())
 
 
 def _may_succeed_later(error: Exception, part: Path) -> bool:
