@@ -31,7 +31,7 @@ SIGNS = {
 def family(state: State) -> str:
     """Return 'swin', 'vit', 'resnet', 'cvt', 'vil' or 'other' for a backbone's tensors.
 
-    Names alone tell it; tensors may have any shape (*).
+    Only names count; tensors may have any shape (*).
     """
     for name, sign in SIGNS.items():
         if any(re.match(sign, key) for key in state):

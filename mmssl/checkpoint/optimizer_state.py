@@ -26,8 +26,8 @@ def load_optimizer(
     state = layout.find(content)
     if stored is None or state is None or layout.order is None:
         raise UserError(
-            f"this {layout.name} file has no 'optimizer' whose state could be loaded: give the "
-            'training file, or start a new optimizer',
+            f'optimizer: this {layout.name} file holds no optimizer state of a known order; give '
+            'the training file, or start a new optimizer',
             key='optimizer',
             value=None,
         )

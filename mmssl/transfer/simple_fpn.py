@@ -70,8 +70,7 @@ class SimpleFPN(nn.Module):
         """
         if len(maps) != 1:
             raise UserError(
-                f'SimpleFPN reads one of the maps and got {len(maps)}: give the backbone one '
-                'out_indices',
+                f'SimpleFPN got {len(maps)} maps and reads one: give the backbone one out_indices',
                 key='maps',
                 value=len(maps),
             )

@@ -1,4 +1,4 @@
-"""What the room of checkpoints refuses: each error has the key and the value at fault."""
+"""Refusals of mmssl.checkpoint: each error has the key and the value at fault."""
 
 from collections.abc import Callable
 from functools import partial

@@ -1,4 +1,4 @@
-"""What transfer refuses without mmdet and mmseg: each error has the key and the value at fault."""
+"""Refusals of mmssl.transfer, without mmdet and mmseg: each error has its key and value."""
 
 from collections.abc import Callable
 from typing import Any

@@ -1,4 +1,4 @@
-"""What the zoo refuses: each error has the key and the value at fault."""
+"""Refusals of mmssl.zoo: each error has the key and the value at fault."""
 
 from collections.abc import Callable
 from pathlib import Path
