@@ -25,6 +25,7 @@ from ..helpers.refusals import refuses
 
 ESVIT = str(GOLDEN / 'esvit_swin_vr_a' / 'official.pth')
 SWAV = str(GOLDEN / 'swav_r50_a' / 'official.pth')
+LINEAR = str(GOLDEN / 'esvit_linear_a' / 'linear_checkpoint.pth.tar')
 VIT = {'net.blocks.0.attn.qkv.weight': torch.zeros(6, 2)}  # what a ViT is recognised by
 small_swin = partial(SwinTransformer, (8, (1, 1, 1, 2), (1, 2, 4, 8)))
 
@@ -100,6 +101,16 @@ CASES: dict[str, tuple[Callable[[Path], Any], str, Any, str]] = {
     'another width': (
         lambda _: load(ResNet(layers=(1, 1, 1, 1), width=8), SWAV), 'file', SWAV,
         'net.conv1.weight (6, 3, 7, 7) for (8, 3, 7, 7)',
+    ),
+    'a classifier without its network': (
+        lambda _: load(ResNet(layers=(1, 1, 1, 1)), LINEAR), 'file', LINEAR, 'linear.weight',
+    ),
+    'a fine-tuned network': (
+        lambda folder: load(ResNet(18), written(folder, {
+            'state_dict': {'backbone.net.conv1.weight': torch.ones(2)},
+            'meta': {'model': 'Classifier'},
+        })),
+        'file', '{folder}/x.pth', 'fine-tuned',
     ),
     'another family': (
         lambda _: load(VisionTransformer((16, 1, 2)), SWAV), 'file', SWAV, 'net.cls_token',

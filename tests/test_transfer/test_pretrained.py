@@ -69,6 +69,14 @@ def test_weights_that_get_lost_on_the_way_stop_the_run(pretrained, tmp_path):
     assert '54 of 54 tensors' in runner.lines[0]
 
 
+def test_a_backbone_that_does_not_take_its_file(pretrained, tmp_path, monkeypatch):
+    monkeypatch.setattr('mmssl.models.backbones.VisionTransformer.init_weights', lambda self: None)
+    path = str(pretrained('vit'))
+    with refuses('net.cls_token') as caught:
+        start_from(config(tmp_path, OURS['vit'], pretrained=path), 'mmdet')
+    assert path in str(caught.value)
+
+
 def test_nothing_said_is_an_error_and_random_has_to_be_said(tmp_path):
     with refuses('pretrained') as caught:
         start_from(config(tmp_path, OURS['vit']), 'mmdet')
