@@ -9,12 +9,14 @@ import torch
 
 from mmssl.apis import get_model
 from mmssl.checkpoint import read
+from mmssl.checkpoint.reader.builders import Refused
 from mmssl.core import UserError
 from mmssl.engine.state import training_file
 
 from .helpers.command import call, refused
 from .helpers.paths import REPO
 from .helpers.payloads import Payload
+from .helpers.refusals import refuses
 from .helpers.tiny import log, make_runner
 
 WAYS = ['load_from', 'init_cfg', 'resume', 'test', 'convert']
@@ -53,16 +55,18 @@ def test_a_malicious_file_is_refused_by_every_command(tiny_config, trained, tmp_
     content = torch.load(trained, weights_only=True)
     torch.save(content | {'extra': Payload(os.system, f'touch {marker}')}, path)
     script, line = words(way, tiny_config(), path, tmp_path / 'w')
-    found = refused(call(capsys, *line, script=script))
-    assert f'{path}: refused, because loading it could run code' in found
+    done = call(capsys, *line, script=script)
+    assert str(path) in refused(done, 'file', str(path))
+    assert isinstance(done.error.__context__, Refused)
     assert not marker.exists()
 
 
 def test_the_api_refuses_a_malicious_file(tiny_config, tmp_path):
     marker, path = tmp_path / 'marker', tmp_path / 'x.pth'
     torch.save({'extra': Payload(os.system, f'touch {marker}')}, path)
-    with pytest.raises(UserError, match=f'{path}: refused, because loading it could run code'):
+    with refuses('file', str(path)) as caught:
         get_model(tiny_config(), pretrained=path)
+    assert isinstance(caught.value.__context__, Refused)
     assert not marker.exists()
 
 
@@ -74,8 +78,8 @@ def test_a_changed_file_is_refused_by_every_command(tiny_config, trained, tmp_pa
     next(t for t in content['state_dict'].values() if t.is_floating_point()).view(-1)[0] += 1
     torch.save(content, path)
     script, line = words(way, tiny_config(), path, tmp_path / 'w')
-    found = refused(call(capsys, *line, script=script))
-    assert f'{path}: damaged: its content does not match the hash stored in it' in found
+    found = refused(call(capsys, *line, script=script), 'file', str(path))
+    assert str(path) in found and 'hash' in found
 
 
 def test_a_malicious_newest_file_is_passed_over(tiny_config, trained, tmp_path, capsys):
@@ -108,9 +112,7 @@ def test_text_in_a_resumed_file_is_never_run(tiny_config, trained, tmp_path, cap
 @pytest.mark.parametrize('address', ['ftp://a/b.pth', 's3://a/b.pth', 'data://x', 'ssh://a/b'])
 def test_addresses_are_http_or_files(tiny_config, tmp_path, capsys, address):
     script, line = words('load_from', tiny_config(), address, tmp_path)
-    assert f'{address}: addresses begin with http://, https:// or file:///' in refused(
-        call(capsys, *line, script=script)
-    )
+    assert address in refused(call(capsys, *line, script=script), 'file', address)
 
 
 def test_no_value_reaches_a_shell():

@@ -1,4 +1,4 @@
-"""Tell a backbone's family and sizes from the names and shapes of its tensors."""
+"""Infer a backbone's family and sizes from the names and shapes of its tensors."""
 
 import math
 import re
@@ -9,7 +9,7 @@ from torch import Tensor
 from ..core import UserError
 from .resize import window_size
 
-State = dict[str, Tensor]  # tensors by our names, without 'backbone.'
+State = dict[str, Tensor]  # tensors of any shape by our names, without 'backbone.'
 # depth of a ResNet -> (whether its blocks have a bottleneck, blocks of each stage)
 RESNETS: dict[int, tuple[bool, tuple[int, ...]]] = {
     18: (False, (2, 2, 2, 2)),
@@ -29,7 +29,10 @@ SIGNS = {
 
 
 def family(state: State) -> str:
-    """Return 'swin', 'vit', 'resnet', 'cvt', 'vil' or 'other' for a backbone's tensors."""
+    """Return 'swin', 'vit', 'resnet', 'cvt', 'vil' or 'other' for a backbone's tensors.
+
+    Only names count; tensors may have any shape (*).
+    """
     for name, sign in SIGNS.items():
         if any(re.match(sign, key) for key in state):
             return name
@@ -39,14 +42,28 @@ def family(state: State) -> str:
 def sizes(state: State) -> dict[str, Any]:
     """Return the sizes of a network by the argument names of our backbones.
 
+    They are read from shapes, such as (width, 3, patch_size, patch_size) of a patch embedding.
     ViT's heads are not in its tensors; ``windows`` of Swin has one entry per stage. Empty for
-    other families. Raises UserError when the file holds a part of a network only.
+    other families. Raises UserError when tensors of the network are missing or have no such shape.
     """
-    measure = {'swin': _swin, 'vit': _vit, 'resnet': _resnet}.get(family(state))
+    kind = family(state)
+    measure = {'swin': _swin, 'vit': _vit, 'resnet': _resnet}.get(kind)
     try:
         return measure(state) if measure else {}
-    except (KeyError, IndexError, ZeroDivisionError) as error:
-        raise UserError(f'the file holds a part of a {family(state)} only: {error}') from None
+    except KeyError as error:
+        name = str(error.args[0])
+        raise UserError(
+            f'the file holds a part of a {kind} only, {name} is missing: give the whole network',
+            key=name,
+            value=None,
+        ) from None
+    except (IndexError, ZeroDivisionError) as error:
+        raise UserError(
+            f'state: its tensors have shapes that no {kind} has ({error}); give the file as it '
+            'was published',
+            key='state',
+            value=kind,
+        ) from None
 
 
 def _count(state: State, pattern: str) -> int:

@@ -15,24 +15,29 @@ KEY = 'content_hash'
 
 
 def add_hash(content: dict[str, Any]) -> dict[str, Any]:
-    """Add the hash to a file's content, and return it."""
+    """Add the hash to a file's content, in place, and return the content."""
     content[KEY] = digest(content)
     return content
 
 
 def check_hash(content: dict[str, Any], path: str) -> None:
-    """Raise UserError when content is not what was written; files without a hash pass."""
+    """Compare the content of a file with the hash in it; files without a hash pass.
+
+    Raises UserError when the content is not what was written.
+    """
     if KEY in content and content[KEY] != digest(content):
         raise UserError(
             f'{path}: damaged: its content does not match the hash stored in it; take an earlier '
-            'file'
+            'file',
+            key='file',
+            value=path,
         )
 
 
 def digest(content: dict[str, Any]) -> str:
     """Return the SHA-256 over names, types, shapes and bytes, in the order of the file.
 
-    Tensors may have any shape and device. The hash itself is not counted.
+    Tensors may have any shape (*) and device. The hash itself is not counted.
     """
     total = hashlib.sha256()
     for name, leaf in _leaves({k: v for k, v in content.items() if k != KEY}, ''):

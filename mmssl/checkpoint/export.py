@@ -39,7 +39,7 @@ class Network(NamedTuple):
 
 
 class Exported(NamedTuple):
-    """Tensors by foreign name, and what a user must know of them."""
+    """Tensors by the target's names, and notes on how they differ from the network's own."""
 
     state: State
     notes: list[str]
@@ -76,15 +76,24 @@ def backbone_settings(content: dict[str, Any]) -> dict[str, Any]:
 def export(state: State, target: str) -> Exported:
     """Rename a backbone's tensors (``net.*``) for torchvision, timm, mmdet, mmseg or mmssl.
 
-    Raises UserError when the target is unknown, has no such network, or would fill it with wrong
-    or random numbers.
+    Shapes stay, but for Swin's position biases (n*n, heads), which mmdet and mmseg have of one
+    window size only. Raises UserError when the target is unknown, has no such network, or would
+    fill it with wrong or random numbers.
     """
     if target not in TARGETS:
-        raise UserError(f"target '{target}' is unknown; use one of {', '.join(TARGETS)}")
+        raise UserError(
+            f"target '{target}' is unknown; use one of {', '.join(TARGETS)}",
+            key='target',
+            value=target,
+        )
     kind = family(state)
     layout = TARGETS[target].get(kind)
     if layout is None:
-        raise UserError(f'{target} has no network of this kind ({kind}); use {_others(kind)}')
+        raise UserError(
+            f'target {target} has no network of this kind ({kind}); use one of {_others(kind)}',
+            key='target',
+            value=target,
+        )
     _refuse_variants(state, kind, layout, target)
     notes: list[str] = []
     if 'mask_token' in state and layout != 'mmssl':
@@ -111,14 +120,19 @@ def _refuse_variants(state: State, kind: str, layout: str, target: str) -> None:
     if layout == 'mmssl':
         return
     found = sizes(state)
+    reason = ''
     if found.get('small_stem') and target != 'timm':
-        raise UserError(f"{target}'s ResNet has a 7x7 stem, this network a 3x3 one")
-    if found.get('stem') == 'conv':
-        raise UserError(f"{target}'s ViT has no convolutional stem")
-    if any('norm2.running_mean' in key for key in state) and kind == 'swin':
-        raise UserError(f"{target}'s Swin has no batch norm before its MLPs")
-    if 'absolute_pos_embed' in state:
-        raise UserError(f"{target}'s Swin cannot load absolute positions")
+        reason = 'its ResNet has a 7x7 stem, this network a 3x3 one'
+    elif found.get('stem') == 'conv':
+        reason = 'its ViT has no convolutional stem'
+    elif kind == 'swin' and any('norm2.running_mean' in key for key in state):
+        reason = 'its Swin has no batch norm before the MLPs'
+    elif 'absolute_pos_embed' in state:
+        reason = 'its Swin has no absolute positions'
+    if reason:
+        raise UserError(
+            f'target {target} does not fit: {reason}; use target mmssl', key='target', value=target
+        )
 
 
 def _one_window(state: State, notes: list[str]) -> tuple[State, list[str]]:

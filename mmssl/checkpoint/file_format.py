@@ -14,7 +14,10 @@ class OtherVersion(UserError):
 
 
 def check_version(content: dict[str, Any], path: str) -> None:
-    """Raise OtherVersion, naming both versions, for a training file of another format."""
+    """Check the format of a training file; other files pass.
+
+    Raises OtherVersion, a UserError that names both versions, for a file of another version.
+    """
     found = content.get('format')
     if not isinstance(found, str) or not found.startswith(FAMILY) or found == FORMAT:
         return
@@ -23,5 +26,7 @@ def check_version(content: dict[str, Any], path: str) -> None:
     raise OtherVersion(
         f'{path}: was written by mmssl {version or "of another version"}, and mmssl {__version__} '
         f'reads training files of its own format alone ({FORMAT}, not {found[:40]}): install that '
-        'version to continue the run, or train again'
+        'version to continue the run, or train again',
+        key='file',
+        value=path,
     )

@@ -16,9 +16,17 @@ TASKS = {
 
 
 def refuse_other_tasks(content: dict[str, Any], path: str) -> None:
-    """Raise UserError for detectors, segmentation networks and SwAV's file of a queue."""
+    """Check that a file is not a detector, a segmentation network or SwAV's file of a queue.
+
+    Raises UserError when it is one of these.
+    """
     if list(content) == ['queue'] and isinstance(content['queue'], Tensor):
-        raise UserError(f"{path}: is SwAV's queue of one process, not a network")
+        raise UserError(
+            f"{path}: is SwAV's queue of one process, not a network; give the training file of "
+            'the same run',
+            key='file',
+            value=path,
+        )
     for entry in (content.get('state_dict'), content.get('model'), content):
         if not isinstance(entry, dict):
             continue
@@ -27,7 +35,9 @@ def refuse_other_tasks(content: dict[str, Any], path: str) -> None:
             if found := sorted(parts & names):
                 raise UserError(
                     f'{path}: is {kind} ({", ".join(found)}), whose backbone has been fine-tuned; '
-                    "to take it all the same, name the layout, such as layout='mmdet'"
+                    "to take it all the same, name the layout, such as layout='mmdet'",
+                    key='file',
+                    value=path,
                 )
 
 
@@ -62,14 +72,17 @@ def _as_list(value: Any) -> list:
 def check_pretraining(
     content: dict[str, Any], layout: Layout, foreign: State, ours: State, path: str
 ) -> None:
-    """Raise UserError for the file of a linear or fine-tuned classifier.
+    """Check that a file holds a pretrained network, not a classifier.
 
-    ``foreign`` and ``ours`` are the file's tensors by its names and by ours.
+    ``foreign`` and ``ours`` are the file's tensors (any shapes) by its names and by ours. Raises
+    UserError for the file of a linear or fine-tuned classifier.
     """
     if not any('backbone.' in name for name in ours):
         raise UserError(
             f'{path}: is a linear classifier without its network ({", ".join(list(foreign)[:2])}); '
-            'give the pretraining file, and the classifier to a Classifier over it'
+            'give the pretraining file, and the classifier to a Classifier over it',
+            key='file',
+            value=path,
         )
     probe = is_probe(content, ours)
     if probe or is_finetuned(content):
@@ -77,22 +90,33 @@ def check_pretraining(
         raise UserError(
             f'{path}: is a {what} network ({layout.name}), not the pretraining file: give that '
             'one, or take the network out of this with '
-            'tools/model_converters/extract_backbone.py'
+            'tools/model_converters/extract_backbone.py',
+            key='file',
+            value=path,
         )
 
 
 def check_classifier(model: Any, layout: Layout, foreign: State, ours: State, path: str) -> None:
-    """Raise UserError for a file that leaves a classifier untrained or without its network.
+    """Check that a file fills a classifier: its last layer and its network.
 
-    A classifier layer alone is accepted where ``model`` has its backbone from another file, which
-    is loaded here if it is named and was not yet.
+    ``foreign`` and ``ours`` are the file's tensors (any shapes) by its names and by ours. A
+    classifier layer alone is accepted where ``model`` has its backbone from another file, which
+    is loaded here if it is named and was not yet. Raises UserError for a file that leaves the
+    classifier untrained or without its network.
     """
     if layout.name == 'linear' and len(foreign) > len(ours):
-        raise UserError(f'{path}: holds {len(foreign) // 2} classifiers and not which is best')
+        raise UserError(
+            f'{path}: holds {len(foreign) // 2} classifiers and does not say which is best: store '
+            "its number as 'best_acc_hidx' in the file",
+            key='file',
+            value=path,
+        )
     if 'head.fc.weight' not in ours:
         raise UserError(
             f'{path}: is a {layout.name} file without a trained classifier, so that answers would '
-            'be random: to train one use load_part=backbone, to test one give its own file'
+            'be random: to train one use load_part=backbone, to test one give its own file',
+            key='file',
+            value=path,
         )
     if any(name.startswith('backbone.') for name in ours):
         return
@@ -102,5 +126,7 @@ def check_classifier(model: Any, layout: Layout, foreign: State, ours: State, pa
     if backbone.weights_from is None:
         raise UserError(
             f'{path}: holds a linear classifier only: give its network too, '
-            'model.backbone.init_cfg.checkpoint=PATH (in Python, load it before)'
+            'model.backbone.init_cfg.checkpoint=PATH (in Python, load it before)',
+            key='model.backbone.init_cfg.checkpoint',
+            value=None,
         )

@@ -20,10 +20,12 @@ from .layouts import Layout, State, detect
 from .matching import BRANCHES, is_backbone_alone, match_branches, match_state
 from .reader.read_file import read
 
+PARTS = ('all', 'backbone')
+
 
 @dataclass
 class Report:
-    """What a load did, by our names (``dropped`` by the file's)."""
+    """Names of the tensors that a load filled and left, by our names (``dropped``: the file's)."""
 
     path: str
     layout: str
@@ -73,19 +75,23 @@ def load(
 
     ``part``: 'all' or 'backbone'. ``branch``: 'student' or 'teacher', the branch of the file that
     is taken, or 'export': both where the model has both, else the one meant for downstream use.
-    A file with one backbone fills student and teacher alike. Raises UserError when a backbone
-    tensor of the model stays unfilled, a classifier untrained, or the file is of another kind.
+    A file with one backbone fills student and teacher alike. Tensors go where name and shape
+    (any) agree. Raises UserError when a backbone tensor of the model stays unfilled, a classifier
+    untrained, the file is of another kind, or ``part`` or ``branch`` is unknown.
     """
-    if part not in ('all', 'backbone') or branch not in ('export', *BRANCHES):
-        raise UserError(f"part '{part}' or branch '{branch}' is unknown")
+    for key, value, known in (('part', part, PARTS), ('branch', branch, ('export', *BRANCHES))):
+        if value not in known:
+            raise UserError(
+                f"{key}='{value}' is unknown; use one of {', '.join(known)}", key=key, value=value
+            )
     path = local_path(path)
     content = read(path)
     if layout == 'auto':
         file_kinds.refuse_other_tasks(content, str(path))
     target = model.state_dict()
     file_layout, foreign = detect(content, str(path), layout, target)
-    known = _names_in_a_model(target)
-    ours, dropped = file_layout.translate(foreign, known)
+    names_in_model = _names_in_a_model(target)
+    ours, dropped = file_layout.translate(foreign, names_in_model)
     if part == 'all' and _is_classifier(target):
         file_kinds.check_classifier(model, file_layout, foreign, ours, str(path))
     else:
@@ -95,7 +101,7 @@ def load(
     if part == 'backbone':
         names = {k: v for k, v in names.items() if _is_of_backbone(v)}
     unused = set(ours) - set(names.values())
-    dropped += [key for key in foreign if file_layout.name_of(key, known) in unused]
+    dropped += [key for key in foreign if file_layout.name_of(key, names_in_model) in unused]
 
     report = Report(str(path), file_layout.name, taken, dropped=dropped)
     report.epoch = epochs_done(content)
@@ -158,14 +164,17 @@ def _meta_text(content: dict[str, Any], key: str) -> str:
 
 
 def content_state(content: dict[str, Any], path: str) -> State:
-    """Return the tensors of one of our own files by name; UserError when it is not one."""
+    """Return the tensors (any shapes) of one of our own files by name.
+
+    Raises UserError when it is not one of ours.
+    """
     return detect(content, path, 'mmssl')[1]
 
 
 # filling ------------------------------------------------------------------------------------------
 @torch.no_grad()
 def fill(target: State, ours: State, part: str, report: Report) -> None:
-    """Copy tensors by name into ``target`` and complete the report.
+    """Copy tensors into ``target``, in place, where name and shape (any) agree; fill the report.
 
     Raises UserError when a backbone or a classifier of the model would not be whole.
     """
@@ -202,7 +211,9 @@ def _check_backbone(report: Report, backbone_alone: bool, head_only: bool) -> No
     if lost:
         raise UserError(
             f'{report.path}: does not hold this backbone: {len(lost)} tensors missing or of '
-            f'another shape ({_some(lost)}); check that the config names the same network'
+            f'another shape ({_some(lost)}); check that the config names the same network',
+            key='file',
+            value=report.path,
         )
 
 
@@ -213,5 +224,7 @@ def _check_classifier(report: Report) -> None:
     if lost:
         raise UserError(
             f'{report.path}: does not hold this classifier ({_some(lost)}); check num_classes, '
-            'blocks, pool and the norm of its head'
+            'blocks, pool and the norm of its head',
+            key='file',
+            value=report.path,
         )

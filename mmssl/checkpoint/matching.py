@@ -37,7 +37,11 @@ def match_branches(
     in_model = branches_of(target)
     taken = export if asked == 'export' else asked
     if in_file and taken not in in_file:
-        raise UserError(f"the file has no {taken}; branch='{in_file[0]}' is what it has")
+        raise UserError(
+            f"the file has no {taken}; branch='{in_file[0]}' is what it has",
+            key='branch',
+            value=asked,
+        )
     if not in_model:
         return _to_one_network(names, taken if in_file else '', target), taken
     if not in_file:
@@ -114,14 +118,14 @@ class StateMatch(NamedTuple):
 
 
 def shape_difference(given: Tensor, wanted: Tensor) -> str:
-    """Return how the shapes of two tensors differ, in words, '' when they agree."""
+    """Return how the shapes (*) of two tensors differ, in words, '' when they agree."""
     if given.shape == wanted.shape:
         return ''
     return f'{tuple(given.shape)} for {tuple(wanted.shape)}'
 
 
 def value_difference(given: Tensor, wanted: Tensor) -> str:
-    """Return why ``wanted`` cannot take the values of ``given``, in words, '' when it can."""
+    """Return why ``wanted`` (*) cannot take the values of ``given``, in words, '' when it can."""
     if given.shape != wanted.shape:
         return shape_difference(given, wanted)
     if given.is_floating_point() != wanted.is_floating_point() or given.is_complex():
@@ -134,7 +138,7 @@ def value_difference(given: Tensor, wanted: Tensor) -> str:
 def match_state(
     target: State, given: State, difference: Callable[[Tensor, Tensor], str] = value_difference
 ) -> StateMatch:
-    """Compare a model's tensors, ``target``, with those of a file, each by its name.
+    """Compare a model's tensors (any shapes), ``target``, with a file's, each by its name.
 
     ``difference`` says why a given tensor does not fit, or ''.
     """

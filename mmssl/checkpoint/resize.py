@@ -14,11 +14,15 @@ def window_size(table: Tensor) -> int:
 
 
 def resize_table(table: Tensor, window: int) -> Tensor:
-    """Resize position biases (n*n, heads) bicubically -> (m*m, heads), m = 2 window - 1.
+    """Resize position biases (n*n, heads) -> (m*m, heads), m = 2 window - 1.
 
-    Raises UserError when the table fits no square window.
+    Bicubic, as in the official EsViT. Raises UserError when the table fits no square window.
     """
     if math.isqrt(len(table)) ** 2 != len(table):
-        raise UserError(f'a table of {len(table)} position biases fits no square window')
+        raise UserError(
+            f'table: {len(table)} position biases fit no square window, which has (2 window - 1)^2',
+            key='table',
+            value=tuple(table.shape),
+        )
     shape = ((2 * window - 1) ** 2, table.shape[1])
     return resize_rel_pos_bias_table_simple(table, (window, window), shape)

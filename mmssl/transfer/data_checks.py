@@ -13,11 +13,19 @@ LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 
 
 def move_data(cfg: Config, root: str) -> None:
-    """Replace the folder of the data wherever the config names it: data sets and evaluators."""
+    """Replace the folder of the data wherever the config names it: data sets and evaluators.
+
+    Raises UserError when the config names no folder.
+    """
     dataset = (cfg.get('train_dataloader') or cfg.get('test_dataloader') or {}).get('dataset', {})
     old = cfg.get('data_root') or next((d['data_root'] for d in _datasets(dataset)), None)
     if not old:
-        raise UserError(f'{cfg.filename}: names no data_root to replace by {root}')
+        raise UserError(
+            f'{cfg.filename}: names no data_root to replace by {root}; give the data set its own '
+            'data_root in the config',
+            key='data_root',
+            value=root,
+        )
     cfg._cfg_dict.update(_moved(cfg._cfg_dict, old.rstrip('/'), root.rstrip('/')))
 
 
@@ -31,7 +39,10 @@ def _moved(node: Any, old: str, new: str) -> Any:
 
 
 def check_data(cfg: Config) -> None:
-    """Raise UserError naming the first folder or list of the data that is not there."""
+    """Check that the folders and lists of the data exist, and that images have their suffix.
+
+    Raises UserError naming the first that is missing.
+    """
     for key in LOADERS:
         for dataset in _datasets((cfg.get(key) or {}).get('dataset', {})):
             root = Path(dataset['data_root'])
@@ -50,15 +61,19 @@ def _check_path(path: Path, key: str) -> None:
         kind = 'file' if path.suffix else 'folder'
         raise UserError(
             f'{path}: no such {kind} ({key}); pass the folder of the data by '
-            '--cfg-options data_root=FOLDER'
+            '--cfg-options data_root=FOLDER',
+            key=kind,
+            value=str(path),
         )
 
 
 def _check_suffix(folder: Path, suffix: str | None, key: str) -> None:
     if suffix and not next(folder.rglob(f'*{suffix}'), None):
+        name = f'{key}.dataset.img_suffix'
         raise UserError(
-            f'{folder}: no image in it ends in {suffix}; add --cfg-options '
-            f'{key}.dataset.img_suffix=SUFFIX'
+            f'{folder}: no image in it ends in {suffix}; add --cfg-options {name}=SUFFIX',
+            key=name,
+            value=suffix,
         )
 
 

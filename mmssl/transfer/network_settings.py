@@ -1,4 +1,4 @@
-"""Settings of a network that its tensors do not tell: attention heads and epsilon of norms."""
+"""Settings of a network that its tensors do not state: attention heads and epsilon of norms."""
 
 from ..checkpoint.architecture import family, sizes
 from ..checkpoint.export import Network
@@ -19,20 +19,28 @@ SMALL_EPS = ('esvit', 'dino', 'sere', 'ibot')
 
 
 def check_method(layout: str, source: str, method: str | None) -> None:
-    """Raise UserError when a file is of another method than ``method``, if one is named."""
+    """Check that a file is of ``method``, if one is named; files of one network fit every method.
+
+    Raises UserError when it is of another method.
+    """
     for name, layouts in METHODS.items():
         if method and layout in layouts and name != method:
-            raise UserError(f'{source}: is a file of {name} ({layout}), not of {method}')
+            raise UserError(
+                f'{source}: is a file of {name} ({layout}), not of {method}; use --selfsup {name}, '
+                'or leave it out',
+                key='--selfsup',
+                value=method,
+            )
 
 
 def norm_eps(found: Network) -> float:
-    """Return the epsilon of the network's layer norms, which its tensors do not tell."""
+    """Return the epsilon of the network's layer norms, from its settings or its method."""
     default = 1e-6 if family(found.state) == 'vit' or found.layout in SMALL_EPS else 1e-5
     return float(found.settings.get('norm_eps', default))
 
 
 def num_heads(found: Network) -> int | None:
-    """Return a ViT's attention heads, from its settings or its method; None when nothing tells."""
+    """Return a ViT's attention heads, from its settings, method or width; None when unknown."""
     width = sizes(found.state)['width']
     if 'arch' in found.settings:
         arch = found.settings['arch']

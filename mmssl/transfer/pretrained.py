@@ -58,7 +58,9 @@ def start_from(cfg: Config, library: str) -> Start | None:
     if source is None:
         raise UserError(
             f'{cfg.filename}: its backbone would start from random weights: add --cfg-options '
-            'pretrained=FILE (any self-supervised checkpoint), or pretrained=random for that'
+            'pretrained=FILE (any self-supervised checkpoint), or pretrained=random for that',
+            key='pretrained',
+            value=None,
         )
     if source == 'random':
         print_log('the backbone starts from random weights (pretrained=random)', logger='current')
@@ -78,7 +80,7 @@ def start_from(cfg: Config, library: str) -> Start | None:
     backbone.init_cfg = ConfigDict(type='Pretrained', checkpoint=str(file))
     state = {key.removeprefix('backbone.'): value for key, value in exported.state.items()}
     return _fill_and_compare(
-        backbone, library, state, f'{path} ({found.layout}, {found.branch} branch)'
+        backbone, library, state, str(path), f'{found.layout}, {found.branch} branch'
     )
 
 
@@ -102,15 +104,21 @@ def match_settings(found: Network, backbone: dict[str, Any], path: str) -> None:
         if wanted is not None and wanted != num_heads(found):
             raise UserError(
                 f"{path}: its ViT has {num_heads(found)} heads, the config's {wanted}; add "
-                f'--cfg-options model.backbone.num_heads={num_heads(found)}'
+                f'--cfg-options model.backbone.num_heads={num_heads(found)}',
+                key='model.backbone.num_heads',
+                value=wanted,
             )
 
 
-def _fill_and_compare(backbone: dict[str, Any], library: str, state: State, origin: str) -> Start:
+def _fill_and_compare(
+    backbone: dict[str, Any], library: str, state: State, path: str, taken: str
+) -> Start:
     """Build and fill the backbone once, and compare it with the file, before anything else.
 
-    Raises UserError when tensors are missing, unexpected, of another shape, or not taken.
+    ``taken`` is the layout and branch that ``state`` has from the file at ``path``. Raises
+    UserError when tensors are missing, unexpected, of another shape, or not taken.
     """
+    origin = f'{path} ({taken})'
     with DefaultScope.overwrite_default_scope(library):
         net = MODELS.build(backbone)
     target = net.state_dict()
@@ -124,13 +132,20 @@ def _fill_and_compare(backbone: dict[str, Any], library: str, state: State, orig
         raise UserError(
             f"{origin}: does not fit the config's {backbone['type']}, {len(wrong)} tensors are "
             f'missing, unexpected or of another shape ({wrong[0]}, ...); see what the file holds: '
-            f'python tools/model_converters/selfsup2{library}.py FILE OUT'
+            f'python tools/model_converters/selfsup2{library}.py FILE OUT',
+            key='file',
+            value=path,
         )
     net.init_weights()
     filled = net.state_dict()
     for key in names:
         if state[key].shape == filled[key].shape and not torch.equal(state[key], filled[key]):
-            raise UserError(f'{origin}: {library} did not take {key} from the converted file')
+            raise UserError(
+                f'{origin}: {library} did not take {key} from the converted file; check that the '
+                f"config's {backbone['type']} loads its init_cfg unchanged",
+                key=key,
+                value=None,
+            )
     line = f'backbone: {len(names)} of {len(names)} tensors of {origin}, 0 missing, 0 unexpected'
     if new:
         line += f', {len(new)} new ({", ".join(new[:3])}, ...)'
@@ -150,9 +165,17 @@ class PretrainHook(Hook):
         self.start = start
 
     def before_train(self, runner: Runner) -> None:
-        """Compare the backbone's hash, log it. Raises UserError when the weights were lost."""
+        """Compare the hash of the backbone's tensors with that after loading, and log the load.
+
+        Raises UserError when the weights were lost.
+        """
         model = unwrap_model(runner.model)
         state = model.backbone.state_dict()
         if digest({key: state[key] for key in self.start.names}) != self.start.digest:
-            raise UserError('the backbone lost its pretrained weights before the first step')
+            raise UserError(
+                'pretrained: the backbone lost its weights before the first step; take out what '
+                'fills it again, such as a custom hook or an init_cfg of the model',
+                key='pretrained',
+                value=None,
+            )
         runner.logger.info(self.start.line)

@@ -17,7 +17,7 @@ class Runner(Base):
     """Runs any model of mmdet or mmseg, on any number of processes, with or without GPUs."""
 
     def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
-        """Wrap as mmengine does; on CPUs without what needs GPUs: their numbers, torch's SyncBN."""
+        """Wrap as mmengine does; without GPUs leave out device ids and torch's SyncBN."""
         if torch.cuda.is_available():
             return super().wrap_model(model_wrapper_cfg, model)
         if any(isinstance(module, nn.SyncBatchNorm) for module in model.modules()):
@@ -30,7 +30,7 @@ class Runner(Base):
         return super().wrap_model(model_wrapper_cfg, model)
 
     def load_or_resume(self) -> None:
-        """Load as mmengine does; then, with everything built, an overwritten run's files go."""
+        """Load as mmengine does; then, with everything built, delete an overwritten run's files."""
         super().load_or_resume()
         if self._train_loop is not None and self.cfg.get('overwrite'):
             training_file.clear(self.work_dir)
@@ -59,7 +59,7 @@ class Runner(Base):
 
 
 def load_matching(model: nn.Module, state: dict[str, Tensor], path: str, whole: bool) -> str:
-    """Load what fits by name and shape; return a line on it.
+    """Load the tensors (any shapes) that fit by name and shape; return a line for the log.
 
     Raises UserError when a tensor of the backbone (``whole``: of the model) would stay as it is.
     """
@@ -70,7 +70,9 @@ def load_matching(model: nn.Module, state: dict[str, Tensor], path: str, whole: 
         raise UserError(
             f'{path}: is not of this model: {len(lost)} of its {len(target)} tensors are not in '
             f'it ({lost[0]}, ...); give a file that tools/train.py wrote for this config, or to '
-            'start from a pretraining file use --cfg-options pretrained=FILE'
+            'start from a pretraining file use --cfg-options pretrained=FILE',
+            key='file',
+            value=path,
         )
     model.load_state_dict({name: state[name] for name in fits}, strict=False)
     text = f'loaded {path}: {len(fits)} of {len(target)} tensors'

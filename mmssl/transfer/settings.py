@@ -56,7 +56,9 @@ def read_transfer_config(path: str, options: dict[str, Any]) -> Config:
     for key in options:
         if key.startswith('model.backbone.init_cfg'):
             raise UserError(
-                f'--cfg-options {key}: a file to start from is given by pretrained=FILE'
+                f'--cfg-options {key}: a file to start from is given by pretrained=FILE',
+                key=key,
+                value=options[key],
             )
     merge_options(cfg, options, KEYS, helpers=cfg._cfg_dict)
     if root is not None:
@@ -67,19 +69,28 @@ def read_transfer_config(path: str, options: dict[str, Any]) -> Config:
 
 
 def require_library(library: str | None, path: str) -> None:
-    """Raise UserError, with what installs it, unless a library and mmcv's operators are there."""
+    """Import a library and mmcv's operators.
+
+    Raises UserError, with the command that installs them, when one cannot be imported.
+    """
     for name in ('mmcv', 'mmcv.ops', library or 'mmengine'):
         try:
             importlib.import_module(name)
         except (ImportError, AssertionError) as error:  # an assertion: versions do not fit
+            reason = ' '.join(str(error).split())
             raise UserError(
-                f'{path}: is for {library}, but {name} cannot be imported here ({error}); '
-                'install it by: make install-all'
+                f'{path}: is for {library}, but {name} cannot be imported here ({reason}); '
+                'install it by: make install-all',
+                key=name,
+                value=None,
             ) from None
 
 
 def check_model(cfg: Config, library: str) -> None:
-    """Raise UserError for a part of the model with an unknown type or argument, or a lost start."""
+    """Check the types and arguments of the model's parts, and that ``init_cfg`` names a file.
+
+    Raises UserError for an unknown type or argument, or an ``init_cfg`` without a checkpoint.
+    """
     with MODELS.switch_scope_and_registry(library) as known:
         for name, part in cfg.model.items():
             for node in part if isinstance(part, list) else [part]:
@@ -91,12 +102,14 @@ def check_model(cfg: Config, library: str) -> None:
     ):
         raise UserError(
             f'{cfg.filename}: model.backbone.init_cfg={init} names no checkpoint; take it out and '
-            'add --cfg-options pretrained=FILE'
+            'add --cfg-options pretrained=FILE',
+            key='model.backbone.init_cfg',
+            value=init,
         )
 
 
 def drop_amp_without_gpu(cfg: Config) -> None:
-    """Replace mixed by full precision where there is no GPU."""
+    """Replace mixed by full precision, in place, where there is no GPU."""
     wrapper = cfg.get('optim_wrapper') or {}
     if wrapper.get('type') == 'AmpOptimWrapper' and not torch.cuda.is_available():
         wrapper['type'] = 'OptimWrapper'

@@ -21,17 +21,22 @@ def _rescaling_layers(width: int, scale: float) -> tuple[list[nn.Module], int]:
         return [], width
     if scale == 0.5:
         return [nn.MaxPool2d(2, 2)], width
-    raise UserError(f'SimpleFPN: scale {scale} is unknown; use some of 4, 2, 1, 0.5')
+    raise UserError(
+        f'SimpleFPN.scales: {scale} is unknown; use some of 4, 2, 1, 0.5',
+        key='SimpleFPN.scales',
+        value=scale,
+    )
 
 
 @MODELS.register_module()
 class SimpleFPN(nn.Module):
-    """Levels of a pyramid made of a ViT's last map alone, without a way down (Li et al. 2022).
+    """Feature pyramid made of a ViT's last map alone, without a top-down path (Li et al. 2022).
 
     ``scales`` are those of the levels, relative to the map: (4, 2, 1, 0.5) turns stride 16 into
-    4, 8, 16, 32. ``num_outs`` beyond them are the last level again, every second cell. Each
-    level passes 1x1 and 3x3 convolutions of ``out_channels``, normed over channels (ViTDet,
-    section 3; detectron2's ``SimpleFeaturePyramid``). Raises UserError for another scale.
+    4, 8, 16, 32. Levels of ``num_outs`` beyond them are the last one with stride 2. Each level
+    passes 1x1 and 3x3 convolutions of ``out_channels`` with LayerNorm over channels (ViTDet,
+    section 3; detectron2's ``SimpleFeaturePyramid``). Raises UserError for another scale, and for
+    fewer ``num_outs`` than scales.
     """
 
     def __init__(
@@ -43,7 +48,12 @@ class SimpleFPN(nn.Module):
     ) -> None:
         super().__init__()
         if num_outs < len(scales):
-            raise UserError(f'SimpleFPN: num_outs={num_outs}, but {len(scales)} scales')
+            raise UserError(
+                f'SimpleFPN.num_outs={num_outs}, but there are {len(scales)} scales: raise it, or '
+                'give fewer scales',
+                key='SimpleFPN.num_outs',
+                value=num_outs,
+            )
         self.num_outs = num_outs
         self.levels = nn.ModuleList()
         for scale in scales:
@@ -54,10 +64,15 @@ class SimpleFPN(nn.Module):
             self.levels.append(nn.Sequential(*layers))
 
     def forward(self, maps: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        """One map (B, C, h, w) in a tuple -> ``num_outs`` maps (B, out_channels, h_i, w_i)."""
+        """One map (B, C, h, w) in a sequence -> ``num_outs`` maps (B, out_channels, h_i, w_i).
+
+        Raises UserError when there is not exactly one map.
+        """
         if len(maps) != 1:
             raise UserError(
-                f'SimpleFPN reads one map and got {len(maps)}: give the backbone one out_indices'
+                f'SimpleFPN got {len(maps)} maps and reads one: give the backbone one out_indices',
+                key='maps',
+                value=len(maps),
             )
         # the norms leave channels last, and mmcv's RoIAlign reads memory as if they never were
         levels = [level(maps[0]).contiguous() for level in self.levels]

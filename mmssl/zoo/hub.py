@@ -18,14 +18,14 @@ class UnknownModel(UserError, ValueError):
 
 
 def root() -> Path:
-    """Return where configs, tools and metafiles are: in the installed package, or beside it."""
+    """Return the folder of configs, tools and metafiles: in the package, or beside it."""
     index = PACKAGE / '.mim' / 'model-index.yml'
     # an editable install has links to the repository there: its paths are what users know
     return index.resolve().parent if index.is_file() else PACKAGE.parent
 
 
 class ModelHub:
-    """Models by name, whatever its case; reads the metafiles when first asked."""
+    """Published and registered models by name, in any case; metafiles are read at first use."""
 
     _added: dict[str, ModelInfo] = {}  # noqa: RUF012, shared on purpose
 
@@ -41,12 +41,17 @@ class ModelHub:
 
     @classmethod
     def get(cls, name: str) -> ModelInfo:
-        """Return a model; raise UnknownModel, a ValueError, with the closest names."""
+        """Return a model.
+
+        Raises UnknownModel, a UserError and ValueError, with the closest names for an unknown one.
+        """
         models = cls.models()
         if name.lower() not in models:
             raise UnknownModel(
                 f"'{name}' is no model of mmssl{closest(name.lower(), models)}; "
-                "mmssl.list_models() names all, list_models('*mocov3*') those with a word"
+                "mmssl.list_models() names all, list_models('*mocov3*') those with a word",
+                key='name',
+                value=name,
             )
         return models[name.lower()]
 
@@ -54,7 +59,8 @@ class ModelHub:
     def register_model_index(cls, path: str | Path, config_prefix: str | Path = '') -> None:
         """Add the models of your own model index; configs are relative to ``config_prefix``.
 
-        Raises UserError for a broken file, ValueError when a name exists already.
+        Raises UserError when the index is not readable or an entry is incomplete, ValueError when
+        a name exists already.
         """
         added = read_index(Path(path), Path(config_prefix or Path(path).parent))
         for name in added:

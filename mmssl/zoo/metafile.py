@@ -39,18 +39,29 @@ class ModelInfo:
 
     @property
     def branch(self) -> str:
-        """The branch of the file that is meant for use."""
+        """The branch of the file meant for downstream use, 'export' where the file says which."""
         return self.metadata.get('Branch', 'export')
 
     def fetch(self, url_mapping: tuple[str, str] | None = None) -> Path:
-        """Return the weights as a local file; UserError when nobody published any."""
+        """Return the weights as a local file, downloading them at most once.
+
+        Raises UserError when nobody published any, or when they cannot be had.
+        """
         if self.weights is None:
-            raise UserError(f'{self.name}: its weights were never published')
+            raise UserError(
+                f'{self.name}: its weights were never published; train it with its config, or '
+                'choose one of mmssl.list_models()',
+                key='name',
+                value=self.name,
+            )
         return local_path(self.weights, self.name, url_mapping, self.metadata.get('MD5', ''))
 
 
 def read_index(path: Path, prefix: Path) -> dict[str, ModelInfo]:
-    """Return the models of an index by lower-case name; raise UserError naming a broken file."""
+    """Return the models of an index by lower-case name; configs are relative to ``prefix``.
+
+    Raises UserError when a file is not readable or an entry is incomplete.
+    """
     models: dict[str, ModelInfo] = {}
     for file in _yaml(path).get('Import', ()):
         content = _yaml(path.parent / file)
@@ -59,18 +70,25 @@ def read_index(path: Path, prefix: Path) -> dict[str, ModelInfo]:
             try:
                 info = _info(entry, prefix)
             except (KeyError, TypeError) as error:
-                raise UserError(f'{file}: an entry lacks {error}') from None
+                raise UserError(
+                    f'{path.parent / file}: an entry lacks {error}; add it',
+                    key='file',
+                    value=str(path.parent / file),
+                ) from None
             models[info.name.lower()] = info
     return models
 
 
 def _yaml(path: Path) -> dict[str, Any]:
-    """Read a YAML file; UserError when that fails."""
+    """Read a YAML file; raise UserError when that fails."""
     loader = getattr(yaml, 'CSafeLoader', yaml.SafeLoader)
     try:
         return yaml.load(path.read_text(encoding='utf-8'), loader) or {}
     except (OSError, yaml.YAMLError) as error:
-        raise UserError(f'{path}: not a readable model index ({error})') from None
+        reason = ' '.join(str(error).split())  # yaml's has several lines
+        raise UserError(
+            f'{path}: not a readable model index ({reason})', key='file', value=str(path)
+        ) from None
 
 
 def _info(entry: dict[str, Any], prefix: Path) -> ModelInfo:

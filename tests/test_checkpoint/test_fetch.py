@@ -10,8 +10,8 @@ import torch
 
 from mmssl.checkpoint import local_path
 from mmssl.checkpoint.fetch import download, fetch, web
-from mmssl.core import UserError
 
+from ..helpers.refusals import refuses
 from ..helpers.server import Server
 
 BODY = random.Random(0).randbytes(300_000)
@@ -35,14 +35,6 @@ def test_paths_and_file_addresses_are_taken_as_they_are(tmp_path: Path) -> None:
     assert local_path('some/file.pth') == Path('some/file.pth')
     assert local_path(f'file://{str(file).replace(" ", "%20")}') == file
     assert local_path(f'file://localhost{file}') == file
-
-
-@pytest.mark.parametrize(
-    'address', ['ftp://a.org/b.pth', 'data://x', 's3://bucket/x', 'file://other.org/etc/passwd']
-)
-def test_only_web_and_local_files(address: str) -> None:
-    with pytest.raises(UserError, match='addresses begin with http://, https:// or file:///'):
-        local_path(address)
 
 
 # the cache ----------------------------------------------------------------------------------------
@@ -106,22 +98,23 @@ def test_a_mirror_on_the_web_and_one_in_a_folder(server: Server, tmp_path: Path)
     'address', ['https://drive.google.com/file/d/1pu7/view', 'https://pan.baidu.com/s/1']
 )
 def test_a_page_for_people_is_named(server: Server, address: str) -> None:
-    with pytest.raises(UserError, match=r'only a browser.*download it by hand and pass the path'):
+    with refuses('file', address):
         local_path(address)
     assert cache() == []
 
 
 def test_a_key_is_asked_for_used_and_never_shown(server: Server, monkeypatch) -> None:
     monkeypatch.delenv('MMSSL_ESVIT_QUERY', raising=False)
-    with pytest.raises(UserError, match=r'wants a key.*microsoft/esvit.*MMSSL_ESVIT_QUERY'):
+    with refuses('MMSSL_ESVIT_QUERY') as caught:
         local_path(ESVIT)
+    assert 'https://github.com/microsoft/esvit' in str(caught.value)
     monkeypatch.setenv('MMSSL_ESVIT_QUERY', '?sp=r&sig=secret')
     assert fetch._with_key(ESVIT) == ESVIT + '?sp=r&sig=secret'
     assert fetch.cached(ESVIT) == fetch.cached(ESVIT + '?sp=r&sig=secret')
     mirror = (r'^https://[^/]+(.*)$', server.url + r'\1?sp=r&sig=secret')
-    with pytest.raises(UserError) as error:
+    with refuses('file', f'{server.url}/output/ckpts/esvit/a/checkpoint.pth?...') as caught:
         local_path(ESVIT, url_mapping=mirror)
-    assert '/checkpoint.pth?...' in str(error.value) and 'secret' not in str(error.value)
+    assert 'secret' not in str(caught.value)
     server.put('/output/ckpts/esvit/a/checkpoint.pth', BODY)
     path = local_path(ESVIT, 'esvit', mirror)
     assert server.asked[-1][0].endswith('?sp=r&sig=secret')
@@ -138,8 +131,9 @@ def test_the_hash_in_a_name_is_checked(server: Server) -> None:
     digest = hashlib.sha256(BODY).hexdigest()
     assert local_path(server.put(f'/n_20220927-{digest[:8]}.pth', BODY)).read_bytes() == BODY
     address = server.put('/n_20220927-8f7d937e.pth', BODY)
-    with pytest.raises(UserError, match=f'sha256 begins with {digest[:8]}, published is 8f7d937e'):
+    with refuses('file', address) as caught:
         local_path(address)
+    assert f'sha256 begins with {digest[:8]}, published is 8f7d937e' in str(caught.value)
     assert len(cache()) == 1 and leftovers() == []
     server.put('/n-20220927.pth', BODY)  # a date is no hash
     assert local_path(server.url + '/n-20220927.pth').read_bytes() == BODY
@@ -147,17 +141,19 @@ def test_the_hash_in_a_name_is_checked(server: Server) -> None:
 
 def test_a_published_md5_is_checked(server: Server) -> None:
     address = server.put('/moco.pth.tar', BODY)
-    with pytest.raises(UserError, match=r'md5 begins with .*, published is b251726a'):
-        local_path(address, md5='b251726a')
     digits = hashlib.md5(BODY).hexdigest()[:8]
+    with refuses('file', address) as caught:
+        local_path(address, md5='b251726a')
+    assert f'md5 begins with {digits}, published is b251726a' in str(caught.value)
     assert local_path(address, md5=digits).read_bytes() == BODY
 
 
 def test_a_mirror_must_hold_what_was_published(server: Server) -> None:
     server.put('/x', BODY)
     published = 'https://download.openmmlab.com/n_20220927-8f7d937e.pth'
-    with pytest.raises(UserError, match='published is 8f7d937e'):
+    with refuses('file', f'{server.url}/x') as caught:
         local_path(published, url_mapping=('^.+$', server.url + '/x'))
+    assert 'published is 8f7d937e' in str(caught.value)
 
 
 # bad servers --------------------------------------------------------------------------------------
@@ -169,8 +165,9 @@ def test_a_broken_transfer_goes_on_where_it_stopped(server: Server) -> None:
 
 def test_a_later_call_goes_on_too(server: Server) -> None:
     address = server.put('/net.pth', BODY, breaks=[10_000] * download.ATTEMPTS)
-    with pytest.raises(UserError, match=r'broke off after 40000 of 300000 bytes.*goes on where'):
+    with refuses('file', address) as caught:
         local_path(address)
+    assert 'broke off after 40000 of 300000 bytes' in str(caught.value)
     assert cache() == [] and leftovers() == ['.json', '.part']
     server.asked.clear()
     assert local_path(address).read_bytes() == BODY
@@ -179,7 +176,7 @@ def test_a_later_call_goes_on_too(server: Server) -> None:
 
 def test_a_file_that_changed_meanwhile_begins_anew(server: Server) -> None:
     address = server.put('/net.pth', BODY, breaks=[100_000] * download.ATTEMPTS)
-    with pytest.raises(UserError):
+    with refuses('file', address):
         local_path(server.put('/net.pth', BODY, breaks=[60_000] * download.ATTEMPTS))
     server.put('/net.pth', BODY[::-1], mark='"2"')
     assert local_path(address).read_bytes() == BODY[::-1]
@@ -209,8 +206,9 @@ def test_a_busy_server_is_asked_again_and_a_missing_file_is_not(server: Server) 
     address = server.put('/net.pth', BODY, status=[503, 429])
     assert local_path(address).read_bytes() == BODY
     assert len(server.asked) == 3
-    with pytest.raises(UserError, match=r'/gone\.pth: could not be fetched \(Not Found\)'):
+    with refuses('file', f'{server.url}/gone.pth') as caught:
         local_path(server.url + '/gone.pth')
+    assert '(Not Found)' in str(caught.value)
     assert len(server.asked) == 4
 
 
@@ -218,30 +216,34 @@ def test_silence_ends(server: Server, monkeypatch) -> None:
     monkeypatch.setattr(download, 'TIMEOUT', 0.2)
     monkeypatch.setattr(download, 'ATTEMPTS', 2)
     address = server.put('/net.pth', BODY, stall=1.0)
-    with pytest.raises(UserError, match=r'could not be fetched \(timed out\)'):
+    with refuses('file', address) as caught:
         local_path(address)
+    assert '(timed out)' in str(caught.value)
 
 
 def test_a_server_that_is_not_there(server: Server) -> None:
     address = server.url + '/net.pth'
     server.http.server_close()
-    with pytest.raises(UserError, match=r'could not be fetched \(.*refused\)'):
+    with refuses('file', address) as caught:
         local_path(address)
+    assert 'Connection refused' in str(caught.value)
 
 
 @pytest.mark.parametrize('length', [2**40, -1])
 def test_too_large_is_refused_when_said_and_when_sent(server: Server, monkeypatch, length) -> None:
     monkeypatch.setattr(download.download, '__defaults__', ('', (), 200_000))
     address = server.put('/net.pth', BODY, says_length=length)
-    with pytest.raises(UserError, match='bytes or more, above the limit of 200000'):
+    with refuses('file', address) as caught:
         local_path(address)
+    assert 'limit of 200000' in str(caught.value)
     assert cache() == leftovers() == []
 
 
 def test_a_web_page_is_no_file(server: Server) -> None:
     address = server.put('/login', b'<html>', kind='text/html; charset=utf-8')
-    with pytest.raises(UserError, match='answers with a web page, not with a file'):
+    with refuses('file', address) as caught:
         local_path(address)
+    assert 'web page' in str(caught.value)
 
 
 def test_redirects_stay_on_the_web(server: Server, tmp_path: Path) -> None:
@@ -250,23 +252,18 @@ def test_redirects_stay_on_the_web(server: Server, tmp_path: Path) -> None:
     secret = tmp_path / 'secret'
     secret.write_text('mine')
     for to in (secret.as_uri(), 'ftp://a.org/x'):
-        with pytest.raises(UserError, match=r'/out\.pth: (redirected to|could not be fetched)'):
+        with refuses('file', f'{server.url}/out.pth'):
             local_path(server.put('/out.pth', to=to))
-    with pytest.raises(UserError, match='loop'):
-        local_path(server.put('/loop.pth', to=server.url + '/loop.pth'))
+    loop = f'{server.url}/loop.pth'
+    with refuses('file', loop) as caught:
+        local_path(server.put('/loop.pth', to=loop))
+    assert 'infinite loop' in str(caught.value)
     assert len(cache()) == 1
-
-
-def test_https_never_becomes_http() -> None:
-    import urllib.request
-
-    request = urllib.request.Request('https://a.org/x.pth?key=1')
-    with pytest.raises(UserError, match=r'^https://a\.org/x\.pth\?\.\.\.: redirected to http://b'):
-        web.Redirects().redirect_request(request, None, 302, '', {}, 'http://b.org/x')
 
 
 def test_a_cache_that_cannot_be_written(server: Server, tmp_path: Path, monkeypatch) -> None:
     (tmp_path / 'file').write_text('')
     monkeypatch.setenv('TORCH_HOME', str(tmp_path / 'file'))
-    with pytest.raises(UserError, match='TORCH_HOME names another place'):
+    with refuses('folder', f'{tmp_path}/file/hub/checkpoints') as caught:
         local_path(server.put('/net.pth', BODY))
+    assert 'TORCH_HOME' in str(caught.value)

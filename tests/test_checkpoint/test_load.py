@@ -8,13 +8,13 @@ import torch
 
 from mmssl.checkpoint import Report, load, read
 from mmssl.checkpoint.load import content_state, epochs_done
-from mmssl.core import UserError
-from mmssl.models.backbones import ResNet, SwinTransformer, VisionTransformer
+from mmssl.models.backbones import SwinTransformer, VisionTransformer
 from mmssl.registry import MODELS
 
 from ..helpers.methods import MODELS_BY_NAME, build
 from ..helpers.paths import GOLDEN
 from ..helpers.recorded import recorded
+from ..helpers.refusals import refuses
 
 SWIN = dict(arch=(8, (2, 2, 2, 1), (1, 2, 4, 8)), img_size=96, window_size=4, norm_eps=1e-6)
 ESVIT = GOLDEN / 'esvit_swin_vr_a' / 'official.pth'
@@ -94,8 +94,9 @@ def test_classifier_takes_the_exported_backbone(
     assert torch.equal(ours, read(path)[entry][key])
     assert report.missing == report.unexpected == []
     assert torch.equal(model.head.fc.weight, before)
-    with pytest.raises(UserError, match=r'without a trained classifier.*load_part=backbone'):
+    with refuses('file', str(path)) as caught:
         load(model, path)
+    assert 'load_part=backbone' in str(caught.value)
 
 
 def test_mask_token_stays_with_the_student() -> None:
@@ -104,15 +105,17 @@ def test_mask_token_stays_with_the_student() -> None:
     load(net, path, branch='student')
     file = read(path)
     assert torch.equal(net.mask_token, file['student']['module.backbone.masked_embed'])
-    with pytest.raises(UserError, match=r'1 tensors missing .*\(mask_token\)'):
+    with refuses('file', str(path)) as caught:
         load(net, path, branch='teacher')
+    assert ': 1 tensors' in str(caught.value) and '(mask_token)' in str(caught.value)
 
 
 def test_positions_of_a_bare_swin_must_be_there() -> None:
     """All of a bare backbone is the backbone, not only what timm calls its net."""
     net = SwinTransformer(**SWIN, absolute_positions=True)
-    with pytest.raises(UserError, match=r'1 tensors missing .*\(absolute_pos_embed\)'):
+    with refuses('file', str(ESVIT)) as caught:
         load(net, ESVIT)
+    assert ': 1 tensors' in str(caught.value) and '(absolute_pos_embed)' in str(caught.value)
 
 
 # reports ------------------------------------------------------------------------------------------
@@ -162,26 +165,13 @@ def test_backbone_must_be_whole(part: str, tmp_path: Path) -> None:
     del state['teacher.backbone.net.bn1.weight']
     state['student.backbone.net.conv1.weight'] = torch.ones(5, 3, 3, 3)
     torch.save({'state_dict': state}, tmp_path / 'x.pth')
-    with pytest.raises(UserError) as error:
+    with refuses('file', str(tmp_path / 'x.pth')) as caught:
         load(build('mocov3', 1), tmp_path / 'x.pth', part=part)
-    assert str(error.value) == (
-        f'{tmp_path / "x.pth"}: does not hold this backbone: 2 tensors missing or of another '
-        'shape (teacher.backbone.net.bn1.weight, student.backbone.net.conv1.weight (5, 3, 3, 3) '
-        'for (4, 3, 3, 3)); check that the config names the same network'
+    lost = (
+        '(teacher.backbone.net.bn1.weight, student.backbone.net.conv1.weight (5, 3, 3, 3) for '
+        '(4, 3, 3, 3))'
     )
-
-
-def test_another_network_is_refused() -> None:
-    with pytest.raises(UserError, match='does not hold this backbone'):
-        load(ResNet(layers=(1, 1, 1, 1), width=8), GOLDEN / 'swav_r50_a' / 'official.pth')
-    with pytest.raises(UserError, match='does not hold this backbone'):
-        load(VisionTransformer((16, 1, 2)), GOLDEN / 'swav_r50_a' / 'official.pth')
-
-
-@pytest.mark.parametrize('settings', [dict(part='neck'), dict(branch='both')])
-def test_unknown_part_or_side(settings: dict[str, str]) -> None:
-    with pytest.raises(UserError, match='is unknown'):
-        load(build('mocov3'), ESVIT, **settings)
+    assert ': 2 tensors' in str(caught.value) and lost in str(caught.value)
 
 
 def test_part_backbone_leaves_the_rest(tmp_path: Path) -> None:
@@ -252,8 +242,6 @@ def test_state_of_our_own_files(tmp_path: Path) -> None:
     model = build('moco')
     content = read(save(model, tmp_path / 'x.pth'))
     assert content_state(content, 'x').keys() == model.state_dict().keys()
-    with pytest.raises(UserError, match="not a 'mmssl' file"):
-        content_state(read(ESVIT), 'x')
 
 
 def test_recorded_model_keeps_float64() -> None:

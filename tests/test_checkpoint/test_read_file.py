@@ -15,9 +15,9 @@ from safetensors.torch import save_file
 
 from mmssl.checkpoint import read
 from mmssl.checkpoint.reader.read_file import Inert, file_hash
-from mmssl.core import UserError
 
 from ..helpers.paths import GOLDEN
+from ..helpers.refusals import refuses
 
 WEIGHTS = {'conv1.weight': torch.arange(6.0).view(2, 3), 'count': torch.tensor(3)}
 
@@ -134,12 +134,6 @@ def test_tensors_of_a_gpu_come_to_the_cpu(tmp_path: Path) -> None:
 
 
 # what is no checkpoint ----------------------------------------------------------------------------
-def test_missing_file(tmp_path: Path) -> None:
-    for path in (tmp_path / 'x.pth', tmp_path):
-        with pytest.raises(UserError, match=f'^{path}: no such file$'):
-            read(path)
-
-
 @pytest.mark.parametrize('share', [0.0, 0.02, 0.5, 0.98])
 @pytest.mark.parametrize('zipped', [True, False])
 def test_truncated_file(share: float, zipped: bool, tmp_path: Path) -> None:
@@ -148,15 +142,16 @@ def test_truncated_file(share: float, zipped: bool, tmp_path: Path) -> None:
     torch.save(content, path, _use_new_zipfile_serialization=zipped)
     data = path.read_bytes()
     path.write_bytes(data[: int(share * len(data))])
-    with pytest.raises(UserError, match=f'^{path}: not a readable checkpoint, or a damaged one'):
+    with refuses('file', str(path)) as caught:
         read(path)
+    assert 'readable checkpoint' in str(caught.value)
 
 
 @pytest.mark.parametrize('data', [b'', b'<html>404</html>', b'\x89PNG\r\n', b'PK\x03\x04' * 9])
 def test_other_files(data: bytes, tmp_path: Path) -> None:
     path = tmp_path / 'x.pth'
     path.write_bytes(data)
-    with pytest.raises(UserError, match=f'^{path}: '):
+    with refuses('file', str(path)):
         read(path)
 
 
@@ -164,14 +159,9 @@ def test_damaged_safetensors(tmp_path: Path) -> None:
     path = tmp_path / 'x.safetensors'
     save_file(WEIGHTS, path)
     path.write_bytes(path.read_bytes()[:-4])
-    with pytest.raises(UserError, match='not a readable safetensors file'):
+    with refuses('file', str(path)) as caught:
         read(path)
-
-
-def test_content_that_is_no_dict(tmp_path: Path) -> None:
-    torch.save([torch.ones(2)], tmp_path / 'x.pth')
-    with pytest.raises(UserError, match='holds a list, not a dict of tensors'):
-        read(tmp_path / 'x.pth')
+    assert 'readable safetensors' in str(caught.value)
 
 
 def test_hash_of_a_file(tmp_path: Path) -> None:

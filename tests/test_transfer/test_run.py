@@ -8,6 +8,7 @@ import torch
 from mmssl.checkpoint import read
 
 from ..helpers.command import call, refused
+from ..helpers.refusals import check_refusal
 from ..helpers.transfer_nets import SMALL, VIT
 
 pytestmark = pytest.mark.transfer
@@ -85,30 +86,35 @@ def test_a_segmentor_trains_is_tested_and_drawn(write_config, pretrained, scenes
 
 
 @pytest.mark.parametrize(
-    ('script', 'words', 'message'),
+    ('script', 'words', 'key', 'value'),
     [
-        (
-            'train',
-            (),
-            'its backbone would start from random weights: add --cfg-options pretrained=',
-        ),
-        ('train', ('pretrained=gone.pth',), 'gone.pth: no such file'),
-        ('train', ('pretrained={resnet}',), "does not fit the config's mmssl.VisionTransformer"),
-        ('train', ('data_root=gone',), 'gone: no such folder (train_dataloader); pass the folder'),
-        ('test', (), 'is not of this model: '),
+        ('train', (), 'pretrained', None),
+        ('train', ('pretrained={resnet}',), 'file', '{resnet}'),
+        ('train', ('data_root=gone',), 'folder', 'gone'),
+        ('test', (), 'file', '{vit}'),
     ],
 )
 def test_bad_input_is_one_line(
-    script, words, message, write_config, pretrained, scenes, tmp_path, capsys
+    script, words, key, value, write_config, pretrained, scenes, tmp_path, capsys
 ):
     config = write_config(DETECTOR, **SMALL_DETECTOR)
-    first = (pretrained('vit'),) if script == 'test' else ()
-    options = [f'data_root={scenes}', *(w.format(resnet=pretrained('resnet')) for w in words)]
+    files = {kind: str(pretrained(kind)) for kind in ('resnet', 'vit')}
+    first = (files['vit'],) if script == 'test' else ()
+    options = [f'data_root={scenes}', *(word.format(**files) for word in words)]
     done = tool(capsys, config, *first, '--work-dir', tmp_path / 'w', '--cfg-options', *options,
                 script=f'tools/{script}.py')  # fmt: skip
     assert done.code == 2
+    check_refusal(done.error, key, value and value.format(**files))
+    assert done.err.splitlines()[-1] == f'error: {done.error}'
+
+
+def test_a_file_that_is_not_there_is_named(write_config, scenes, tmp_path, capsys):
+    words = (write_config(DETECTOR, **SMALL_DETECTOR), '--work-dir', tmp_path / 'w')
+    options = ('--cfg-options', f'data_root={scenes}', 'pretrained=gone.pth')
+    done = tool(capsys, *words, *options)
+    assert done.code == 2
     last = done.err.splitlines()[-1]
-    assert last.startswith('error: ') and message in last
+    assert last.startswith('error: ') and 'gone.pth' in last
 
 
 def test_out_of_a_transfer_config_is_its_metrics(tmp_path, capsys):

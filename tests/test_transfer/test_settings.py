@@ -9,6 +9,7 @@ from mmssl.core import UserError
 from mmssl.transfer import data_checks, settings
 
 from ..helpers.paths import REPO
+from ..helpers.refusals import refuses
 from ..helpers.transfer_nets import SMALL
 
 DETECTOR = SMALL / 'mask-rcnn_r18-w32_fpn_8e_pennfudan.py'
@@ -49,9 +50,9 @@ def test_what_is_not_installed_is_named_with_its_remedy(module, monkeypatch):
     for name in names[: names.index(module)]:
         monkeypatch.setitem(sys.modules, name, sys)  # stands for an installed one
     monkeypatch.setitem(sys.modules, module, None)
-    with pytest.raises(UserError, match=rf'is for mmdet, but {module} .*make install-all') as said:
+    with refuses(module) as caught:
         settings.read_transfer_config(str(DETECTOR), {})
-    assert '\n' not in str(said.value)
+    assert 'make install-all' in str(caught.value)
 
 
 def strings(node):
@@ -90,58 +91,62 @@ def test_only_whole_folders_move():
 
 @pytest.mark.transfer
 @pytest.mark.parametrize(
-    ('options', 'message'),
+    ('options', 'fact'),
     [
-        ({'pretrian': 'x'}, r"unknown key 'pretrian' \(did you mean pretrained"),
-        ({'scale': (1, 2)}, "'scale' is a helper name of the file, already used up"),
-        ({'model.backbone.init_cfg.checkpiont': 'x'}, 'init_cfg.checkpiont: .* by pretrained=FILE'),
-        (
-            {'model.backbone.dept': 18},
-            r"model.backbone: ResNet has no argument 'dept' \(did you .*",
-        ),
-        (
-            {'model.neck.type': 'FPM'},
-            r"model.neck: type 'FPM' is not registered \(did you mean .*FPN",
-        ),
+        ({'pretrian': 'x'}, r"'pretrian' \(did you mean pretrained"),
+        ({'scale': (1, 2)}, "'scale' is a helper name"),
+        ({'model.backbone.dept': 18}, r"'dept' \(did you mean depth"),
+        ({'model.neck.type': 'FPM'}, r"'FPM' .*\(did you mean .*FPN"),
     ],
 )
-def test_options_that_nothing_reads(options, message):
-    with pytest.raises(UserError, match=message):
+def test_options_that_nothing_reads(options, fact):
+    with pytest.raises(UserError, match=fact):
         settings.read_transfer_config(str(DETECTOR), options)
 
 
 @pytest.mark.transfer
+def test_a_file_to_start_from_is_no_option_of_the_backbone():
+    key = 'model.backbone.init_cfg.checkpiont'
+    with refuses(key, 'x') as caught:
+        settings.read_transfer_config(str(DETECTOR), {key: 'x'})
+    assert 'pretrained=FILE' in str(caught.value)
+
+
+@pytest.mark.transfer
 @pytest.mark.parametrize(
-    'init', ['x.pth', dict(_delete_=True, type='Pretrained', checkpiont='x.pth')]
+    'init', ['x.pth', dict(type='Pretrained', checkpiont='x.pth')], ids=['text', 'dict']
 )
 def test_a_start_that_nothing_reads(init, tmp_path):
+    written = dict(init, _delete_=True) if isinstance(init, dict) else init
     (tmp_path / 'c.py').write_text(
-        f'_base_ = {str(DETECTOR)!r}\nmodel = dict(backbone=dict(init_cfg={init!r}))\n'
+        f'_base_ = {str(DETECTOR)!r}\nmodel = dict(backbone=dict(init_cfg={written!r}))\n'
     )
-    with pytest.raises(
-        UserError, match=r'init_cfg=.*x.pth.* names no checkpoint; .* pretrained=FILE'
-    ):
+    with refuses('model.backbone.init_cfg', init) as caught:
         settings.read_transfer_config(str(tmp_path / 'c.py'), {})
+    assert 'pretrained=FILE' in str(caught.value)
 
 
 def test_missing_data_is_named(tmp_path):
     dataset = dict(data_root=str(tmp_path), ann_file='train.json', data_prefix=dict(img='images'))
     cfg = Config(dict(train_dataloader=dict(dataset=dict(dataset=dataset))))
-    remedy = '--cfg-options data_root=FOLDER'
-    with pytest.raises(UserError, match=rf'train.json: no such file \(train_.*{remedy}'):
+    with refuses('file', f'{tmp_path}/train.json') as caught:
         data_checks.check_data(cfg)
+    assert '(train_dataloader)' in str(caught.value) and 'data_root=' in str(caught.value)
     (tmp_path / 'train.json').write_text('{}')
-    with pytest.raises(UserError, match=rf'images: no such folder \(train_.*{remedy}'):
+    with refuses('folder', f'{tmp_path}/images') as caught:
         data_checks.check_data(cfg)
+    assert f'{tmp_path}/images' in str(caught.value)
     (tmp_path / 'images').mkdir()
     data_checks.check_data(cfg)
     inner = cfg.train_dataloader.dataset.dataset
     inner.update(img_suffix='.png', data_prefix=dict(img_path='images'))
     (tmp_path / 'images' / 'a.jpg').touch()
-    with pytest.raises(UserError, match=r'images: no image in it ends in .png; .*img_suffix='):
+    with refuses('train_dataloader.dataset.img_suffix', '.png') as caught:
         data_checks.check_data(cfg)
+    assert f'{tmp_path}/images' in str(caught.value)
     (tmp_path / 'images' / 'a.png').touch()
     data_checks.check_data(cfg)
     cfg.val_evaluator = [dict(type='CocoMetric', ann_file=str(tmp_path / 'val.json'))]
-    with pytest.raises(UserError, match=r'val.json: no such file \(val_evaluator'):
+    with refuses('file', f'{tmp_path}/val.json') as caught:
         data_checks.check_data(cfg)
+    assert '(val_evaluator)' in str(caught.value)

@@ -6,7 +6,6 @@ from torch.nn import functional as F
 from torch.testing import assert_close
 from torchvision.ops import roi_align
 
-from mmssl.core import UserError
 from mmssl.registry import MODELS
 from mmssl.transfer import SimpleFPN
 
@@ -62,16 +61,3 @@ def test_widths_are_halved_and_quartered():
         (64, 32), (32, 16), (256, 16)
     ]  # fmt: skip
     assert second[1].weight.shape == (256, 32, 1, 1)
-
-
-@pytest.mark.parametrize(
-    ('settings', 'maps', 'message'),
-    [
-        (dict(scales=(3,)), 1, 'scale 3 is unknown; use some of 4, 2, 1, 0.5'),
-        (dict(num_outs=3), 1, 'num_outs=3, but 4 scales'),
-        (dict(), 2, 'reads one map and got 2: give the backbone one out_indices'),
-    ],
-)
-def test_bad_input(settings, maps, message):
-    with pytest.raises(UserError, match=message):
-        SimpleFPN(8, **settings)([torch.zeros(1, 8, 4, 4)] * maps)

@@ -38,7 +38,7 @@ def download(
 
     What a broken transfer left lies beside the target and is continued if the server says that
     the file is still the same. ``hashes`` are pairs (algorithm, first digits) the file must have.
-    Raises UserError, naming the address, when that fails or the hash is another.
+    Raises UserError, naming the address without its key, when that fails or the hash is another.
     """
     part = target.with_name(f'.{target.name}.part')
     for attempt in range(ATTEMPTS):
@@ -53,7 +53,9 @@ def download(
                 reason = _reason(error)
                 raise UserError(
                     f'{shown(address)}: could not be fetched ({reason}); try again, which goes '
-                    'on where it stopped, or get it by hand and pass the file'
+                    'on where it stopped, or get it by hand and pass the file',
+                    key='file',
+                    value=shown(address),
                 ) from None
             time.sleep(PAUSE * 2**attempt)
     _verify(address, part, hashes)
@@ -62,8 +64,9 @@ def download(
 
 
 def _reason(error: Exception) -> str:
-    """Return an error in words: urllib and ssl keep them in ``reason``, others do not have it."""
-    return str(getattr(error, 'reason', '') or error or type(error).__name__)
+    """Return an error in one line: urllib and ssl have ``reason``, others do not."""
+    text = str(getattr(error, 'reason', '') or error or type(error).__name__)
+    return ' '.join(text.split())
 
 
 def _may_succeed_later(error: Exception, part: Path) -> bool:
@@ -133,7 +136,9 @@ def _size(address: str, headers: Any, have: int, limit: int) -> int | None:
     if (headers.get('Content-Type') or '').startswith('text/html'):
         raise UserError(
             f'{shown(address)}: the server answers with a web page, not with a file; open the '
-            'address in a browser, get the file by hand and pass its path'
+            'address in a browser, get the file by hand and pass its path',
+            key='file',
+            value=shown(address),
         )
     length = headers.get('Content-Length') or ''
     if not length.isdigit():
@@ -144,7 +149,12 @@ def _size(address: str, headers: Any, have: int, limit: int) -> int | None:
 
 def _check_size(address: str, size: int, limit: int) -> None:
     if size > limit:
-        raise _TooLarge(f'{shown(address)}: {size} bytes or more, above the limit of {limit}')
+        raise _TooLarge(
+            f'{shown(address)}: {size} bytes or more, above the limit of {limit}; if it is the '
+            'right file, get it by hand and pass its path',
+            key='file',
+            value=shown(address),
+        )
 
 
 def _keep_mark(part: Path, headers: Any) -> None:
@@ -170,5 +180,8 @@ def _verify(address: str, part: Path, hashes: Iterable[tuple[str, str]]) -> None
             _delete_part(part)
             raise UserError(
                 f'{shown(address)}: {algorithm} begins with {found}, published is {digits}: '
-                'damaged on the way, or replaced; nothing was kept'
+                'damaged on the way, or replaced; nothing was kept, try again or take another '
+                'mirror',
+                key='file',
+                value=shown(address),
             )

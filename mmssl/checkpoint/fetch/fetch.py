@@ -40,7 +40,8 @@ def local_path(
     A download is kept in torch's hub folder under ``name``, the model's, and the hash of its
     address, since many published files share a name. ``url_mapping`` (pattern, replacement)
     leads to a mirror, which may be a folder. The hash in a file's name, or the first digits of
-    its ``md5``, are checked. Raises UserError, naming the address, when it cannot be had.
+    its ``md5``, are checked. Raises UserError, naming the address without its key, when the file
+    cannot be had.
     """
     published = str(address)
     text = re.sub(*url_mapping, published) if url_mapping else published
@@ -54,7 +55,7 @@ def local_path(
 
 
 def on_disk(text: str) -> Path | None:
-    """Return the path that a path or a file address means, None for one of the web.
+    """Return the path that a path or a file address means, None for an http(s) address.
 
     Raises UserError for any other kind of address.
     """
@@ -64,12 +65,16 @@ def on_disk(text: str) -> Path | None:
     if parts.scheme == 'file' and parts.netloc in ('', 'localhost'):
         return Path(unquote(parts.path))
     if parts.scheme not in ('http', 'https'):
-        raise UserError(f'{shown(text)}: addresses begin with http://, https:// or file:///')
+        raise UserError(
+            f'{shown(text)}: addresses begin with http://, https:// or file:///',
+            key='file',
+            value=shown(text),
+        )
     return None
 
 
 def cached(address: str, name: str = '') -> Path:
-    """Return where an address is kept: its query counts, unless it is a key."""
+    """Return the path that an address is downloaded to: its query counts, unless it is a key."""
     parts = urlsplit(address)
     if parts.hostname in KEYED:
         address = parts._replace(query='').geturl()
@@ -98,7 +103,11 @@ def _download_once(address: str, target: Path, hashes: list[tuple[str, str]]) ->
         target.parent.mkdir(parents=True, exist_ok=True)
         lock = FileLock(target.with_name(f'.{target.name}.lock'))
     except OSError as error:
-        raise UserError(f'{target.parent}: {error}; TORCH_HOME names another place') from None
+        raise UserError(
+            f'{target.parent}: {error}; set TORCH_HOME to a folder that can be written',
+            key='folder',
+            value=str(target.parent),
+        ) from None
     with lock:
         if not target.is_file():
             download(address, target, label=target.name, hashes=hashes)
@@ -110,7 +119,9 @@ def _with_key(address: str) -> str:
     if parts.hostname in BY_HAND:
         raise UserError(
             f'{shown(address)}: only a browser gets past this page; download it by hand and pass '
-            'the path of the file instead (pretrained=PATH, or PATH on the command line)'
+            'the path of the file instead (pretrained=PATH, or PATH on the command line)',
+            key='file',
+            value=shown(address),
         )
     if parts.hostname not in KEYED or parts.query:
         return address
@@ -119,6 +130,8 @@ def _with_key(address: str) -> str:
     if not query:
         raise UserError(
             f'{shown(address)}: its server wants a key, {source}: put it into the environment '
-            f'variable {variable}, or append it by url_mapping'
+            f'variable {variable}, or append it by url_mapping',
+            key=variable,
+            value=os.environ.get(variable),
         )
     return parts._replace(query=query).geturl()

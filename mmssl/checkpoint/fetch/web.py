@@ -19,7 +19,12 @@ class Redirects(urllib.request.HTTPRedirectHandler):
         """
         scheme = urlsplit(answer[-1]).scheme
         if scheme not in ('http', 'https') or (req.type == 'https' and scheme == 'http'):
-            raise UserError(f'{shown(req.full_url)}: redirected to {shown(answer[-1])}, refused')
+            raise UserError(
+                f'{shown(req.full_url)}: redirected to {shown(answer[-1])}, which is not followed; '
+                'get the file by hand and pass its path',
+                key='file',
+                value=shown(req.full_url),
+            )
         return super().redirect_request(req, *answer)
 
 

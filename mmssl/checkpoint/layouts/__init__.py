@@ -53,20 +53,28 @@ def register_layout(layout: Layout) -> Layout:
     Registering it again changes nothing. Raises UserError when another one has its name.
     """
     if LAYOUTS.setdefault(layout.name, layout) != layout:
-        raise UserError(f"layout '{layout.name}' exists already: give yours another name")
+        raise UserError(
+            f"layout '{layout.name}' exists already: give yours another name",
+            key='layout',
+            value=layout.name,
+        )
     return layout
 
 
 def detect(
     content: dict[str, Any], path: str, layout: str = 'auto', target: Iterable[str] = ()
 ) -> tuple[Layout, State]:
-    """Return (layout, tensors by foreign name) of a file.
+    """Return (layout, tensors of any shape by foreign name) of a file.
 
     A file of no known layout whose names are those of the ``target``'s network is read as
     timm's. Raises UserError when no layout fits, the named one does not, or several do.
     """
     if layout != 'auto' and layout not in LAYOUTS:
-        raise UserError(f"layout '{layout}' is unknown; use one of {', '.join(LAYOUTS)}")
+        raise UserError(
+            f"layout '{layout}' is unknown; use one of {', '.join(LAYOUTS)}",
+            key='layout',
+            value=layout,
+        )
     known = LAYOUTS.values() if layout == 'auto' else [LAYOUTS[layout]]
     found = []
     for candidate in known:
@@ -75,7 +83,11 @@ def detect(
             found.append((candidate, state))
     if len(found) > 1:
         names = ', '.join(candidate.name for candidate, _ in found)
-        raise UserError(f'{path}: fits several layouts ({names}); say which with layout=NAME')
+        raise UserError(
+            f'{path}: fits several layouts ({names}); say which with layout=NAME',
+            key='layout',
+            value=layout,
+        )
     if found:
         return found[0]
     if layout in ('auto', 'timm'):
@@ -86,7 +98,9 @@ def detect(
     keys = ', '.join(_first_name(*entry) for entry in list(content.items())[:6])
     raise UserError(
         f'{path}: {what} (its entries begin with: {keys}); rename its tensors to one of those in '
-        'docs/weights.md'
+        'docs/weights.md',
+        key='file',
+        value=path,
     )
 
 

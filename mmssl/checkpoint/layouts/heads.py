@@ -7,7 +7,10 @@ from .name_template import NamePair
 
 
 def best_head(content: dict[str, Any], state: State) -> State:
-    """Keep the best of the heads that iBOT trains at once, which its file names."""
+    """Keep the best of the heads that iBOT trains at once, which its file names.
+
+    A head has a weight (classes, width) and a bias (classes).
+    """
     index = content.get('best_acc_hidx')
     if not isinstance(index, int):
         return state

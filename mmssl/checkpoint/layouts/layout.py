@@ -65,7 +65,7 @@ class Layout:
         return re.sub(f'^({self.prefix})', '', key) if self.prefix else key
 
     def find(self, content: dict[str, Any]) -> State | None:
-        """Return the file's tensors by foreign name, or None when it is another layout."""
+        """Return the file's tensors (any shapes) by foreign name, None for another layout."""
         for entry in self._entries(content):
             state = {k: v for k, v in entry.items() if isinstance(k, str) and isinstance(v, Tensor)}
             if self._recognises(state):
@@ -116,7 +116,7 @@ class Layout:
         return self.find_pair(key, target)[1]
 
     def translate(self, state: State, target: Iterable[str] = ()) -> tuple[State, list[str]]:
-        """Return (tensors by our names, foreign names that are dropped).
+        """Return (tensors by our names, foreign names that are dropped); shapes (*) stay.
 
         ``target`` are the names of the model that is filled. Without one, a layer that the file
         stores under two names is taken once, under the first. Raises UserError when a tensor's
@@ -145,7 +145,10 @@ class Layout:
         return False
 
     def restore(self, ours: State) -> State:
-        """Translate back; tensors that have no place in the layout are left out."""
+        """Return tensors by foreign names from those by ours, the inverse of `translate`.
+
+        Shapes (*) stay. Tensors that have no place in the layout are left out.
+        """
         state: State = {}
         pairs = [p for p in self.pairs if not p.where or any(re.search(p.where, k) for k in ours)]
         for key, value in ours.items():
@@ -163,7 +166,11 @@ def _apply(pair: NamePair, key: str, value: Tensor) -> Tensor:
     try:
         return OPS[pair.op].to_ours(value)
     except (RuntimeError, IndexError):
-        raise UserError(f'{key}: shape {tuple(value.shape)} fits no {pair.op}') from None
+        raise UserError(
+            f'{key}: shape {tuple(value.shape)} fits no {pair.op}; give the file as it was written',
+            key=key,
+            value=tuple(value.shape),
+        ) from None
 
 
 def strip_wrappers(key: str) -> str:
@@ -193,14 +200,18 @@ def prefixed(prefix: str, lines: NameLines) -> NameLines:
 
 # orders of optimizer state ------------------------------------------------------------------------
 def stored_order(state: State) -> list[list[str]]:
-    """One group: parameters in the order the file stores them, buffers left out."""
+    """Return one group: parameters (any shapes) in the order of the file, without buffers."""
     return [[key for key in state if not BUFFER.search(key)]]
 
 
 def split_order(
     trained: str, decayed: Callable[[str, Tensor], bool]
 ) -> Callable[[State], list[list[str]]]:
-    """Two groups, decayed and not, of the keys that match ``trained``."""
+    """Return a function from a file's tensors (any shapes) to two groups of their names.
+
+    They are the names that match ``trained``, with weight decay and without. ``decayed`` decides
+    by name and tensor.
+    """
 
     def order(state: State) -> list[list[str]]:
         groups: list[list[str]] = [[], []]
@@ -213,10 +224,10 @@ def split_order(
 
 
 def weights_only(key: str, value: Tensor) -> bool:
-    """Whether MoBY, EsViT and iBOT decay a tensor."""
+    """Whether MoBY, EsViT and iBOT apply weight decay to a tensor (*): to weights of layers."""
     return value.ndim > 1 and not key.endswith('.bias')
 
 
 def weights_and_biases(key: str, value: Tensor) -> bool:
-    """Whether SERE decays a tensor."""
+    """Whether SERE applies weight decay to a tensor (*): to weights and biases of layers."""
     return value.ndim > 1 or key.endswith('.bias')

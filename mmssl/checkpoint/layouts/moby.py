@@ -11,6 +11,7 @@ from .swin import SWIN
 def number_last_layers(content: dict[str, Any], state: State) -> State:
     """Rename ``linear_out`` of each MLP to the number it has after the hidden layers.
 
+    Tensors keep their shape (*).
     ``linear_hidden`` is [Identity, then Linear, BatchNorm, ReLU of each hidden layer]. The last
     number with tensors is a BatchNorm's: ReLU and the last Linear follow. Without hidden layers
     the last Linear follows the Identity.

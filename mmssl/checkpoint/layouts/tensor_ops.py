@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 class Op(NamedTuple):
-    """A foreign tensor into ours, and back; both of the same shape."""
+    """Two functions, of a foreign tensor (*) into ours and back; the shape stays."""
 
     to_ours: Callable[[Tensor], Tensor]
     to_foreign: Callable[[Tensor], Tensor]

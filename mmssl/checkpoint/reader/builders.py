@@ -15,7 +15,7 @@ class Refused(pickle.UnpicklingError):
 
 
 class Inert(dict):
-    """Stands for a foreign settings object: its plain attributes, nothing that can run."""
+    """Replacement for a foreign settings object: holds its plain attributes and runs nothing."""
 
     def __init__(self, *args: Any) -> None:
         super().__init__(args[0] if args and isinstance(args[0], dict) else {})
@@ -26,7 +26,10 @@ class Inert(dict):
 
 
 class Dtype:
-    """A numpy type of plain numbers, by its short name. Raises Refused for any other."""
+    """A numpy type of plain numbers, by its short name.
+
+    Raises Refused for any other type.
+    """
 
     def __init__(self, spec: Any, *_: Any) -> None:
         if not isinstance(spec, str) or not re.fullmatch(r'[<>=|]?([biufc]\d{1,2}|\?)', spec):

@@ -25,7 +25,7 @@ def read(path: str | Path) -> dict[str, Any]:
     """
     path = Path(path)
     if not path.is_file():
-        raise UserError(f'{path}: no such file')
+        raise UserError(f'{path}: no such file', key='file', value=str(path))
     kind = 'safetensors file' if path.suffix == '.safetensors' else 'checkpoint'
     try:
         content = open_container(path) if kind == 'checkpoint' else _safetensors(path)
@@ -38,13 +38,24 @@ def read(path: str | Path) -> dict[str, Any]:
         raise UserError(
             f'{path}: refused, because loading it could run code or exhaust memory: {error}. '
             'Nothing was executed. If you trust its author, ask for a file of tensors '
-            '(safetensors)'
+            '(safetensors)',
+            key='file',
+            value=str(path),
         ) from None
     except Exception as error:  # whatever damage leads to
         reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
-        raise UserError(f'{path}: not a readable {kind}, or a damaged one ({reason})') from None
+        raise UserError(
+            f'{path}: not a readable {kind}, or a damaged one ({reason})',
+            key='file',
+            value=str(path),
+        ) from None
     if not isinstance(content, dict):
-        raise UserError(f'{path}: holds a {type(content).__name__}, not a dict of tensors')
+        raise UserError(
+            f'{path}: holds a {type(content).__name__}, not a dict of tensors; give the '
+            'checkpoint that was trained',
+            key='file',
+            value=str(path),
+        )
     return content
 
 
