@@ -68,7 +68,10 @@ class Writer(ABC):
 
 
 class ZipWriter(Writer):
-    """Writer of MoBY's ``split.zip`` and ``split_map.txt``; members are stored uncompressed."""
+    """Writer of MoBY's ``split.zip`` and ``split_map.txt``; members are stored uncompressed.
+
+    Raises UserError when one of the files exists already.
+    """
 
     reader = 'ZipSource'
     prefix = ''
@@ -104,7 +107,7 @@ class TsvWriter(Writer):
     reader = 'TsvSource'
 
     def add(self, key: str, label: int | None, content: bytes) -> None:
-        """Write a row. Raises UserError when the key has tabs or line ends."""
+        """Write a row. Raises UserError when the key has tabs or line ends or the file exists."""
         if '\t' in key or '\n' in key:
             raise UserError(
                 f'{key!r}: a key in a TSV file must not hold tabs or line ends; rename the image',
@@ -140,7 +143,7 @@ class ShardWriter(Writer):
         self.keys: set[str] = set()
 
     def add(self, key: str, label: int | None, content: bytes) -> None:
-        """Write an image and its label. Raises UserError when the key was written before."""
+        """Write an image and its label. Raises UserError when the key or the shard exists."""
         if self.count % self.limit == 0:
             self.end()
             name = f'{self.split}-{self.count // self.limit:06d}.tar'

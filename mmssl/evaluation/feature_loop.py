@@ -30,7 +30,7 @@ def layer(feature: str | dict[str, Any]) -> dict[str, Any]:
 
 
 def check_blocks(backbone: Any, blocks: int) -> None:
-    """Check that a backbone has so many blocks. Raises UserError when it has fewer."""
+    """Check the number of blocks. Raises UserError when it is not from 1 to the backbone's."""
     count = backbone.stage_ends[-1] + 1
     if not 1 <= blocks <= count:
         raise UserError(
