@@ -1,4 +1,4 @@
-"""Image file in memory, decoded when pixels are needed, by OpenCV or Pillow."""
+"""Encoded image in memory, decoded by OpenCV or Pillow when pixels are needed."""
 
 import io
 import os
@@ -26,7 +26,7 @@ REDUCED = {
 
 
 class Header(NamedTuple):
-    """Of a JPEG: size, colour channels, and whether its end marker is there."""
+    """Header of a JPEG: size, colour channels, and whether the end marker is present."""
 
     width: int
     height: int
@@ -35,7 +35,7 @@ class Header(NamedTuple):
 
 
 def jpeg_header(data: bytes) -> Header | None:
-    """Read a JPEG's markers up to its pixels; None for what is no such file."""
+    """Return the header of a JPEG, read up to its pixels, or None for other files."""
     if data[:3] != b'\xff\xd8\xff':
         return None
     at = 2
@@ -85,8 +85,8 @@ def to_rgb(image: Image.Image) -> Image.Image:
     """Return the first frame as RGB, 8 bits.
 
     Alpha is dropped, palettes are looked up, CMYK is converted without a profile; the EXIF
-    rotation is left alone, as the official codes do. Of 16-bit grey the high byte is taken,
-    where Pillow's own conversion would clip to white. Raises ValueError for other depths.
+    rotation is not applied, as in the official codes. 16-bit grey keeps its high byte, where
+    Pillow's own conversion would clip to white. Raises ValueError for other depths.
     """
     if image.mode.startswith('I') or image.mode == 'F':
         values = np.asarray(image)
@@ -97,10 +97,10 @@ def to_rgb(image: Image.Image) -> Image.Image:
 
 
 class EncodedImage:
-    """An image file: its size at once, its pixels on demand.
+    """An image file: the size is read at once, the pixels on demand.
 
-    JPEGs are decoded at reduced size where that suffices. Raises UnreadableImage naming the file
-    and the cause; a half-read file is never passed on.
+    JPEGs are decoded at reduced size where that suffices. Raises UnreadableImage, naming the file
+    and the cause, when the file is damaged; partly decoded images are never returned.
     """
 
     def __init__(self, data: bytes, name: str = '', max_pixels: int | None = MAX_PIXELS) -> None:
@@ -119,7 +119,7 @@ class EncodedImage:
         self._check_size(*self.size)
 
     def broken(self, cause: object) -> UnreadableImage:
-        """Return the error to raise for this file."""
+        """Return the UnreadableImage to raise for this file."""
         return UnreadableImage(f'{self.name}: {cause}')
 
     def _check_size(self, width: int, height: int) -> None:
@@ -142,7 +142,7 @@ class EncodedImage:
 
     @cached_property
     def pil(self) -> Image.Image:
-        """The image decoded by Pillow, RGB."""
+        """The image decoded by Pillow, RGB. Raises UnreadableImage when it cannot be decoded."""
         try:
             with _limit(None), Image.open(io.BytesIO(self.data)) as image:
                 self._check_size(*image.size)
@@ -156,7 +156,10 @@ class EncodedImage:
         return decoded
 
     def pixels(self, reduce: int = 1) -> np.ndarray:
-        """The image decoded by OpenCV, uint8 (H, W, 3), sides divided by 1, 2, 4 or 8."""
+        """Return the image decoded by OpenCV, uint8 (H, W, 3), sides divided by 1, 2, 4 or 8.
+
+        Raises UnreadableImage when it cannot be decoded.
+        """
         if not self.fast_decodable:
             return np.asarray(self.pil)  # `reduce` is asked of JPEGs only
         flags = REDUCED[reduce] | cv2.IMREAD_IGNORE_ORIENTATION
@@ -177,5 +180,5 @@ class EncodedImage:
 
 
 def as_pil(image: 'EncodedImage | Image.Image') -> Image.Image:
-    """Return a Pillow image of either."""
+    """Return the Pillow image of either type."""
     return image.pil if isinstance(image, EncodedImage) else image

@@ -1,6 +1,6 @@
 """ImageDataset: images of a source and the pipeline that makes an item of each.
 
-Here unreadable images are replaced by others, and the random state of each item is seeded.
+It replaces unreadable images by others and seeds the random numbers of each item.
 """
 
 import os
@@ -26,7 +26,12 @@ WORKERS = 256  # whose place `reading` keeps
 def _file_source(data_root: str, split: str, ann_file: str, subset: str) -> dict:
     """Return the config of the source for files on disk: a list of them, or folders."""
     if ann_file and subset:
-        raise UserError('dataset.ann_file and dataset.subset are two lists: give one')
+        raise UserError(
+            f"dataset.ann_file='{ann_file}' and dataset.subset='{subset}' both list images; give "
+            'one of them',
+            key='dataset.ann_file',
+            value=ann_file,
+        )
     if ann_file:
         return dict(type='ListSource', ann_file=ann_file)
     if subset:
@@ -41,17 +46,17 @@ class ImageDataset(Dataset):
     ``source`` is the config of the storage (see ``mmssl/datasets/sources``). Without it images are
     files: class folders, one flat folder, the files listed in ``ann_file`` or in OpenMMLab's
     ``meta/<split>.txt``, or those of the class folders that ``subset`` lists. ``data_root``,
-    ``split`` and ``with_label`` go to the source. ``share`` keeps a seeded part of
-    each class, (0, 0.1) the first tenth; ``per_class`` at most so many of each. Two data sets with
-    shares (0, 0.8) and (0.8, 1) have no image in common.
+    ``split`` and ``with_label`` go to the source. ``share`` keeps a seeded part of each class,
+    (0, 0.1) the first tenth; ``per_class`` keeps at most that many images of each class. Two data
+    sets with shares (0, 0.8) and (0.8, 1) have no image in common.
 
     Items are addressed by index or (epoch, index): all randomness of an item comes from a
     generator seeded by (seed, epoch, index), so it does not depend on workers or ranks. An index
-    alone means the epoch of `set_epoch`, which a runner calls whatever the sampler; where nobody
-    has called it each access draws anew, from torch's generator. An image that cannot be read is
+    alone means the epoch of `set_epoch`, which a runner calls with any sampler; before the first
+    call each access draws a new seed from torch's generator. An image that cannot be read is
     replaced by another, drawn from the same three numbers; ``unreadable`` among the item's
-    data_samples then says which and why. Raises NoData (a UserError) when there
-    are no images, UnreadableImage when `TRIES` draws in a row fail.
+    data_samples then says which and why. Raises NoData when there are no images, UserError when
+    ``share`` is out of range or more than one of source, ann_file and subset is given.
     """
 
     def __init__(
@@ -72,13 +77,19 @@ class ImageDataset(Dataset):
         if source is None:
             source = _file_source(data_root, split, ann_file, subset)
         elif ann_file or subset:
-            raise UserError('dataset.source names the storage: ann_file and subset belong in it')
+            name = 'ann_file' if ann_file else 'subset'
+            raise UserError(
+                f"dataset.{name}='{ann_file or subset}': give it within dataset.source, which "
+                f'names the storage (dataset.source.{name})',
+                key=f'dataset.{name}',
+                value=ann_file or subset,
+            )
         self.source: Source = DATASETS.build({**common, **source})
         self.root = data_root
         self.split = split
         self.seed = seed
         self.classes = self.source.classes
-        self.indices = self._select(tuple(share), per_class)  # (N,) places in the source
+        self.indices = self._select(share, per_class)  # (N,) places in the source
         labels = self.source.labels
         self.labels = [labels[i] for i in self.indices.tolist()] if len(labels) else []
         self.pipeline = pipeline  # as settings, for records
@@ -88,12 +99,16 @@ class ImageDataset(Dataset):
         # shared with workers that outlive an epoch; below 0: not told
         self._epoch = torch.full((1,), -1).share_memory_()
 
-    def _select(self, share: tuple[float, ...], per_class: int | None) -> np.ndarray:
+    def _select(self, share: Sequence[float], per_class: int | None) -> np.ndarray:
         """Return the places (N,) of the images that share and per_class select, ascending."""
         if not 0 <= share[0] < share[1] <= 1:
-            raise UserError(f'dataset.share={share}: give (from, to) with 0 <= from < to <= 1')
+            raise UserError(
+                f'dataset.share={share}: give (from, to) with 0 <= from < to <= 1',
+                key='dataset.share',
+                value=share,
+            )
         total = len(self.source)
-        if share == (0, 1) and per_class is None:
+        if tuple(share) == (0, 1) and per_class is None:
             return np.arange(total)
         groups: dict[int, list[int]] = {}
         for i, label in enumerate(self.source.labels or [0] * total):
@@ -104,38 +119,43 @@ class ImageDataset(Dataset):
             begin, end = (round(s * len(members)) for s in share)
             selected += members[begin:end][:per_class]
         if not selected:
-            raise NoData(f'{self.root}: share={share} leaves no image of {total}')
+            raise NoData(
+                f'{self.root}: dataset.share={share} with per_class={per_class} leaves no image '
+                f'of {total}; use more of them',
+                key='dataset.share',
+                value=share,
+            )
         return np.array(sorted(selected))
 
     @property
     def metainfo(self) -> dict[str, Any]:
-        """Class names, for logs and predictions."""
+        """The class names, for logs and predictions."""
         return dict(classes=self.classes)
 
     @property
     def locality(self) -> str | None:
-        """What the sampler must keep together; a subset is read as it comes."""
+        """`Source.locality` of the source; None for a part of its images."""
         return self.source.locality if len(self) == len(self.source) else None
 
     def describe(self) -> str:
-        """One line on what was found."""
+        """Return one line with the numbers of images and classes."""
         if not self.labels:
             return f'{len(self)} images without labels'
         return f'{len(self)} images of {len(Counter(self.labels))} classes'
 
     def name(self, index: int) -> str:
-        """Return what a person needs to find an image: mostly its path."""
+        """Return the path or address by which a user finds an image."""
         return self.source.name(int(self.indices[index]))
 
     def set_epoch(self, epoch: int) -> None:
-        """Say which epoch an index alone means, in this process and in running workers."""
+        """Set the epoch that an index alone means, in this process and in running workers."""
         self._epoch.fill_(epoch)
 
     def __len__(self) -> int:
         return len(self.indices)
 
     def read(self, index: int) -> bytes:
-        """Return the bytes of an image file. Raises UnreadableImage with name and cause."""
+        """Return the bytes of an image file. Raises UnreadableImage when it cannot be read."""
         place = int(self.indices[index])
         try:
             content = self.source.read(place)
@@ -195,7 +215,7 @@ class ImageDataset(Dataset):
             self.reading[worker.id] = torch.tensor((os.getpid(), index))
 
     def read_by(self, pid: int) -> str | None:
-        """Return the image that worker process ``pid`` read last."""
+        """Return the name of the image that worker process ``pid`` read last, or None."""
         for process, index in self.reading.tolist():
             if process == pid:
                 return self.name(index)

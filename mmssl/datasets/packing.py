@@ -17,10 +17,11 @@ from .sources.tsv import write_index
 
 
 class Writer(ABC):
-    """Takes images one by one; files get their final names when `close` has written all.
+    """Base class of writers, which take images one by one.
 
-    ``key`` is a relative path with an ending, ``label`` a number or None. ``limit`` is how many
-    images a file holds, where a format has several files.
+    Files get their final names when `close` has written all of them. ``key`` is a relative path
+    with a file extension, ``label`` a number or None. ``limit`` is the number of images per file,
+    for formats of several files.
     """
 
     reader: str  # the source that reads what was written
@@ -34,10 +35,14 @@ class Writer(ABC):
         root.mkdir(parents=True, exist_ok=True)
 
     def begin(self, name: str) -> Path:
-        """Return where to write the file ``name``. Raises UserError if it exists already."""
+        """Return where to write the file ``name``. Raises UserError when it exists already."""
         final = self.root / name
         if final.exists():
-            raise UserError(f'{final}: exists; remove it or choose another place')
+            raise UserError(
+                f'{final}: exists; remove it or choose another folder',
+                key='file',
+                value=str(final),
+            )
         final.parent.mkdir(parents=True, exist_ok=True)
         part = final.with_name(final.name + '.part')
         self.finished.append((part, final))
@@ -49,13 +54,13 @@ class Writer(ABC):
 
     @abstractmethod
     def end(self) -> None:
-        """Close what is open."""
+        """Close the open files."""
 
     def index(self) -> None:  # noqa: B027, most formats need none
-        """Write what is derived from the finished files."""
+        """Write an index of the finished files, where the format has one."""
 
     def close(self) -> None:
-        """Finish: all files appear under their names."""
+        """Close all files, give them their final names and write the index."""
         self.end()
         for part, final in self.finished:
             os.replace(part, final)
@@ -63,7 +68,10 @@ class Writer(ABC):
 
 
 class ZipWriter(Writer):
-    """MoBY's ``split.zip`` and ``split_map.txt``; members are stored, images do not shrink."""
+    """Writer of MoBY's ``split.zip`` and ``split_map.txt``; members are stored uncompressed.
+
+    Raises UserError when one of the files exists already.
+    """
 
     reader = 'ZipSource'
     prefix = ''
@@ -74,7 +82,7 @@ class ZipWriter(Writer):
         self.map = self.begin(f'{split}_map.txt').open('w')
 
     def add(self, key: str, label: int | None, content: bytes) -> None:
-        """Write a member and its line."""
+        """Write a member and its line in the map."""
         # a fixed date: the same images give the same archive
         self.archive.writestr(zipfile.ZipInfo(key), content)
         self.map.write(f'{self.prefix}{key}\t{-1 if label is None else label}\n')
@@ -86,7 +94,7 @@ class ZipWriter(Writer):
 
 
 class EsvitZipWriter(ZipWriter):
-    """The same with EsViT's lines, ``split.zip@/key``."""
+    """ZipWriter with the lines of EsViT, ``split.zip@/key``."""
 
     def __init__(self, root: Path, split: str, limit: int = 0) -> None:
         super().__init__(root, split, limit)
@@ -94,14 +102,18 @@ class EsvitZipWriter(ZipWriter):
 
 
 class TsvWriter(Writer):
-    """``split.tsv`` with its index, or with a limit ``split/00000.tsv`` and so on."""
+    """Writer of ``split.tsv`` and its index, or with a limit of ``split/00000.tsv`` and so on."""
 
     reader = 'TsvSource'
 
     def add(self, key: str, label: int | None, content: bytes) -> None:
-        """Write a row. Raises UserError for a key with tabs or line ends."""
+        """Write a row. Raises UserError when the key has tabs or line ends or the file exists."""
         if '\t' in key or '\n' in key:
-            raise UserError(f'{key!r}: a key in a TSV file must not hold tabs or line ends')
+            raise UserError(
+                f'{key!r}: a key in a TSV file must not hold tabs or line ends; rename the image',
+                key='key',
+                value=key,
+            )
         if self.count == 0 or (self.limit and self.count % self.limit == 0):
             self.end()
             name = f'{self.split}/{self.count // self.limit:05d}' if self.limit else self.split
@@ -122,7 +134,7 @@ class TsvWriter(Writer):
 
 
 class ShardWriter(Writer):
-    """WebDataset's ``split-000000.tar`` and so on, and the index ``split.json``."""
+    """Writer of WebDataset's ``split-000000.tar`` and so on, and of the index ``split.json``."""
 
     reader = 'ShardSource'
 
@@ -131,7 +143,7 @@ class ShardWriter(Writer):
         self.keys: set[str] = set()
 
     def add(self, key: str, label: int | None, content: bytes) -> None:
-        """Write an image and its label. Raises UserError for a second image of the same key."""
+        """Write an image and its label. Raises UserError when the key or the shard exists."""
         if self.count % self.limit == 0:
             self.end()
             name = f'{self.split}-{self.count // self.limit:06d}.tar'
@@ -140,7 +152,12 @@ class ShardWriter(Writer):
         folder, _, name = stem.rpartition('/')
         stem = f'{folder}/{name.replace(".", "_")}'.strip('/')  # a key ends at the first dot
         if stem in self.keys:
-            raise UserError(f'{key}: another image has the same name but for its ending or dots')
+            raise UserError(
+                f'{key}: another image has the same name except for its extension or dots, which '
+                'makes one key of both; rename one',
+                key='key',
+                value=key,
+            )
         self.keys.add(stem)
         self._member(stem + ending.lower(), content)
         if label is not None:
@@ -164,9 +181,9 @@ class ShardWriter(Writer):
 
 
 class LmdbWriter(Writer):
-    """An LMDB of files, ``split/key``, and of their list, ``split.txt``.
+    """Writer of an LMDB of files, ``split/key``, and of their list, ``split.txt``.
 
-    Raises UserError where the library is not installed.
+    Raises UserError when lmdb is not installed.
     """
 
     reader = 'ListSource'
@@ -176,16 +193,22 @@ class LmdbWriter(Writer):
         try:
             import lmdb
         except ImportError:
-            raise UserError('writing LMDB needs its library: pip install lmdb') from None
+            raise UserError(
+                'writing LMDB needs a library: pip install lmdb', key='lmdb', value=None
+            ) from None
         # the size is an address range, not space on disk
         self.base = lmdb.open(str(root), map_size=2**42, subdir=True)
         self.lines: list[str] = []
 
     def add(self, key: str, label: int | None, content: bytes) -> None:
-        """Write one value. Raises UserError where the data base has the key already."""
+        """Write one value. Raises UserError when the database has the key already."""
         with self.base.begin(write=True) as change:
             if not change.put(f'{self.split}/{key}'.encode(), content, overwrite=False):
-                raise UserError(f'{self.split}/{key}: is there already; choose another place')
+                raise UserError(
+                    f'{self.split}/{key}: the database has this key already; choose another one',
+                    key='key',
+                    value=key,
+                )
         self.lines.append(key if label is None else f'{key} {label}')
 
     def end(self) -> None:
@@ -196,16 +219,16 @@ class LmdbWriter(Writer):
 
 
 class FolderWriter(Writer):
-    """Files of their own, below ``split``."""
+    """Writer of one file per image, below ``split``."""
 
     reader = 'FolderSource'
 
     def add(self, key: str, label: int | None, content: bytes) -> None:
-        """Write one file."""
+        """Write one file. Raises UserError when it exists already."""
         self.begin(f'{self.split}/{key}').write_bytes(content)
 
     def end(self) -> None:
-        """Nothing is open."""
+        """Do nothing: no file stays open."""
 
 
 FORMATS: dict[str, type[Writer]] = {
@@ -219,7 +242,7 @@ FORMATS: dict[str, type[Writer]] = {
 
 
 def file_of(key: str, content: bytes) -> tuple[str, bytes]:
-    """Return key and file to keep of an image: raw PPM, as CIFAR's reads, becomes PNG."""
+    """Return key and file to write for an image: PPM, as `CifarSource` gives it, becomes PNG."""
     if content[:2] == b'P6' and not re.search(r'\.(ppm|pgm)$', key, re.IGNORECASE):
         buffer = io.BytesIO()
         Image.open(io.BytesIO(content)).save(buffer, 'PNG')

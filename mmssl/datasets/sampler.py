@@ -1,4 +1,4 @@
-"""Sampler: the order in which the images of an epoch are read, over ranks and workers."""
+"""Sampler of the order in which the images of an epoch are read, over ranks and workers."""
 
 import math
 import random
@@ -20,12 +20,12 @@ class EpochSampler(Sampler):
     Rank r of W takes every W-th of one order shared by all ranks, so a global batch holds the
     same images for any W with the same global batch size. ``shuffle`` draws the order from
     (seed, epoch). ``even`` drops the tail that would give ranks unequal counts (training);
-    otherwise every image is read exactly once (evaluation). `skip` leaves out what an
-    interrupted epoch has already read, without reading it.
+    otherwise every image is read exactly once (evaluation). `skip` is the number of images that
+    an interrupted epoch has already read; they are left out without reading them.
 
-    Two storages get orders of their own when shuffling, by the data set's ``locality``: 'rank'
-    (a cache of this rank's share: always images r, r + W, ...) and 'shard' (see `_by_shards`).
-    Raises UserError where ``even`` leaves a rank without images.
+    The data set's ``locality`` changes the shuffled order of two storages: 'rank' (a cache of
+    this rank's share: always images r, r + W, ...) and 'shard' (see `_by_shards`). Raises
+    UserError when ``even`` leaves a rank without images.
     """
 
     def __init__(
@@ -46,15 +46,20 @@ class EpochSampler(Sampler):
             # anything with a length is sampled; only an ImageDataset has a locality
             self.locality = getattr(dataset, 'locality', None)
         if self.even and len(dataset) < self.world_size:
-            raise UserError(f'{len(dataset)} images cannot feed {self.world_size} processes')
+            raise UserError(
+                f'dataset: {len(dataset)} images cannot feed {self.world_size} processes; start '
+                'fewer processes or give more images',
+                key='dataset',
+                value=len(dataset),
+            )
 
     def serve(self, batch_size: int, workers: int) -> None:
-        """Tell how the loader reads: batches in turn to each of so many workers."""
+        """Set how the loader reads: batches of ``batch_size`` go to each of ``workers`` in turn."""
         self.batch_size = batch_size
         self.workers = max(1, workers)
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch's order and randomness."""
+        """Set the epoch, which decides the order and the random numbers of the items."""
         self.epoch = epoch
 
     def _order(self) -> list[int]:

@@ -25,26 +25,26 @@ _HUES = -0.1, 2.9  # where reds to yellows and greens to blues begin, in sixths 
 
 
 class PortableRandom:
-    """Uniform numbers from the raw bits of PCG64, a stream numpy promises never to change."""
+    """Uniform numbers from the raw bits of PCG64, a stream that numpy guarantees not to change."""
 
     def __init__(self, *key: int) -> None:
         self._bits = np.random.PCG64(np.random.SeedSequence(key))
 
     def table(self, *shape: int) -> Plane:
-        """Numbers in [0, 1) of the given shape."""
+        """Return numbers in [0, 1), float64 of the given shape (d0, d1, ...)."""
         raw = self._bits.random_raw(math.prod(shape)) >> np.uint64(11)
         return raw.reshape(shape).astype(np.float64) * 2.0**-53
 
     def uniform(self, low: float, high: float) -> float:
-        """One number in [low, high)."""
+        """Return one number in [low, high)."""
         return low + (high - low) * float(self.table(1)[0])
 
     def below(self, count: int) -> int:
-        """One integer in [0, count)."""
+        """Return one integer in [0, count)."""
         return int(self.uniform(0, count))
 
     def direction(self) -> tuple[float, float]:
-        """A unit vector of uniform angle, by rejection so that no sine is needed."""
+        """Return a unit vector of uniform angle, by rejection so that no sine is needed."""
         while True:
             x = self.uniform(-1, 1)
             y = self.uniform(-1, 1)
@@ -236,7 +236,10 @@ def _develop(rng: PortableRandom, canvas: Plane) -> Image:
 def draw_object(
     seed: int, index: int, label: int, size: int = 48, split: str = 'train'
 ) -> tuple[Image, Mask]:
-    """Draw one large object: image (H, W, 3) and its visible pixels (H, W); H = W = size."""
+    """Draw one large object of class ``label``; ``size`` is in pixels, H = W = size.
+
+    Returns the image, uint8 (H, W, 3), and the object's visible pixels, bool (H, W).
+    """
     rng = PortableRandom(seed, SPLITS.index(split), index)
     radius = size * rng.uniform(0.34, 0.46)
     x0 = size * rng.uniform(0.33, 0.67)
@@ -251,7 +254,8 @@ def draw_scene(
 ) -> tuple[Image, Mask, list[int]]:
     """Draw up to six objects, at most 30 % of each hidden by later ones, and strokes over them.
 
-    Image (H, W, 3), visible pixels (N, H, W) that never overlap, N labels; H = W = size.
+    Returns the image, uint8 (H, W, 3), visible pixels, bool (N, H, W), which never overlap, and N
+    labels; ``size`` is in pixels, H = W = size.
     """
     rng = PortableRandom(seed, len(SPLITS) + SPLITS.index(split), index)
     canvas = _background(rng, size, 0.2 * size)

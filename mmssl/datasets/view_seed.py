@@ -1,4 +1,4 @@
-"""Seeds of the random numbers of an item's views, by data set, epoch and image."""
+"""Seeds of the random numbers of an item's views, by seed of the data set, epoch and index."""
 
 import random
 
@@ -20,5 +20,5 @@ def replacement_seed(seed: str, tries: int) -> str:
 
 
 def replacement_index(seed: str, images: int) -> int:
-    """Return the index, of ``images``, of an image that replaces an unreadable one."""
+    """Return the index, below ``images``, of the image that replaces an unreadable one."""
     return random.Random(f'other-{seed}').randrange(images)

@@ -31,11 +31,11 @@ def features(
     folder: str | Path | None = None,
     fp16: bool = False,
 ) -> Bank:
-    """Return features of a loader's images, read from ``folder`` where they are there.
+    """Return the features (N, C) of a loader's images, read from ``folder`` when stored there.
 
-    ``layer``: arguments of `Backbone.last_blocks_features`, or none for normalised pixels.
-    ``folder``: the config's ``features_cache``. ``fp16``: under autocast on a GPU. All on the
-    model's device. Raises UserError as `extract` and `cached` do.
+    ``layer`` holds the arguments of `Backbone.last_blocks_features`, none for normalised pixels.
+    ``folder`` is the config's ``features_cache``. ``fp16`` extracts under autocast on a GPU. The
+    result is on the model's device. Raises UserError as `extract` and `cached` do.
     """
     model = unwrap_model(runner.model)
     share = runner.step_status.bad_samples_share
@@ -73,18 +73,23 @@ def _weights_and_data(model: Any, loader: Any) -> dict[str, Any]:
 
 
 def cached(key: dict[str, Any], folder: str | Path | None, make: Callable[[], Bank]) -> Bank:
-    """Return what ``make`` returned for an equal ``key`` before, else call it and keep the result.
+    """Return the stored result of ``make`` for an equal ``key``, else call it and store the result.
 
-    ``key`` holds plain data and is kept in the file: all that decides the features belongs into
-    it. Without a folder nothing is kept. All ranks call it, and make the features together unless
-    each finds them. Raises UserError for a folder that cannot be, before anything is made.
+    ``key`` is plain data, stored in the file; it has to hold everything that the features depend
+    on. Without a folder nothing is stored. All ranks call it, and make the features together
+    unless each finds them. Raises UserError when the folder cannot be made, before the features
+    are.
     """
     if folder is None:
         return make()
     try:
         Path(folder).mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UserError(f'features_cache={folder}: {error.strerror}; name another folder') from None
+        raise UserError(
+            f'features_cache={folder}: {error.strerror}; name another folder',
+            key='features_cache',
+            value=folder,
+        ) from None
     text = json.dumps(key, sort_keys=True)
     path = Path(folder) / f'features-{hashlib.sha256(text.encode()).hexdigest()[:16]}.safetensors'
     found = _read(path, text)

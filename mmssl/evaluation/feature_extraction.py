@@ -15,9 +15,9 @@ from .sanity_checks import refuse_non_finite
 
 
 class Bank(NamedTuple):
-    """features (N, C), labels (N,), -1 without, and indices (N,) in the data set, ascending.
+    """Features (N, C) of the images of a data set, labels (N,) and indices (N,), ascending.
 
-    Images that could not be read are left out.
+    Labels are -1 for images without one. Unreadable images are left out.
     """
 
     features: Tensor
@@ -29,11 +29,12 @@ class Bank(NamedTuple):
 def extract(
     model: Any, loader: Any, name: str = '', feature: Any = None, share: float = SHARE
 ) -> Bank:
-    """Run ``model`` in eval mode over a loader without shuffling; all ranks get all features.
+    """Return the features (N, C) of a loader's images, on all ranks, by ``model`` in eval mode.
 
-    The last partial batch counts once. Unreadable images are named and left out. Raises UserError
-    for more than ``share`` of them, and for features that are not finite. ``feature`` maps images
-    (B, 3, H, W) to (B, C); by default the model's pooled feature.
+    The loader must not shuffle. The last partial batch counts once. Unreadable images are logged
+    and left out. ``feature`` maps images (B, 3, H, W) to (B, C), by default the model's pooled
+    feature. Raises UserError when more than ``share`` of the images are unreadable or a feature
+    is not finite.
     """
     feature = feature or (lambda images: model.encode(images).pooled)
     was_training = model.training
@@ -75,10 +76,12 @@ def _check_finite(bank: Bank, model: Any, dataset: Any) -> None:
     if bad.any():
         # a model of one's own may hold its backbone elsewhere, as any `encode` will do
         backbone = getattr(model, 'backbone', None)
-        file = getattr(backbone, 'weights_from', None) or 'the network'
+        file = getattr(backbone, 'weights_from', None)
         first = dataset.name(int(bank.indices[bad][0]))
-        what = f'{file}: the features of {int(bad.sum())} of {len(bad)} images (first {first})'
-        refuse_non_finite(bank.features, what)
+        what = f'the features of {int(bad.sum())} of {len(bad)} images (first {first})'
+        if file:
+            refuse_non_finite(bank.features, f'{file}: {what}', 'file', str(file))
+        refuse_non_finite(bank.features, f'the network: {what}', 'features')
 
 
 def _report(bad_samples: BadSamples, name: str) -> None:

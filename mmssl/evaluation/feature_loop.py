@@ -13,40 +13,53 @@ from .fingerprint import data_fingerprint
 
 
 def layer(feature: str | dict[str, Any]) -> dict[str, Any]:
-    """Return arguments of `Backbone.last_blocks_features`, none for pixels; or raise UserError."""
+    """Return the arguments of `Backbone.last_blocks_features`, none for pixels.
+
+    Raises UserError when ``feature`` is not 'pooled', 'pixels' or dict(blocks=, pool=).
+    """
     if feature == 'pixels':
         return {}
     asked = {} if feature == 'pooled' else feature
     if not isinstance(asked, dict) or set(asked) - {'blocks', 'pool'}:
         raise UserError(
-            f"KNNLoop feature '{feature}' is unknown; use pooled, pixels or dict(blocks=, pool=)"
+            f'feature={feature!r} is unknown; use pooled, pixels or dict(blocks=, pool=)',
+            key='feature',
+            value=feature,
         )
     return {**POOLED, **asked}
 
 
 def check_blocks(backbone: Any, blocks: int) -> None:
-    """Refuse more blocks than there are, before hours of training. Raises UserError."""
+    """Check the number of blocks. Raises UserError when it is not from 1 to the backbone's."""
     count = backbone.stage_ends[-1] + 1
     if not 1 <= blocks <= count:
-        raise UserError(f'feature.blocks={blocks}, but the network has {count} blocks')
+        raise UserError(
+            f'feature.blocks={blocks}, but the network has {count} blocks; use 1 to {count}',
+            key='feature.blocks',
+            value=blocks,
+        )
 
 
 def check_classes(bank: Any, queries: Any) -> None:
-    """Refuse two sets of different classes. Raises UserError naming the folders that differ."""
+    """Check that bank and queries have the same classes. Raises UserError when they differ."""
     if bank.classes != queries.classes:
         odd = sorted(set(bank.classes) ^ set(queries.classes))
         raise UserError(
             f'the bank has {len(bank.classes)} classes and the queries {len(queries.classes)}; '
             f'in one of them only: {", ".join(odd[:5])}. Give both the same class folders, or '
-            'lists with labels of one numbering'
+            'lists with the same label numbers',
+            key='bank',
+            value=bank.classes,
         )
 
 
 class BankLoop(BaseLoop):
-    """A loop over features of two sets; a subclass writes `measure`.
+    """Base class of loops over the features of a bank and of queries; subclasses write `measure`.
 
-    ``bank`` overrides the loader's data set to give the bank's. ``feature`` as `layer` reads it.
-    ``fp16`` extracts under autocast on a GPU. ``mode`` says whose hooks are called.
+    ``bank`` overrides settings of the loader's data set to give the bank's. ``feature`` is as
+    `layer` takes it. ``fp16`` extracts under autocast on a GPU. ``mode`` ('val' or 'test') selects
+    the hooks that are called. Raises UserError when the feature is unknown or has more blocks
+    than the network.
     """
 
     mode = 'test'
@@ -71,7 +84,7 @@ class BankLoop(BaseLoop):
         self.bank = runner.build_dataloader(bank_loader, seed=runner.seed)
 
     def run(self) -> dict[str, float]:
-        """Measure, and report through the runner's hooks."""
+        """Call `measure` between the runner's hooks, pass them the metrics, and return these."""
         runner = self.runner
         mode = self.mode
         runner.call_hook(f'before_{mode}')
@@ -86,7 +99,7 @@ class BankLoop(BaseLoop):
         raise NotImplementedError
 
     def _features(self) -> tuple[Bank, Bank]:
-        """Return those of both sets; of a network in training nothing is kept."""
+        """Return the features of both sets; those of a network in training are not stored."""
         folder = self.runner.cfg.get('features_cache') if self.mode == 'test' else None
         bank, query = (
             features(self.runner, loader, name, self.layer, folder, self.fp16)
@@ -96,7 +109,7 @@ class BankLoop(BaseLoop):
 
     @property
     def facts(self) -> dict[str, Any]:
-        """What decides the figures, beside network and data."""
+        """Settings that the metrics depend on, apart from network and queries."""
         return dict(
             features=self.layer or 'pixels',
             half=self.fp16,

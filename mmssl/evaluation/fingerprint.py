@@ -20,7 +20,7 @@ def data_fingerprint(dataset: Any) -> dict[str, Any]:
     """Return name, counts and content hash of an ImageDataset, the same for every storage format.
 
     The hash is over keys and labels of all images and the bytes of some: copies of a set in
-    another size mostly have the same names. Of other data sets only class and length are known.
+    another size mostly have the same names. For other data sets, only class name and length.
     """
     if not isinstance(dataset, ImageDataset):
         return dict(name=type(dataset).__name__, images=len(dataset))
@@ -49,10 +49,10 @@ def _content_hash(dataset: ImageDataset) -> str:
 
 
 def weights_hash(backbone: Any) -> str:
-    """Return a hash over the weights that a backbone has."""
+    """Return a hash of the weights of a backbone."""
     return digest(dict(backbone.state_dict()))[:16]
 
 
 def network_settings(settings: dict[str, Any]) -> dict[str, Any]:
-    """Return what a config says of a backbone, without where its weights came from."""
+    """Return the settings of a backbone without ``init_cfg``, the source of its weights."""
     return to_plain({key: value for key, value in settings.items() if key != 'init_cfg'})

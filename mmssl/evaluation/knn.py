@@ -2,7 +2,7 @@
 
 ``val_cfg.temperature`` of a config sets the temperature (``test_cfg`` in an evaluation alone; the
 default is TEMPERATURE of knn_loop.py), ``val_cfg.k`` the numbers of neighbours. No config key sets
-CHUNK: similarities are computed for so many pairs at once, whatever the data's size.
+CHUNK, the number of pairs whose similarities are computed at once.
 """
 
 import warnings
@@ -23,7 +23,7 @@ def knn(
     """Votes (Q, classes) of the k nearest bank rows, each exp(cosine / temperature).
 
     bank (N, C), labels (N,) and queries (Q, C) on one device (Wu et al. 2018, sec. 3.4; DINO
-    ``eval_knn.py``). Warnings and errors are those of `by_k`.
+    ``eval_knn.py``). Raises UserError and ValueError, and warns, as `by_k` does.
     """
     (votes,) = by_k(bank, labels, queries, [k], temperature, classes)
     return votes
@@ -39,8 +39,8 @@ def by_k(
 ) -> Iterator[Tensor]:
     """Yield the votes (Q, classes) of `knn` for each k, all from one search.
 
-    bank (N, C), labels (N,), queries (Q, C). Raises ValueError, before searching, for a k below 1
-    or a temperature that is not above 0; `nearest` has the others.
+    bank (N, C), labels (N,), queries (Q, C). Raises ValueError, before searching, when a k is
+    below 1 or the temperature not above 0, and UserError and ValueError as `nearest` does.
     """
     if min(ks) < 1 or temperature <= 0:
         raise ValueError(
@@ -53,11 +53,11 @@ def by_k(
 
 @torch.no_grad()
 def nearest(bank: Tensor, queries: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """Cosines, largest first, and rows of the bank, both (Q, k), that are nearest to queries.
+    """Cosines, largest first, and bank rows of the k nearest neighbours of queries, both (Q, k).
 
-    bank (N, C), queries (Q, C); rows are normalised here, part by part. Any sizes: memory beyond
-    the result is bounded by `CHUNK`. A k above N is lowered to N with a warning. Raises
-    ValueError for an empty bank, UserError for features that are not finite.
+    bank (N, C), queries (Q, C); rows are normalised here, part by part. `CHUNK` bounds the memory
+    beyond the result, for any sizes. A k above N is lowered to N with a warning. Raises
+    ValueError when the bank is empty, UserError when a feature is not finite.
     """
     if len(bank) == 0:
         raise ValueError('kNN needs at least one bank image')
@@ -77,18 +77,18 @@ def nearest(bank: Tensor, queries: Tensor, k: int) -> tuple[Tensor, Tensor]:
 
 
 def _unit(rows: Tensor) -> Tensor:
-    """Rows (N, C) at length 1. Raises UserError where some are not finite."""
+    """Normalise rows to length 1: (N, C) -> (N, C). Raises UserError when one is not finite."""
     lengths = torch.linalg.vector_norm(rows, dim=1, keepdim=True)
     # one pass less than asking every number: a sum of squares may overflow, so ask again
     if not torch.isfinite(lengths).all():
-        refuse_non_finite(rows, 'the kNN features')
+        refuse_non_finite(rows, 'the kNN features', 'features')
     return rows / lengths.clamp_min(1e-12)
 
 
 def _merged(
     best: Tensor, index: Tensor, cosines: Tensor, start: int, k: int
 ) -> tuple[Tensor, Tensor]:
-    """The k best of those found before (q, k') and of cosines (q, n) to rows from ``start`` on."""
+    """Return the k best of ``best`` (q, k') and of cosines (q, n) to rows from ``start`` on."""
     top, at = cosines.topk(min(k, cosines.shape[1]), dim=1)
     best = torch.cat([best, top], 1)
     index = torch.cat([index, at + start], 1)
@@ -107,7 +107,7 @@ def _vote(
 
 
 def accuracy(votes: Tensor, labels: Tensor, top: int = 1) -> float:
-    """Percent of rows of votes (Q, classes) whose label is among the ``top`` highest."""
+    """Top-k accuracy in percent: votes (Q, classes), labels (Q,) -> float; k is ``top``."""
     top = min(top, votes.shape[1])
     hits = votes.topk(top, dim=1).indices == labels[:, None]
     return 100 * hits.any(1).double().mean().item()

@@ -22,14 +22,15 @@ ALIKE = 1e-4  # standard deviation of unit features that is no more than roundin
 class KNNLoop(BankLoop):
     """Classify the loader's images by the nearest images of a bank.
 
-    ``bank`` overrides the loader's data set to give the bank's: dict(split='train',
+    ``bank`` overrides settings of the loader's data set to give the bank's: dict(split='train',
     per_class=100). Reports top-1 and top-5 (in percent) for every k; 'knn/top1' is that of the
-    first k. ``feature`` is 'pooled', what pretraining works on; dict(blocks=4, pool='mean'), as
-    `Backbone.last_blocks_features` takes them; or 'pixels', normalised: a lower bound.
-    ``fp16`` extracts under autocast on a GPU. A k above the bank is lowered, and a bank of one
-    class is scored, both with a warning. ``mode`` is 'val' while training and 'test' for
-    ``tools/test.py``: whose hooks are called, and whether features may be cached. Raises NoData
-    without labels and UserError for another mode.
+    first k. ``feature`` is 'pooled', the feature that pretraining uses; dict(blocks=4,
+    pool='mean'), as `Backbone.last_blocks_features` takes them; or 'pixels', the normalised
+    pixels, as a lower bound. ``fp16`` extracts under autocast on a GPU. A k above the bank is
+    lowered, and a bank of one class is scored, both with a warning. ``mode`` is 'val' in training
+    and 'test' for ``tools/test.py``: it selects the hooks that are called and whether features
+    may be stored. Raises NoData when images have no labels, UserError when mode or feature is
+    unknown or the bank has other classes than the queries.
     """
 
     off_without_data = 'kNN monitor off'
@@ -47,18 +48,25 @@ class KNNLoop(BankLoop):
         mode: str = 'val',
     ) -> None:
         if mode not in ('val', 'test'):
-            raise UserError(f"KNNLoop mode '{mode}' is unknown; use val or test")
+            raise UserError(
+                f"KNNLoop mode '{mode}' is unknown; use val or test", key='mode', value=mode
+            )
         self.mode = mode
         super().__init__(runner, dataloader, bank, feature, fp16)
-        for loader in (self.bank, self.dataloader):
+        for name, loader in zip(self.names, (self.bank, self.dataloader), strict=True):
             if not loader.dataset.labels:
-                raise NoData('the images have no labels, so there is no accuracy to measure')
+                raise NoData(
+                    f'the {name} images have no labels, so there is no accuracy to measure; use '
+                    'class folders or a list with labels',
+                    key='labels',
+                    value=None,
+                )
         check_classes(self.bank.dataset, self.dataloader.dataset)
         self.k = self._sizes(k)
         self.temperature = temperature
 
     def _sizes(self, asked: Sequence[int]) -> list[int]:
-        """Return every k, those above the bank lowered to it; warn of what decides nothing."""
+        """Return every k, lowered to the size of the bank; warn of that and of a single class."""
         warn, labels = self.runner.logger.warning, self.bank.dataset.labels
         for k in asked:
             if k > len(labels):
@@ -68,7 +76,7 @@ class KNNLoop(BankLoop):
         return list(dict.fromkeys(min(k, len(labels)) for k in asked))
 
     def measure(self) -> dict[str, float]:
-        """Return the accuracies in percent."""
+        """Return the top-1 and top-5 accuracies in percent, for every k."""
         bank, query = self._features()
         classes = max(len(self.bank.dataset.classes), int(bank.labels.max()) + 1)
         metrics = {}
@@ -85,7 +93,7 @@ class KNNLoop(BankLoop):
         return {'knn/top1': next(iter(metrics.values())), **metrics}
 
     def _features(self) -> tuple[Bank, Bank]:
-        """Return those of the bank and of the queries; warn when all are alike."""
+        """Return the features of bank and queries; warn when those of the bank are all equal."""
         bank, query = super()._features()
         std = F.normalize(bank.features, dim=1).std(0, correction=0).norm()
         if std < ALIKE and len(bank.labels) > 1:
@@ -95,5 +103,5 @@ class KNNLoop(BankLoop):
 
     @property
     def facts(self) -> dict[str, Any]:
-        """What decides the figures, beside network and data."""
+        """Settings that the metrics depend on, apart from network and queries."""
         return dict(k=self.k, temperature=self.temperature, **super().facts)

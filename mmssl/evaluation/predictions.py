@@ -21,7 +21,7 @@ FONT = 10  # of its caption
 
 
 def describe(dataset: Any, index: int, label: int, score: float) -> Prediction:
-    """Return the prediction of image ``index``, as plain data."""
+    """Return the prediction of image ``index`` as plain data: path, class, score, true label."""
     classes = dataset.classes
     prediction: Prediction = dict(
         path=dataset.name(index), pred_label=label, pred_score=round(score, 6)
@@ -38,13 +38,13 @@ class PredictionHook(Hook):
     """Keep the predictions of a test loop in the step status, one for each image."""
 
     def before_test(self, runner: Runner) -> None:
-        """Forget earlier ones."""
+        """Delete the predictions of earlier tests."""
         runner.step_status.predictions = []
 
     def after_test_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
     ) -> None:
-        """Keep the predictions of a batch; not of pixels, which have the classes of a mask."""
+        """Keep the predictions of a batch; segmentation has none, its outputs are masks."""
         if not outputs:
             return
         dataset = runner.test_dataloader.dataset
@@ -58,7 +58,7 @@ class PredictionHook(Hook):
 
 
 def of_votes(dataset: Any, votes: Any, indices: Any) -> list[Prediction]:
-    """Return the predictions that votes (Q, classes) make of images ``indices`` (Q,)."""
+    """Return the predictions of images ``indices`` (Q,) from votes (Q, classes)."""
     shares = votes / votes.sum(1, keepdim=True).clamp_min(1e-12)
     best, labels = shares.max(1)
     rows = zip(indices.tolist(), labels.tolist(), best.tolist(), strict=True)
@@ -78,7 +78,7 @@ def write(path: Path, content: Any) -> None:
 
 
 def captioned(image: Image.Image, text: str, colour: str) -> Image.Image:
-    """Return an RGB image, `HEIGHT` pixels high, with a line of text below it."""
+    """Return the image, scaled to a height of `HEIGHT` pixels, with a line of text below it."""
     width = max(round(image.width * HEIGHT / image.height), 160)
     sheet = Image.new('RGB', (width, HEIGHT + 2 * FONT), 'white')
     sheet.paste(image.resize((width, HEIGHT)))
@@ -87,7 +87,7 @@ def captioned(image: Image.Image, text: str, colour: str) -> Image.Image:
 
 
 def caption(prediction: Prediction) -> str:
-    """Return the class, by its name where known, and the score."""
+    """Return the predicted class, by its name if known, and the score."""
     name = prediction.get('pred_class', prediction['pred_label'])
     return f'{name}  {prediction["pred_score"]:.2f}'
 

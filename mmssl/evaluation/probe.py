@@ -18,7 +18,7 @@ ROWS = 4096  # images scored at once
 
 
 class Recipe(NamedTuple):
-    """The grid, how long it trains, and the share of the training images that chooses."""
+    """Settings of a probe: the grid, the training, and the held-out share of training images."""
 
     rates: Sequence[float] = RATES
     decays: Sequence[float] = DECAYS
@@ -31,11 +31,20 @@ class Recipe(NamedTuple):
         return [(rate, decay) for rate in self.rates for decay in self.decays]
 
     def check(self) -> 'Recipe':
-        """Return itself. Raises UserError for numbers that cannot work."""
-        if not self.rates or not self.decays or min(self.rates) <= 0 or min(self.decays) < 0:
-            raise UserError('a probe needs rates above 0 and decays of at least 0')
-        if self.epochs < 1 or self.batch < 1 or not 0 < self.held_out < 1:
-            raise UserError('a probe needs epochs and batch of at least 1 and held_out in (0, 1)')
+        """Return itself. Raises UserError when a setting is out of range."""
+        rules = (
+            ('rates', bool(self.rates) and min(self.rates) > 0, 'one or more values above 0'),
+            ('decays', bool(self.decays) and min(self.decays) >= 0, 'one or more values from 0 on'),
+            ('epochs', self.epochs >= 1, 'at least 1'),
+            ('batch', self.batch >= 1, 'at least 1'),
+            ('held_out', 0 < self.held_out < 1, 'a share in (0, 1)'),
+        )
+        for name, holds, needed in rules:
+            if not holds:
+                value = getattr(self, name)  # a field of this tuple, by the name in `rules`
+                raise UserError(
+                    f'probe.{name}={value}: give {needed}', key=f'probe.{name}', value=value
+                )
         return self
 
 
@@ -46,7 +55,7 @@ class Layers(NamedTuple):
     biases: Tensor
 
     def logits(self, x: Tensor) -> Tensor:
-        """(B, C) -> (B, G, classes)."""
+        """Return the logits of all classifiers: (B, C) -> (B, G, classes)."""
         return grouped_linear(x, self.weights, self.biases)
 
 
@@ -58,12 +67,12 @@ class Scale(NamedTuple):
 
     @classmethod
     def of(cls, x: Tensor) -> 'Scale':
-        """Measure (N, C): one grid of rates then suits every network."""
+        """Return mean and spread (C,) of features (N, C); one grid then suits all networks."""
         std = x.std(0, correction=0)
         return cls(x.mean(0), torch.where(std <= 1e-6 * std.max(), 1.0, std))
 
     def __call__(self, x: Tensor) -> Tensor:
-        """(N, C) -> (N, C)."""
+        """Standardise features: (N, C) -> (N, C)."""
         return (x - self.mean) / self.std
 
 
@@ -126,9 +135,10 @@ def score(layers: Layers, x: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def split(labels: Tensor, share: float, seed: int = 0) -> tuple[Tensor, Tensor]:
-    """Return rows that train (T,) and rows held out (H,), ``share`` of each class, by the seed.
+    """Return training rows (T,) and held-out rows (H,) of labels (N,), ``share`` of each class.
 
-    Raises UserError when nothing would be left to train on or to choose by.
+    Rows are drawn by ``seed``. Raises UserError when no rows would be left to train on or none
+    held out.
     """
     order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed))
     order = order.to(labels.device)
@@ -138,14 +148,16 @@ def split(labels: Tensor, share: float, seed: int = 0) -> tuple[Tensor, Tensor]:
     held = place < (share * sizes[labels[order]].double()).round()
     if held.all() or not held.any():
         raise UserError(
-            f'held_out={share:g} of {len(labels)} training images leaves nothing to '
-            f'{"train on" if held.all() else "choose by"}: change it or take more images'
+            f'probe.held_out={share:g} of {len(labels)} training images leaves none to '
+            f'{"train on" if held.all() else "choose by"}: change it or use more images',
+            key='probe.held_out',
+            value=share,
         )
     return order[~held].sort().values, order[held].sort().values
 
 
 def interval(percent: float, count: int, confidence: float = 0.95) -> tuple[float, float]:
-    """Wilson's interval in percent of an accuracy over ``count`` images (Wilson 1927)."""
+    """Confidence interval in percent of an accuracy over ``count`` images (Wilson 1927)."""
     z = NormalDist().inv_cdf((1 + confidence) / 2)
     p = percent / 100
     middle = (p + z * z / (2 * count)) / (1 + z * z / count)

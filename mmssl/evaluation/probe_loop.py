@@ -16,10 +16,18 @@ from .probe import Layers, Recipe, Scale
 
 
 def recipe(settings: dict[str, Any] | None) -> Recipe:
-    """Read the ``probe`` of a config. Raises UserError naming an unknown key."""
+    """Return the Recipe of a config's ``probe``.
+
+    Raises UserError when a key is unknown or a value out of range.
+    """
     for key in settings or {}:
         if key not in Recipe._fields:
-            raise UserError(f"probe has no setting '{key}'{closest(key, Recipe._fields)}")
+            known = ', '.join(Recipe._fields)
+            raise UserError(
+                f'probe.{key} is unknown{closest(key, Recipe._fields)}; use {known}',
+                key=f'probe.{key}',
+                value=(settings or {})[key],
+            )
     return Recipe(**(settings or {})).check()
 
 
@@ -27,12 +35,13 @@ def recipe(settings: dict[str, Any] | None) -> Recipe:
 class ProbeLoop(BankLoop):
     """Linear classification of the loader's images by layers trained on features of a bank.
 
-    ``bank`` overrides the loader's data set to give the training images. ``feature`` is
-    dict(blocks=, pool=) as `Backbone.last_blocks_features` takes them. ``probe`` are the
+    ``bank`` overrides settings of the loader's data set to give the training images. ``feature``
+    is dict(blocks=, pool=) as `Backbone.last_blocks_features` takes them. ``probe`` holds the
     settings of `Recipe`. The pair of learning rate and weight decay is chosen on images held out
-    of the training set, the layer trained once more on all of them, and the loader's images are
-    measured once, at the end. ``fp16`` extracts under autocast on a GPU. Raises NoData without
-    labels.
+    of the training set, the layer is trained again on all of them, and the loader's images are
+    scored once, at the end. ``fp16`` extracts under autocast on a GPU. Raises NoData when images
+    have no labels, UserError when a setting is unknown or out of range or the two sets have
+    different classes.
     """
 
     names = ('training', 'test')
@@ -52,12 +61,20 @@ class ProbeLoop(BankLoop):
         sets = {'training': self.bank.dataset, 'test': self.dataloader.dataset}
         for name, data in sets.items():
             if not data.labels:
-                raise NoData(f'the {name} images have no labels, so nothing can be learnt of them')
+                raise NoData(
+                    f'the {name} images have no labels, which a probe needs; use class folders or '
+                    'a list with labels',
+                    key='labels',
+                    value=None,
+                )
         check_classes(*sets.values())
         self.classes = len(self.bank.dataset.classes)
 
     def measure(self) -> dict[str, float]:
-        """Return the accuracies in percent, their interval, and what was chosen by which."""
+        """Return test accuracies and held-out accuracy in percent, interval, and chosen pair.
+
+        Raises UserError when `probe.split` does.
+        """
         bank, query = self._features()
         scale = Scale.of(bank.features)
         x = scale(bank.features)
@@ -84,8 +101,9 @@ class ProbeLoop(BankLoop):
     def choose(self, x: torch.Tensor, labels: torch.Tensor) -> tuple[tuple[float, float], float]:
         """Return the (rate, decay) that is best on held-out images, and its accuracy there.
 
-        x (N, C) and labels (N,) are the training images. Of equal accuracies the lower loss
-        counts. Warns of a rate at an end of the grid.
+        x (N, C) and labels (N,) are the training images. Among equal accuracies the lowest loss
+        decides. Warns when the rate is at an end of the grid. Raises UserError when `probe.split`
+        does.
         """
         grid = self.recipe.grid()
         trained, held = probe.split(labels, self.recipe.held_out, self.runner.seed)
@@ -108,5 +126,5 @@ class ProbeLoop(BankLoop):
 
     @property
     def facts(self) -> dict[str, Any]:
-        """What decides the figures, beside network and data."""
+        """Settings that the metrics depend on, apart from network and queries."""
         return dict(probe=self.recipe._asdict(), standardised=True, **super().facts)

@@ -10,11 +10,11 @@ from ..core.precision import full_precision
 @torch.no_grad()
 @full_precision
 def sinkhorn(scores: Tensor, epsilon: float, iterations: int) -> Tensor:
-    """Equally sized soft clusters of scores (B, K) -> (B, K), rows summing to 1.
+    """Soft assignments of equal size to K prototypes, by Sinkhorn-Knopp: (B, K) -> (B, K).
 
-    Sinkhorn-Knopp on exp(scores / epsilon): columns of all ranks together share their mass
-    equally, each row sums to 1 (Caron et al. 2020, eq. 3; ``distributed_sinkhorn`` of
-    ``main_swav.py``). Every rank must bring the same B.
+    Normalises exp(scores / epsilon) so that each row sums to 1 and all columns, over all ranks,
+    have equal sums (Caron et al. 2020, eq. 3; ``distributed_sinkhorn`` of ``main_swav.py``). B
+    must be the same on every rank.
     """
     q = (scores / epsilon).exp()
     q = q / dist.sum_over_ranks(q.sum())
@@ -29,5 +29,8 @@ def sinkhorn(scores: Tensor, epsilon: float, iterations: int) -> Tensor:
 @torch.no_grad()
 @full_precision
 def centered_softmax(scores: Tensor, center: Tensor, temperature: float) -> Tensor:
-    """Sharpened targets softmax((scores - center) / temperature): (..., K), (K,) -> (..., K)."""
+    """Teacher targets softmax((scores - center) / temperature): (..., K), (K,) -> (..., K).
+
+    Centring and sharpening of DINO (Caron et al. 2021, sec. 3.1; ``DINOLoss``).
+    """
     return ((scores - center) / temperature).softmax(-1)

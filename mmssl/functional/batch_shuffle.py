@@ -8,9 +8,10 @@ from ..core import dist
 
 @torch.no_grad()
 def shuffle(x: Tensor, order: Tensor | None = None) -> tuple[Tensor, Tensor]:
-    """Exchange images (B, ...) of all ranks at random; return (this rank's new ones, order).
+    """Shuffle the images of all W ranks: (B, ...) -> this rank's new images (B, ...) and the order.
 
-    ``order`` (W*B,) is rank 0's random permutation unless given.
+    ``order`` (W*B,) is rank 0's random permutation unless given (MoCo v1, sec. 3.3;
+    ``_batch_shuffle_ddp`` in ``moco/builder.py``).
     """
     everything = dist.gather(x)
     if order is None:
@@ -21,7 +22,7 @@ def shuffle(x: Tensor, order: Tensor | None = None) -> tuple[Tensor, Tensor]:
 
 @torch.no_grad()
 def unshuffle(x: Tensor, order: Tensor) -> Tensor:
-    """Bring results (B, ...) of `shuffle` back to the ranks and rows of their images."""
+    """Undo `shuffle` for results of its images: (B, ...), order (W*B,) -> (B, ...)."""
     everything = dist.gather(x)
     mine = order.argsort().view(dist.world_size(), -1)[dist.rank()]
     return everything[mine]

@@ -1,8 +1,8 @@
-"""Chunked cross-entropy of self-distillation: scores (rows, prototypes) are never held whole.
+"""Chunked cross-entropy of self-distillation: scores (rows, prototypes) are never stored whole.
 
-Scores are made for ``chunk_size`` prototypes at a time, from features and prototype weights. The
-necks' ``chunk_size`` in a config sets it (see `DINONeck`); None there is the plain form, in
-``distill.py``.
+Scores are computed for ``chunk_size`` prototypes at a time, from features and prototype weights.
+The necks' ``chunk_size`` in a config sets it (see `DINONeck`); None there selects the plain form,
+in ``distill.py``.
 """
 
 from collections.abc import Sequence
@@ -17,9 +17,10 @@ from ..core.precision import full_precision
 
 
 class FactoredLogits(NamedTuple):
-    """Scores (..., K) left as features (..., D) and weight (K, D), for ``chunk_size`` at a time.
+    """Scores (..., K) in factored form: features (..., D) and weight (K, D).
 
-    Cut and shaped like the scores they stand for, along all axes but the last.
+    ``chunk_size`` is the number of prototypes whose scores are computed at a time. It can be split
+    and reshaped like the scores, along all axes but the last.
     """
 
     features: Tensor
@@ -27,11 +28,11 @@ class FactoredLogits(NamedTuple):
     chunk_size: int
 
     def split(self, sizes: Sequence[int]) -> list['FactoredLogits']:
-        """Cut the first axis of the features (B, ..., D) into parts of the given sizes."""
+        """Split features (B, ..., D) along the first axis into parts of the given sizes."""
         return [self._replace(features=f) for f in self.features.split(list(sizes))]
 
     def unflatten(self, dim: int, sizes: Sequence[int]) -> 'FactoredLogits':
-        """Make one axis of the features several."""
+        """Unflatten axis ``dim`` of the features, such as (B * N, D) -> (B, N, D)."""
         return self._replace(features=self.features.unflatten(dim, list(sizes)))
 
     def flatten_rows(self, index: Tensor | None = None) -> 'FactoredLogits':
@@ -40,17 +41,17 @@ class FactoredLogits(NamedTuple):
         return self._replace(features=features if index is None else features[index])
 
     def at_least_float32(self) -> 'FactoredLogits':
-        """Return the same factors in float32, or in their own dtype where that is wider."""
+        """Convert features (..., D) and weight (K, D) to float32, or keep a wider dtype."""
         dtype = torch.promote_types(self.weight.dtype, torch.float32)
         return FactoredLogits(self.features.to(dtype), self.weight.to(dtype), self.chunk_size)
 
 
 class RowPairs(NamedTuple):
-    """Pairs of a student row and a teacher row that it learns from, each with a weight.
+    """Pairs of a student row and the teacher row that is its target, each with a weight.
 
     E pairs in the order of the R student rows: ``teacher_rows`` (E,) are row numbers, ``shares``
-    (E,) weights of the losses, and ``starts`` (R,) is where the pairs of each student row begin;
-    a student row may have none.
+    (E,) weights of the losses, and ``starts`` (R,) the first pair of each student row; a student
+    row may have no pair.
     """
 
     teacher_rows: Tensor
@@ -74,9 +75,10 @@ def cross_entropy(
 ) -> Tensor:
     """Sum over pairs of share * H(softmax((t - center) / T_t), softmax(s / T_s)), a scalar.
 
-    Student rows (R, D), teacher rows (T, D), centre (K,), temperatures (T_s, T_t). What
-    `distill.cross_entropy` makes of (R, K) twice, in memory for (R + T, chunk_size). No gradient
-    reaches the teacher. Raises RuntimeError at a second backward: the gradients serve one.
+    Student rows (R, D), teacher rows (T, D), centre (K,), temperatures (T_s, T_t). Equals
+    `distill.cross_entropy` on scores (R, K), with memory for (R + T, chunk_size). No gradient
+    reaches the teacher. A second backward raises RuntimeError, because the gradients are computed
+    once, in the forward.
     """
     student_temp, teacher_temp = temperatures
     student = student.at_least_float32()
@@ -100,10 +102,11 @@ def pairs(
     center: Tensor,
     temperatures: tuple[float, float],
 ) -> Tensor:
-    """Mean of `cross_entropy` over pairs of T teacher and V other student views, and their rows.
+    """Mean of `cross_entropy` over all pairs of a teacher view and another student view, a scalar.
 
-    Features (B, D) each, or (B, N, D) with the matches (B, N) of every pair; centre (K,) or
-    (1, K). The views of a side share its weight.
+    T teacher and V student views of features (B, D), or (B, N, D) with ``matches`` as
+    `distill.match_views` returns them; centre (K,) or (1, K). The views of a branch have the same
+    prototype weight.
     """
     row_pairs = _pair_rows([s.features for s in student], [t.features for t in teacher], matches)
     student_rows, teacher_rows = (
@@ -164,9 +167,10 @@ def masked(
     center: Tensor,
     temperatures: tuple,
 ) -> Tensor:
-    """Sum of shares (B, N) * `cross_entropy` of the same places; those of share 0 cost nothing.
+    """Sum of shares (B, N) * `cross_entropy` of student and teacher patches, a scalar.
 
-    Features (B, N, D), centre (K,) or (1, 1, K); a scalar.
+    Features (B, N, D), centre (K,) or (1, 1, K). Patches of share 0 are left out of the
+    computation.
     """
     chosen = shares.flatten().nonzero()[:, 0]
     rows = torch.arange(len(chosen), device=chosen.device)
@@ -190,9 +194,9 @@ def total(scores: FactoredLogits) -> Tensor:
 def _normaliser(
     features: Tensor, weight: Tensor, shift: Tensor, chunk_size: int
 ) -> tuple[Tensor, Tensor]:
-    """Row maxima (R, 1) of features @ weight.T + shift, and sums (R, 1) of exp above them.
+    """Return row maxima (R, 1) of features @ weight.T + shift, and sums (R, 1) of exp minus these.
 
-    features (R, D), weight (K, D), shift (K,); chunk by chunk, as an online soft-max does.
+    features (R, D), weight (K, D), shift (K,); chunk by chunk (online softmax).
     """
     maximum = features.new_full((len(features), 1), -torch.inf)
     total = torch.zeros_like(maximum)
@@ -207,10 +211,10 @@ def _normaliser(
 
 
 class _CrossEntropy(torch.autograd.Function):
-    """Two passes over the prototypes: the soft-maxes' normalisers, then loss and gradients.
+    """Two passes over the prototypes: normalisers of both softmaxes, then loss and gradients.
 
-    The loss is a scalar, so its gradients are known in the forward but for a factor: the second
-    pass makes them as well, instead of a third one in the backward.
+    The loss is a scalar, so the forward knows its gradients except for a factor: the second pass
+    computes them too, which saves a third pass in the backward.
     """
 
     @staticmethod

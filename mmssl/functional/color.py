@@ -1,8 +1,8 @@
 """Colour operations on a batch of views, on the device (``pixels='device'``).
 
-Views are float (B, 3, H, W) from 0 to 255, factors (B,): a strength for each image. What Pillow
-and OpenCV do image by image in the loader's workers; values stay within range after each
-operation, without rounding.
+Views are float (B, 3, H, W) from 0 to 255, factors (B,): a strength for each image. Pillow and
+OpenCV do the same image by image in the loader's workers. Values are clamped to the range after
+each operation, without rounding.
 """
 
 import math
@@ -24,7 +24,7 @@ def _per_image(factor: Tensor) -> Tensor:
 
 
 def luma(x: Tensor) -> Tensor:
-    """Return the grey of x, (B, 3, H, W) -> (B, 1, H, W)."""
+    """Return the luminance of x (ITU-R 601): (B, 3, H, W) -> (B, 1, H, W)."""
     weight = torch.tensor(LUMA, dtype=x.dtype, device=x.device).view(1, 3, 1, 1)
     return (x * weight).sum(1, keepdim=True)
 
@@ -46,12 +46,12 @@ def saturation(x: Tensor, factor: Tensor) -> Tensor:
 
 
 def grayscale(x: Tensor, factor: Tensor) -> Tensor:
-    """Return grey as three equal channels, (B, 3, H, W); the factor is not used."""
+    """Return grey as three equal channels: (B, 3, H, W) -> (B, 3, H, W); ignores the factor."""
     return luma(x).expand_as(x)
 
 
 def hue(x: Tensor, factor: Tensor) -> Tensor:
-    """Turn the hue by a share of the circle, in HSV: (B, 3, H, W), (B,) -> (B, 3, H, W)."""
+    """Rotate the hue in HSV by a fraction of the circle: (B, 3, H, W), (B,) -> (B, 3, H, W)."""
     value, which = x.max(1)  # (B, H, W)
     span = value - x.amin(1)
     safe = torch.where(span > 0, span, 1)
@@ -67,7 +67,7 @@ def hue(x: Tensor, factor: Tensor) -> Tensor:
 
 
 def blur(x: Tensor, sigma: Tensor) -> Tensor:
-    """Blur (B, 3, H, W) by a Gaussian of ``sigma`` (B,) pixels, edges repeated."""
+    """Gaussian blur with edges repeated: (B, 3, H, W), sigma (B,) in pixels -> (B, 3, H, W)."""
     reach = max(1, math.ceil(3 * float(sigma.max())))
     at = torch.arange(-reach, reach + 1, dtype=x.dtype, device=x.device)
     kernel = torch.exp(-0.5 * (at / sigma[:, None]).square())  # (B, K)
@@ -100,8 +100,8 @@ COLOR_OPS: dict[ColorOp, Callable[[Tensor, Tensor], Tensor]] = {
 def apply_color(x: Tensor, color_params: Tensor) -> Tensor:
     """Apply each image's colours: x (B, 3, H, W) and color_params (B, 12) -> (B, 3, H, W).
 
-    `mmssl.core.color_ops` describes the row of an image. It should be on the CPU: which image
-    gets what is decided there, without waiting for the device.
+    `mmssl.core.color_ops` describes the row of an image. ``color_params`` should be on the CPU,
+    where the images of each operation are selected without waiting for the device.
     """
     order = color_params[:, :MAX_OPS].long()
     factors = color_params[:, MAX_OPS : 2 * MAX_OPS]

@@ -9,7 +9,7 @@ from ..core.precision import full_precision
 
 
 def unit(x: Tensor) -> Tensor:
-    """Rows of x at length 1: (B, D) -> (B, D)."""
+    """Normalise rows to length 1: (B, D) -> (B, D)."""
     return F.normalize(x, dim=1)
 
 
@@ -17,7 +17,7 @@ def logits(q: Tensor, keys: Tensor, temperature: float, negatives: Tensor | None
     """Cosine of each query with its candidates, divided by the temperature.
 
     q (B, D) and keys (M, D) are normalised here; negatives (D, K) are unit columns already.
-    With negatives: (B, 1 + K), the own key first. Without: (B, M).
+    Returns (B, M), or with negatives (B, 1 + K), the query's own key first.
     """
     q = unit(q)
     keys = unit(keys)
@@ -31,7 +31,7 @@ def logits(q: Tensor, keys: Tensor, temperature: float, negatives: Tensor | None
 def info_nce(
     q: Tensor, keys: Tensor, temperature: float, negatives: Tensor | None = None
 ) -> Tensor:
-    """Mean cross-entropy of telling the own key from the others (MoCo, eq. 1).
+    """Mean cross-entropy of classifying each query's own key among all keys (MoCo, eq. 1).
 
     q, keys (B, D), not normalised. Negatives (D, K) of a queue; without them the keys of all
     ranks in rank order are the candidates (MoCo v3, Alg. 1: ``contrastive_loss`` in

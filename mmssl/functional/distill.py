@@ -11,7 +11,7 @@ from ..core.precision import full_precision
 
 @full_precision
 def cross_entropy(targets: Tensor, logits: Tensor, temperature: float = 1.0) -> Tensor:
-    """-sum_k targets_k log softmax(logits / temperature)_k: (..., K) twice -> (...)."""
+    """Return -sum_k targets_k log softmax(logits / temperature)_k: (..., K) twice -> (...)."""
     return -(targets * F.log_softmax(logits / temperature, dim=-1)).sum(-1)
 
 
@@ -31,7 +31,7 @@ def match_regions(student: Tensor, teacher: Tensor) -> Tensor:
 def match_views(student: Sequence[Tensor], teacher: Sequence[Tensor]) -> list[list[Tensor]]:
     """Matches of V student views (B, N, C) in T teacher views (B, M, C): T lists of V (B, N).
 
-    Empty where a view meets itself.
+    The match of a view with itself is empty, (0,).
     """
     return [
         [match_regions(s, t) if v != i else t.new_empty(0) for v, s in enumerate(student)]
@@ -45,6 +45,6 @@ def pick_regions(regions: Tensor, index: Tensor) -> Tensor:
 
 
 def mean_of_pairs(pairs: Tensor) -> Tensor:
-    """Mean of a table of losses (teacher views, student views) off its diagonal, a scalar."""
+    """Mean of losses (teacher views, student views) without those on the diagonal, a scalar."""
     teachers, students = pairs.shape
     return pairs.sum() / (teachers * students - min(teachers, students))

@@ -7,16 +7,16 @@ from torch.nn import functional as F
 
 @torch.no_grad()
 def embedding_std(x: Tensor) -> float:
-    """Mean over dimensions of the standard deviation of unit rows of x: (B, D) -> float.
+    """Mean over dimensions of the standard deviation of L2-normalised rows: (B, D) -> float.
 
-    About 1/sqrt(D) when directions are evenly used, 0 when all rows agree (SimSiam, sec. 4.1).
+    About 1/sqrt(D) for evenly distributed directions, 0 for equal rows (SimSiam, sec. 4.1).
     """
     return F.normalize(x.float(), dim=1).std(0, unbiased=False).mean().item()
 
 
 @torch.no_grad()
 def rankme(x: Tensor) -> float:
-    """Effective rank of x, (B, D) -> float: exp of the entropy of its normalised singular values.
+    """Effective rank, exp of the entropy of the normalised singular values: (B, D) -> float.
 
     Between 1 and min(B, D) (RankMe, Garrido et al. 2023, eq. 1). NaN for non-finite x.
     """

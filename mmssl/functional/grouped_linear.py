@@ -7,9 +7,10 @@ from ..core.precision import full_precision
 
 @full_precision
 def grouped_linear(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """x (B, C), weight (G, K, C), bias (G, K) of G layers -> (B, G, K), in at least float32.
+    """Apply G linear layers: x (B, C), weight (G, K, C), bias (G, K) -> (B, G, K).
 
-    At a high learning rate a layer's outputs leave the range of half precision.
+    Computed in at least float32: at a high learning rate outputs exceed the range of half
+    precision.
     """
     flat = x @ weight.flatten(0, 1).T  # (B, G * K)
     return flat.unflatten(1, bias.shape) + bias

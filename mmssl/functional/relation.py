@@ -1,4 +1,4 @@
-"""Self-relations of feature maps (SERE): between channels, between places, aligned over views."""
+"""Self-relations of feature maps (SERE): of channels, of positions, aligned between views."""
 
 import torch
 from torch import Tensor
@@ -8,16 +8,16 @@ from ..core.precision import full_precision
 
 @full_precision
 def channel_relation(x: Tensor, divisor: float) -> Tensor:
-    """Relation of channels: F F^T over tokens of F = x / divisor; (B, C, h, w) -> (B, C, C)."""
+    """Relation of channels, F F^T with F = x / divisor over tokens: (B, C, h, w) -> (B, C, C)."""
     x = x.flatten(2) / divisor  # (B, C, N)
     return x @ x.transpose(1, 2)
 
 
 @full_precision
 def spatial_relation(x: Tensor, heads: int) -> Tensor:
-    """Relation of places in each head: (B, C, h, w) -> (B, heads, N, N).
+    """Relation of the N = h * w positions in each head: (B, C, h, w) -> (B, heads, N, N).
 
-    Products of head channels times (C / heads)^-0.5; nothing is normalised.
+    Inner products of head channels times (C / heads)^-0.5, without a softmax.
     """
     b, c = x.shape[:2]
     x = x.flatten(2).view(b, heads, c // heads, -1).transpose(2, 3)  # (B, M, N, C/M)
@@ -26,12 +26,12 @@ def spatial_relation(x: Tensor, heads: int) -> Tensor:
 
 @torch.no_grad()
 def overlap_grids(box_a: Tensor, box_b: Tensor, size: int) -> tuple[Tensor, Tensor]:
-    """Where the shared rectangle of two crops lies in each: two grids (B, size, size, 2).
+    """Sampling grids of the overlap of two crops, one for each crop: two of (B, size, size, 2).
 
     Boxes are (B, 5): x, y, w, h in source pixels and 1 for flipped. Points run from edge to edge
-    inclusive, in the coordinates of ``grid_sample`` (x, y in [-1, 1]), both grids over the same
-    content point by point; -2, outside, where crops do not meet (``transforms_overlap.py``).
-    Always in float32, which makes them equal to the official ones bit for bit.
+    inclusive, in the coordinates of ``grid_sample`` (x, y in [-1, 1]); equal indices of the two
+    grids are the same source pixel. -2, outside the map, where crops do not overlap
+    (``transforms_overlap.py``). Always in float32, which gives the official values bit for bit.
     """
     a = box_a.float()
     b = box_b.float()

@@ -9,7 +9,6 @@ import pytest
 import torch
 from PIL import Image
 
-from mmssl.core import UserError
 from mmssl.datasets.encoded_image import EncodedImage
 from mmssl.datasets.transforms import MultiView, RandomView, TrainView
 from mmssl.datasets.transforms.opencv_backend import reduction
@@ -223,10 +222,3 @@ def test_linear_probes_see_the_same_crop(photos):
         for p in ('fast', 'exact')
     ]
     assert (made[0] - made[1]).abs().float().mean() < 0.3
-
-
-def test_an_unknown_way_is_refused():
-    with pytest.raises(UserError, match="pixels='gpu' is unknown; use fast, exact, device"):
-        MultiView([dict(type='RandomView')], pixels='gpu')
-    with pytest.raises(UserError, match=r"pixels='device' is unknown; use fast, exact$"):
-        TrainView(32, pixels='device')  # one view alone carries no colours to the device

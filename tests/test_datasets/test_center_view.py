@@ -3,14 +3,12 @@
 import random
 
 import numpy as np
-import pytest
 import torchvision.transforms as T
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 from torchvision.transforms.functional import _compute_resized_output_size
 
-from mmssl.core import UserError
 from mmssl.datasets.transforms import CenterView, RandomView
 from mmssl.datasets.transforms.center_view import TrainView
 
@@ -54,13 +52,6 @@ def test_the_long_side_is_truncated_as_torchvision_does_for_every_size():
 def test_resize_defaults_to_the_share_of_imagenet():
     assert CenterView(224).resize == 256
     assert CenterView(96).resize == round(96 * 256 / 224)
-
-
-def test_bad_settings_are_named():
-    with pytest.raises(UserError, match="interpolation 'x' is unknown"):
-        CenterView(8, interpolation='x')
-    with pytest.raises(UserError, match='resize=6 is smaller than the crop size=8'):
-        CenterView(8, resize=6)
 
 
 def test_the_train_view_is_one_random_crop_with_flip(make_image):

@@ -7,7 +7,6 @@ import pytest
 import torch
 from timm.data import create_transform
 
-from mmssl.core import UserError
 from mmssl.datasets import ImageDataset
 from mmssl.datasets.transforms import FinetuneView
 from mmssl.datasets.transforms.finetune_view import operations, seeded
@@ -125,15 +124,3 @@ def test_views_do_not_depend_on_workers(image_folder):
     )
     assert torch.equal(next(iter(loader))['inputs'], alone)
     assert not torch.equal(dataset[2, 0]['inputs'], alone[0]), 'another epoch, another view'
-
-
-@pytest.mark.parametrize(
-    ('wrong', 'message'),
-    [
-        (dict(interpolation='cubic'), 'bicubic'),
-        (dict(augment='randaug'), 'rand-m9-mstd0.5-inc1'),
-    ],
-)
-def test_wrong_names_are_refused(wrong, message):
-    with pytest.raises(UserError, match=message):
-        FinetuneView(16, **wrong)

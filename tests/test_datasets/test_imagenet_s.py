@@ -7,11 +7,11 @@ import pytest
 import torch
 from PIL import Image
 
-from mmssl.core import UserError
 from mmssl.datasets import ImageDataset
 from mmssl.datasets.transforms import SegmentTestView, SegmentTrainView
 
 from ..helpers.imagenet_s import encode, write
+from ..helpers.refusals import refuses
 
 SOURCE = dict(type='ImageNetSSource')
 TRAIN = [dict(type='LoadImage'), dict(type='SegmentTrainView', size=16)]
@@ -75,23 +75,22 @@ def test_a_whole_view_has_the_short_side_and_the_whole_mask(make_image):
 
 def test_images_without_a_mask_are_named_before_anything_runs(root):
     mask_path(root).unlink()
-    with pytest.raises(UserError, match=r'1 of 12 images have no mask: .*n02/n02_1\.JPEG$'):
+    with refuses('folder', str(root / 'train-semi-segmentation')) as caught:
         images(root)
-    (root / 'test').symlink_to(root / 'train-semi')  # its masks are not public
-    with pytest.raises(UserError, match=r'test-segmentation: no such folder.*train-semi and val'):
-        images(root, 'test')
+    assert f'1 of 12 images have no mask: {root}/train-semi/n02/n02_1.JPEG;' in str(caught.value)
 
 
 def test_a_class_above_the_folders_is_named(root):
     encode(np.full((30, 37), 4)).save(mask_path(root))
-    with pytest.raises(UserError, match=r'n02_1\.png: has class 4, but .* has 3 class folders'):
+    with refuses('file', str(mask_path(root))) as caught:
         images(root, pipeline=TRAIN)[5]
+    assert 'class 4' in str(caught.value) and '3 class folders' in str(caught.value)
 
 
 @pytest.mark.parametrize('mode', ['L', 'P', 'RGBA'])
 def test_a_mask_of_another_kind_is_refused(root, mode):
     Image.new(mode, (37, 30), 1).save(mask_path(root))
-    with pytest.raises(UserError, match=r'n02_1\.png: no mask of ImageNet-S, which is RGB'):
+    with refuses('file', str(mask_path(root))):
         images(root).source.target(5)
 
 
@@ -106,9 +105,3 @@ def test_one_bad_mask_costs_one_image_and_is_told(root, damage):
     found = images(root, pipeline=TRAIN)[5]
     assert cause in found['data_samples']['unreadable']
     assert found['data_samples']['label'].shape == (16, 16)
-
-
-def test_a_source_without_masks_is_refused(root):
-    data = ImageDataset(str(root), 'train-semi', source=dict(type='FolderSource'), pipeline=TRAIN)
-    with pytest.raises(UserError, match=r'n01_0\.JPEG: comes without a mask.*ImageNetSSource'):
-        data[0]

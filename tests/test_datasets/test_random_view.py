@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 from PIL import Image, ImageFilter, ImageOps
 from torchvision.transforms import functional as TF
 
-from mmssl.core import UserError
 from mmssl.datasets.transforms import RandomView
 from mmssl.datasets.transforms.random_view import ViewParams, sample_box
 
@@ -224,16 +223,3 @@ def test_solarize_inverts_from_128():
     )
     values = np.asarray(done)[..., 0].ravel()
     assert values.tolist() == [v if v < 128 else 255 - v for v in range(256)]
-
-
-@pytest.mark.parametrize(
-    ('settings', 'message'),
-    [
-        (dict(interpolation='area'), "interpolation 'area' is unknown; use bilinear, bicubic"),
-        (dict(scale=(0.0, 1.0)), r'crop scale \(0.0, 1.0\): give shares'),
-        (dict(scale=(0.5, 0.2)), r'crop scale \(0.5, 0.2\)'),
-    ],
-)
-def test_bad_settings_are_named(settings, message):
-    with pytest.raises(UserError, match=message):
-        RandomView(**settings)

@@ -1,8 +1,9 @@
-"""Every source gives the same images in the same order, and refuses other formats."""
+"""Every source gives the same images in the same order."""
 
 import json
 import os
 import pickle
+import re
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from mmssl.datasets.sources import Names
 from mmssl.datasets.sources.cifar import read_pickle
 
 from ..helpers.packed import pack, served, small, write_cifar
+from ..helpers.refusals import refuses
 
 VIEWS = [
     dict(type='RandomView', size=16, jitter=(0.4, 0.4, 0.2, 0.1), blur=0.5, solarize=0.2),
@@ -101,7 +103,7 @@ def test_lists_and_addresses_give_identical_views(image_folder, whole, tmp_path)
     (tmp_path / 'meta/train.txt').write_text(lines)
     with served(tmp_path) as address:
         same(items(ImageDataset(address, 'train', pipeline=PIPELINE, seed=4)), whole[1])
-        with pytest.raises(NoData, match=r'val\.txt: no such list of images, and this storage'):
+        with refuses('file', f'{address}/val.txt', NoData):
             ImageDataset(address, 'val')
     Memory.files = {
         f'oss://bucket/train/{k}': (image_folder / 'train' / k).read_bytes() for k in keys
@@ -141,15 +143,10 @@ def test_a_pickle_that_asks_for_more_than_arrays_is_refused(tmp_path, payload):
 
     path = tmp_path / 'data_batch_1'
     path.write_bytes(pickle.dumps({b'data': Bomb()}, protocol=2))
-    with pytest.raises(UserError, match=r'data_batch_1: not a file of CIFAR \(asks for '):
+    with refuses('file', str(path)) as caught:
         read_pickle(path)
+    assert re.search(rf'asks for \w+\.{payload.__name__}\b', str(caught.value))
     assert not (tmp_path / 'ran').exists()
-    path.write_bytes(pickle.dumps([1]))
-    with pytest.raises(UserError, match='no dict in it'):
-        read_pickle(path)
-    path.write_bytes(b'')
-    with pytest.raises(UserError, match='not a file of CIFAR'):
-        read_pickle(path)
 
 
 def test_a_pickle_written_by_newer_numpy_is_read(tmp_path):
@@ -171,12 +168,6 @@ def test_cifar_100_has_fine_labels(tmp_path):
     (folder / 'meta').write_bytes(pickle.dumps({b'fine_label_names': [b'ant', b'bee']}))
     found = ImageDataset(str(tmp_path), 'train', source=dict(type='CifarSource'))
     assert (found.labels, found.classes) == ([1, 0], ('ant', 'bee'))
-    with pytest.raises(UserError, match="CIFAR has 'train' and 'test'"):
-        ImageDataset(str(tmp_path), 'val', source=dict(type='CifarSource'))
-    train[b'fine_labels'] = [1]
-    (folder / 'train').write_bytes(pickle.dumps(train, protocol=2))
-    with pytest.raises(UserError, match=r'train: not a file of CIFAR \(no images with labels\)'):
-        ImageDataset(str(tmp_path), 'train', source=dict(type='CifarSource'))
 
 
 def test_shards_may_be_read_in_any_order(image_folder, tmp_path, monkeypatch):
@@ -191,15 +182,12 @@ def test_shards_may_be_read_in_any_order(image_folder, tmp_path, monkeypatch):
 
 
 def test_an_index_of_shards_runs_no_command(tmp_path):
-    index = dict(shardlist=[dict(url='pipe:touch ran', nsamples=3)])
+    command = f'pipe:touch {tmp_path}/ran'
+    index = dict(shardlist=[dict(url=command, nsamples=3)])
     (tmp_path / 'train.json').write_text(json.dumps(index))
-    with pytest.raises(UserError, match='shard pipe:touch ran: addresses may begin with http'):
+    with refuses('url', command):
         ImageDataset(str(tmp_path), 'train', source=dict(type='ShardSource'))
-    (tmp_path / 'train.json').write_text('{}')
-    with pytest.raises(UserError, match=r'train\.json: not an index of shards'):
-        ImageDataset(str(tmp_path), 'train', source=dict(type='ShardSource'))
-    with pytest.raises(NoData, match=r'val\.json: no such index of shards; write it'):
-        ImageDataset(str(tmp_path), 'val', source=dict(type='ShardSource'))
+    assert not (tmp_path / 'ran').exists()
 
 
 def test_shards_without_an_index_get_one(image_folder, tmp_path):
@@ -213,13 +201,13 @@ def test_shards_without_an_index_get_one(image_folder, tmp_path):
 
 def test_packing_refuses_to_overwrite_and_to_merge(image_folder, tmp_path):
     pack(image_folder, tmp_path / 'a', '--to', 'zip')
-    with pytest.raises(UserError, match=r'train\.zip: exists'):
+    with refuses('file', str(tmp_path / 'a/train.zip')):
         pack(image_folder, tmp_path / 'a', '--to', 'zip')
     twins = tmp_path / 'twins/train/a'
     twins.mkdir(parents=True)
     for name in ('x.1.png', 'x_1.png'):
         Image.new('RGB', (4, 4)).save(twins / name)
-    with pytest.raises(UserError, match='another image has the same name'):
+    with refuses('key', 'a/x_1.png'):
         pack(tmp_path / 'twins', tmp_path / 'b', '--to', 'shards')
 
 

@@ -8,12 +8,12 @@ import torch
 from PIL import Image
 from torch.testing import assert_close
 
-from mmssl.core import UserError
 from mmssl.evaluation import cache
 from mmssl.evaluation.cache import cached
 from mmssl.evaluation.feature_extraction import Bank
 
 from ..helpers.knn_runs import weights, write_knn
+from ..helpers.refusals import refuses
 from ..helpers.tiny import make_runner
 
 
@@ -64,7 +64,7 @@ def test_a_file_that_is_not_whole_is_made_anew(tmp_path, damage):
 def test_a_folder_that_cannot_be_is_named_before_anything_is_made(tmp_path):
     (tmp_path / 'file').touch()
     make = Count()
-    with pytest.raises(UserError, match=r'features_cache=.*file: File exists; name another folder'):
+    with refuses('features_cache', tmp_path / 'file'):
         cached({'a': 1}, tmp_path / 'file', make)
     assert make.calls == 0
 

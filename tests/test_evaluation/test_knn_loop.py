@@ -11,13 +11,13 @@ from mmengine.registry import init_default_scope
 from PIL import Image
 
 from mmssl.apis import load_config
-from mmssl.core import UserError
+from mmssl.core.errors import NoData
 from mmssl.engine import Runner
-from mmssl.evaluation import KNNLoop
 from mmssl.evaluation.feature_extraction import extract
 from mmssl.registry import DATASETS, MODELS
 
 from ..helpers.oracles import brute_force
+from ..helpers.refusals import refuses
 from ..helpers.tiny import make_runner, scalars, write_config
 
 
@@ -202,15 +202,16 @@ def test_features_of_a_layer_are_its_descriptors(tiny_config, tmp_path, asked):
 
 def test_an_unknown_feature_is_named(tiny_config, tmp_path):
     runner = make_runner(tiny_config(), tmp_path, val_cfg__feature='pixel')
-    with pytest.raises(UserError, match="feature 'pixel' is unknown; use pooled, pixels or"):
+    with refuses('feature', 'pixel'):
         runner.train()
 
 
 def test_a_monitor_of_too_many_blocks_is_refused_before_the_first_step(tiny_config, tmp_path):
     options = dict(val_cfg__feature=dict(blocks=9), train_cfg__max_epochs=1)
     runner = make_runner(tiny_config(), tmp_path, **options)
-    with pytest.raises(UserError, match=r'feature\.blocks=9, but the network has 2 blocks'):
+    with refuses('feature.blocks', 9) as caught:
         runner.train()
+    assert '2 blocks' in str(caught.value)
     assert runner.iter == 0
 
 
@@ -219,10 +220,18 @@ def test_sets_of_other_classes_are_refused(image_folder, tmp_path):
     shutil.copytree(image_folder, tmp_path / 'data')
     shutil.rmtree(tmp_path / 'data' / 'val' / 'blue')
     runner = make_runner(write_config(tmp_path, tmp_path / 'data'), tmp_path / 'run')
-    with pytest.raises(UserError, match='3 classes and the queries 2; in one of them only: blue'):
+    with refuses('bank', ('blue', 'green', 'red')) as caught:
         runner.train()
+    assert '3 classes and the queries 2; in one of them only: blue' in str(caught.value)
 
 
-def test_an_unknown_mode_is_refused():
-    with pytest.raises(UserError, match="mode 'tset' is unknown; use val or test"):
-        KNNLoop(None, None, mode='tset')
+@pytest.mark.parametrize('name', ['bank', 'query'])
+def test_images_without_labels_are_refused(tiny_config, tmp_path, name):
+    bank = dict(split='train', with_label=name != 'bank')
+    loader = load_config(tiny_config()).val_dataloader
+    loader.dataset.with_label = name != 'query'
+    loop = dict(type='KNNLoop', mode='test', bank=bank)
+    options = dict(test_cfg=loop, test_dataloader=loader, test_evaluator=[])
+    with refuses('labels', None, NoData) as caught:
+        make_runner(tiny_config(), tmp_path, **options).test()
+    assert f'the {name} images' in str(caught.value)

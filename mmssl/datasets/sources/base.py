@@ -16,16 +16,16 @@ T = TypeVar('T')
 
 
 class UnreadableImage(UserError):
-    """One image that cannot be had: where it should be, and why it is not there or not whole."""
+    """An image that cannot be read; the message names it and the cause."""
 
 
 class Source:
-    """Images in one storage, addressed by their place in it.
+    """Base class of image sources: the images of one storage, numbered from 0.
 
     ``classes`` are names, ``labels`` one number per image, or empty where images have none.
-    ``locality`` tells the sampler what is quick to read: None anything, 'rank' every W-th image
-    of W ranks, 'shard' runs of neighbours (then ``shards`` holds their lengths and ``ends`` the
-    sums of these so far).
+    ``locality`` tells the sampler which order is fast to read: None any order, 'rank' every W-th
+    image of W ranks, 'shard' runs of neighbours (``shards`` holds their lengths and ``ends`` the
+    cumulative sums of these).
     """
 
     classes: tuple[str, ...] = ()
@@ -42,20 +42,20 @@ class Source:
         raise NotImplementedError
 
     def name(self, i: int) -> str:
-        """Return what a person needs to find image i."""
+        """Return the path or address by which a user finds image i."""
         raise NotImplementedError
 
     def read(self, i: int) -> bytes:
-        """Return the bytes of image file i; whatever is raised is the cause of a bad sample."""
+        """Return the bytes of image file i; any exception makes it an unreadable image."""
         raise NotImplementedError
 
     def target(self, i: int) -> int | Tensor | None:
-        """Return the label of image i: a number, 0 and 1 of classes (K,), a mask (H, W) or None."""
+        """Return the label of image i: a number, a multi-hot (K,), a mask (H, W), or None."""
         return self.labels[i] if len(self.labels) else None
 
 
 class Names(Sequence[str]):
-    """Strings in two arrays: a list of a million would be copied into every worker."""
+    """Sequence of strings kept in two arrays, which workers share; a list would be copied."""
 
     def __init__(self, names: Iterable[str]) -> None:
         parts = [os.fsencode(name) for name in names]
@@ -72,14 +72,14 @@ class Names(Sequence[str]):
 
 
 class PerProcess(Generic[T]):
-    """Something that must not be shared with forked or spawned workers, such as an open file."""
+    """A value made once in each process, for what workers must not share, such as open files."""
 
     def __init__(self, make: Callable[[], T]) -> None:
         self.make = make
         self.made: dict[int, T] = {}
 
     def __call__(self) -> T:
-        """Return this process's own."""
+        """Return the value of this process."""
         pid = os.getpid()
         if pid not in self.made:
             self.made = {pid: self.make()}
@@ -90,7 +90,7 @@ class PerProcess(Generic[T]):
 
 
 class RandomFile:
-    """A file read at any place, from any process."""
+    """A file that any process can read at any offset."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -100,17 +100,20 @@ class RandomFile:
         return open(self.path, 'rb')
 
     def read(self, begin: int, size: int) -> bytes:
-        """Return up to ``size`` bytes from ``begin``."""
+        """Return up to ``size`` bytes from offset ``begin``."""
         return os.pread(self.file().fileno(), size, begin)
 
     def line(self, begin: int) -> bytes:
-        """Return the line that begins at a byte."""
+        """Return the line that begins at offset ``begin``."""
         self.file().seek(begin)
         return self.file().readline()
 
 
 def class_labels(keys: Iterable[str]) -> tuple[tuple[str, ...], list[int]]:
-    """Return class names and labels of paths: first folders, sorted; none where one is missing."""
+    """Return class names and labels of paths by their first folders, sorted.
+
+    Both are empty when a path has no folder.
+    """
     folders = [key.partition('/')[0] if '/' in key else None for key in keys]
     names = sorted({folder for folder in folders if folder is not None})
     if None in folders:
@@ -120,12 +123,16 @@ def class_labels(keys: Iterable[str]) -> tuple[tuple[str, ...], list[int]]:
 
 
 def numbered(labels: Sequence[int]) -> tuple[str, ...]:
-    """Return class names for labels that come without."""
+    """Return the class names '0', '1', ... up to the highest label."""
     return tuple(map(str, range(max(labels, default=-1) + 1)))
 
 
 def existing(path: Path, what: str) -> Path:
-    """Return the path of a file that must be there. Raises NoData naming it."""
+    """Return the path of a file that must exist. Raises NoData when it does not."""
     if not path.is_file():
-        raise NoData(f'{path}: no such {what}; correct data_root, split or the source (see docs)')
+        raise NoData(
+            f'{path}: no such {what}; correct data_root, split or the source (docs/datasets.md)',
+            key='file',
+            value=str(path),
+        )
     return path

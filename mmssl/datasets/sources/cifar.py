@@ -1,4 +1,4 @@
-"""CIFAR-10 and CIFAR-100 in their own format: pickles of arrays, read without running code."""
+"""Source of CIFAR-10 and CIFAR-100: pickles of arrays, read without running code."""
 
 import pickle
 from collections.abc import Iterator, Sequence
@@ -58,14 +58,26 @@ class _Arrays(pickle.Unpickler):
 
 
 def read_pickle(path: Path) -> dict[bytes, Any]:
-    """Return the dict in one of CIFAR's files. Raises UserError for anything else in it."""
+    """Return the dict in one of CIFAR's files.
+
+    Raises NoData when there is no such file, UserError when it holds anything but arrays.
+    """
     try:
         with existing(path, 'file of CIFAR').open('rb') as file:
             found = _Arrays(file, encoding='bytes').load()
     except (pickle.UnpicklingError, EOFError, ValueError, TypeError, AttributeError) as error:
-        raise UserError(f'{path}: not a file of CIFAR ({error}); fetch it again') from None
+        cause = ' '.join(str(error).split())
+        raise UserError(
+            f'{path}: not a file of CIFAR ({cause}); download it again',
+            key='file',
+            value=str(path),
+        ) from None
     if not isinstance(found, dict):
-        raise UserError(f'{path}: not a file of CIFAR (no dict in it); fetch it again')
+        raise UserError(
+            f'{path}: not a file of CIFAR (no dict in it); download it again',
+            key='file',
+            value=str(path),
+        )
     return found
 
 
@@ -74,13 +86,18 @@ class CifarSource(Source):
     """CIFAR-10 and CIFAR-100 as their authors packed them, ``split`` 'train' or 'test'.
 
     ``data_root`` is the folder of the pickles or the one above it. Images keep the files' order
-    and read as PPM. Raises NoData where no such folder is, UserError for other contents.
+    and are returned as PPM. Raises NoData when there is no such folder, UserError when the split
+    is unknown or a file is damaged.
     """
 
     def __init__(self, data_root: str = '', split: str = 'train', with_label: bool = True) -> None:
         self.folder, layout = self._find(Path(data_root))
         if split not in layout.files:
-            raise UserError(f"dataset.split='{split}': CIFAR has 'train' and 'test'")
+            raise UserError(
+                f"dataset.split='{split}': CIFAR has 'train' and 'test'; use one of these",
+                key='dataset.split',
+                value=split,
+            )
         files = layout.files[split]
         batches = [read_pickle(self.folder / file) for file in files]
         for file, batch in zip(files, batches, strict=True):
@@ -111,14 +128,22 @@ class CifarSource(Source):
             for folder in (root / name, root):
                 if (folder / layout.meta_file).is_file():
                     return folder, layout
-        raise NoData(f'{root}: holds none of {", ".join(LAYOUTS)}; correct data_root')
+        raise NoData(
+            f'{root}: holds none of {", ".join(LAYOUTS)}; correct data_root',
+            key='folder',
+            value=str(root),
+        )
 
     @staticmethod
     def _check(path: Path, batch: dict[bytes, Any], label_key: bytes) -> None:
         data = batch.get(b'data')
         shape = (len(batch.get(label_key, ())), 3 * SIDE**2)
         if not isinstance(data, np.ndarray) or data.dtype != np.uint8 or data.shape != shape:
-            raise UserError(f'{path}: not a file of CIFAR (no images with labels); fetch it again')
+            raise UserError(
+                f'{path}: not a file of CIFAR (no images with labels); download it again',
+                key='file',
+                value=str(path),
+            )
 
     def __len__(self) -> int:
         return len(self.pixels)
@@ -128,10 +153,10 @@ class CifarSource(Source):
         return f'{self.classes[self.labels[i]]}/{self.keys[i]}' if self.classes else self.keys[i]
 
     def name(self, i: int) -> str:
-        """Return the folder and the image's own name."""
+        """Return folder@name of the image."""
         return f'{self.folder}@{self.keys[i]}'
 
     def read(self, i: int) -> bytes:
-        """Return the image as PPM."""
+        """Return the image as a PPM file."""
         image = self.pixels[i].reshape(3, SIDE, SIDE).transpose(1, 2, 0)  # (H, W, 3)
         return b'P6 %d %d 255\n' % (SIDE, SIDE) + image.tobytes()

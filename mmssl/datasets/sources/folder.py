@@ -21,7 +21,7 @@ NO_FOLDER = (
 
 
 def scan(folder: Path) -> list[str]:
-    """Return the images below a folder, relative and sorted by path."""
+    """Return the paths of the images below a folder, relative to it and sorted."""
     # unlike rglob, through linked folders too: subsets of ImageNet are often made of links
     found = (Path(at, name) for at, _, names in os.walk(folder, followlinks=True) for name in names)
     images = sorted(path for path in found if path.suffix.lower() in EXTENSIONS)
@@ -33,8 +33,9 @@ class FolderSource(Source):
     """Images below ``data_root/split``: class folders, or without labels one flat folder.
 
     ``subset`` is a list of file names or relative paths to keep, one a line, such as SimCLR's
-    ``1percent.txt``, itself below ``data_root`` or anywhere; labels stay those of the whole
-    folder. Raises NoData without images, UserError naming what the folder does not have.
+    ``1percent.txt``, its path below ``data_root`` or absolute; labels stay those of the whole
+    folder. Raises NoData when there are no images or no such list, UserError when the list names
+    files that the folder does not have.
     """
 
     def __init__(
@@ -42,11 +43,15 @@ class FolderSource(Source):
     ) -> None:
         self.folder = Path(data_root) / split
         if not self.folder.is_dir():
-            raise NoData(f'{self.folder}: {NO_FOLDER}')
+            raise NoData(f'{self.folder}: {NO_FOLDER}', key='folder', value=str(self.folder))
         keys = scan(self.folder)
         if not keys:
             looked = ', '.join(sorted(EXTENSIONS))
-            raise NoData(f'{self.folder}: no images in it (looked for {looked})')
+            raise NoData(
+                f'{self.folder}: no images in it (looked for {looked}); correct data_root or split',
+                key='folder',
+                value=str(self.folder),
+            )
         classes, labels = class_labels(keys)
         if subset:
             selected = chosen(Path(data_root) / subset, keys, self.folder)
@@ -74,13 +79,13 @@ class FolderSource(Source):
 
 
 class LocalFiles:
-    """Files of this machine, named relative to a root or absolutely."""
+    """Files on disk, by absolute paths or paths relative to a root."""
 
     def __init__(self, root: str) -> None:
         self.root = Path(root)
 
     def path(self, name: str) -> str:
-        """Return where a file is."""
+        """Return the path of a file."""
         return str(self.root / name)
 
     def get(self, name: str) -> bytes:
@@ -89,12 +94,14 @@ class LocalFiles:
 
 
 class StoredFiles:
-    """Files behind a file backend of mmengine, chosen by the prefix of the root.
+    """Files read through a file backend of mmengine, chosen by the prefix of the root.
 
-    'http://', 's3://' and whatever is registered; 'lmdb://FILE' is a data base of such files.
+    Prefixes are 'http://', 's3://' and those of registered backends; 'lmdb://FILE' is an LMDB of
+    files.
     """
 
     def __init__(self, root: str, backend_args: dict | None = None) -> None:
+        self.data_root = root
         prefix, _, place = root.partition('://')
         self.root = root.rstrip('/')
         self.uri = root
@@ -115,14 +122,21 @@ class StoredFiles:
                 self.uri or None, backend_args=self.args or None, enable_singleton=once
             )
         except (ImportError, AssertionError, KeyError, ValueError) as error:
-            raise UserError(f'data_root={self.root}: {error}') from None
+            cause = ' '.join(str(error).split())
+            raise UserError(
+                f'data_root={self.data_root}: {cause}', key='data_root', value=self.data_root
+            ) from None
 
     def path(self, name: str) -> str:
-        """Return where a file is."""
+        """Return the address of a file."""
         return f'{self.root}/{name}'
 
     def get(self, name: str) -> bytes:
-        """Return a file's bytes. Raises FileNotFoundError where the storage has none."""
+        """Return a file's bytes.
+
+        Raises FileNotFoundError when the storage has no such file, UserError when the backend
+        cannot be opened.
+        """
         content = self.backend().get(self.base + name)
         if content is None:
             raise FileNotFoundError('the storage has no such key')
@@ -135,7 +149,9 @@ def _lines(files: LocalFiles | StoredFiles, name: str) -> list[tuple[int, str]]:
         text = files.get(name).decode()
     except (OSError, UnicodeDecodeError) as error:
         raise NoData(
-            f'{files.path(name)}: no such list of images ({error}); correct dataset.ann_file'
+            f'{files.path(name)}: no such list of images ({error}); correct dataset.ann_file',
+            key='file',
+            value=files.path(name),
         ) from None
     return [(n, line.strip()) for n, line in enumerate(text.splitlines(), 1) if line.strip()]
 
@@ -146,8 +162,9 @@ class ListSource(Source):
 
     ``ann_file`` names one list or several, below ``data_root``; by default ``meta/<split>.txt``
     or ``<split>.txt``. ``num_classes`` keeps labels below it (WebVision). A ``data_root`` with a
-    prefix ('s3://', 'lmdb://') is read through mmengine's file backend, ``backend_args`` too.
-    Raises NoData without folder, list or images, UserError where only some lines have a label.
+    prefix ('s3://', 'lmdb://') is read through mmengine's file backend, which gets
+    ``backend_args``. Raises NoData when there is no folder, list or image, UserError when only
+    some lines have a label.
     """
 
     def __init__(
@@ -163,18 +180,26 @@ class ListSource(Source):
         self.files = StoredFiles(data_root, backend_args) if remote else LocalFiles(data_root)
         self.split = split
         if not remote and not (Path(data_root) / split).is_dir():
-            raise NoData(f'{Path(data_root) / split}: {NO_FOLDER}')
+            folder = Path(data_root) / split
+            raise NoData(f'{folder}: {NO_FOLDER}', key='folder', value=str(folder))
         lists = [ann_file] if isinstance(ann_file, str) else list(ann_file)
         keys: list[str] = []
         labels: list[int] = []
-        for name in lists if any(lists) else [self._default()]:
+        lists = lists if any(lists) else [self._default()]
+        for name in lists:
             self._add(name, keys, labels)
         if num_classes is not None:
             selected = [i for i, label in enumerate(labels) if label < num_classes]
             keys = [keys[i] for i in selected]
             labels = [labels[i] for i in selected]
         if not keys:
-            raise NoData(f'{self.files.path(str(ann_file))}: lists no images')
+            below = '' if num_classes is None else f' with labels below num_classes={num_classes}'
+            first, *more = (self.files.path(name) for name in lists)
+            raise NoData(
+                f'{", ".join([first, *more])}: lists no images{below}; correct dataset.ann_file',
+                key='file',
+                value=first,
+            )
         self.keys = Names(keys)
         if with_label and labels:
             self.labels = labels
@@ -189,7 +214,9 @@ class ListSource(Source):
             return name
         raise NoData(
             f'{self.files.path(f"{self.split}.txt")}: no such list of images, and this storage '
-            'cannot be searched; name a list by dataset.ann_file'
+            'cannot be searched; name a list by dataset.ann_file',
+            key='file',
+            value=self.files.path(f'{self.split}.txt'),
         )
 
     def _add(self, name: str, keys: list[str], labels: list[int]) -> None:
@@ -203,7 +230,9 @@ class ListSource(Source):
             if labels and len(labels) != len(keys):
                 raise UserError(
                     f'{self.files.path(name)}, line {number}: some lines have a label and some '
-                    'have none'
+                    'have none; give all of them one, or none',
+                    key='file',
+                    value=self.files.path(name),
                 )
 
     def __len__(self) -> int:
@@ -226,9 +255,9 @@ class ListSource(Source):
 
 
 def is_listed(data_root: str, split: str) -> bool:
-    """Whether a data root is no folder at all, or OpenMMLab's with ``meta/<split>.txt``.
+    """Whether a data root is an address, or a folder with OpenMMLab's ``meta/<split>.txt``.
 
-    Where the split has class folders, the list counts only if its first files are there.
+    When the split has class folders, the list counts only if one of its first files exists.
     """
     if '://' in data_root:
         return True

@@ -22,16 +22,20 @@ SUFFIX = '-segmentation'
 class ImageNetSSource(FolderSource):
     """Images ``split/WNID/NAME.JPEG`` and masks ``split-segmentation/WNID/NAME.png``.
 
-    The target of an image is its mask, int64 (H, W): 0 is what belongs to no class, the sorted
-    folders count from 1, 1000 is not judged (Gao et al. 2022, LUSSeg/ImageNet-S). A mask is an
-    RGB PNG, class = R + 256 G. ``labels`` are the classes of the folders. Raises NoData without
-    masks, UserError for images that have none and for classes above the folders.
+    The target of an image is its mask, int64 (H, W): 0 is 'other', the sorted folders count from
+    1, and 1000 is ignored (Gao et al. 2022, LUSSeg/ImageNet-S). A mask is an RGB PNG, class =
+    R + 256 G. ``labels`` are the classes of the folders. Raises NoData when there are no class
+    folders or no folder of masks, UserError when images have no mask.
     """
 
     def __init__(self, data_root: str = '', split: str = '', with_label: bool = True) -> None:
         super().__init__(data_root, split)
         if not self.labels:
-            raise NoData(f'{self.folder}: images of ImageNet-S lie in one folder for each class')
+            raise NoData(
+                f'{self.folder}: no class folders; ImageNet-S needs a folder of images per class',
+                key='folder',
+                value=str(self.folder),
+            )
         self.masks = self.folder.with_name(self.folder.name + SUFFIX)
         if with_label:
             self._check_masks()
@@ -48,20 +52,26 @@ class ImageNetSSource(FolderSource):
         if not self.masks.is_dir():
             raise NoData(
                 f'{self.masks}: no such folder, so {self.folder} has no masks; splits with masks '
-                'are train-semi and validation'
+                'are train-semi and validation',
+                key='folder',
+                value=str(self.masks),
             )
         there = {str(path) for path in self.masks.rglob('*.png')}
         without_mask = [self.name(i) for i in range(len(self)) if str(self._mask(i)) not in there]
         if without_mask:
             raise UserError(
                 f'{self.masks}: {len(without_mask)} of {len(self)} images have no mask: '
-                f'{", ".join(without_mask[:3])}{", ..." if len(without_mask) > 3 else ""}'
+                f'{", ".join(without_mask[:3])}{", ..." if len(without_mask) > 3 else ""}; add '
+                'the masks or remove these images',
+                key='folder',
+                value=str(self.masks),
             )
 
     def target(self, i: int) -> Tensor | None:
         """Return the mask of image i, int64 (H, W).
 
-        Raises UnreadableImage for a damaged file, UserError for one that is no mask.
+        Raises UnreadableImage when the file is damaged, UserError when it is not a mask or has a
+        class above the number of folders.
         """
         if not self.classes:
             return None
@@ -74,11 +84,17 @@ class ImageNetSSource(FolderSource):
         except (OSError, SyntaxError, ValueError) as error:
             raise UnreadableImage(f'{path}: {error}') from None
         if mode != 'RGB' or colours[..., 2].any():
-            raise UserError(f'{path}: no mask of ImageNet-S, which is RGB with class = R + 256 G')
+            raise UserError(
+                f'{path}: not a mask of ImageNet-S; save it as RGB with class = R + 256 G',
+                key='file',
+                value=str(path),
+            )
         classes = colours[..., 0] + 256 * colours[..., 1].astype(np.int64)  # (H, W)
         if (wrong := (classes > highest) & (classes != IGNORE)).any():
             raise UserError(
                 f'{path}: has class {classes[wrong].max()}, but {self.folder} has {highest} '
-                f'class folders (and {IGNORE} is what is not judged)'
+                f'class folders (and {IGNORE} for ignored pixels); add the missing folders',
+                key='file',
+                value=str(path),
             )
         return torch.from_numpy(classes)

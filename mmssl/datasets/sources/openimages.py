@@ -17,12 +17,13 @@ CLASSES = 'train.label.verify_20191102.6962.tag.labelmap'
 
 @DATASETS.register_module()
 class OpenImagesSource(TsvSource):
-    """``train.tsv`` with the four files' names of EsViT's ``tsv_openimage.py``.
+    """OpenImages-v4 in the four files that EsViT's ``tsv_openimage.py`` names.
 
-    The index repeats rows to balance classes. Labels come from a table of their own, by key:
+    The index repeats rows to balance classes. Labels come from a separate table, by key:
     ``a;b`` or a JSON list of {"class": a}; names beginning with '-' are known to be absent and
     left out. `target` is a vector (K + 1,) of 0 and 1 for the K lines of the label map, as
-    upstream, whose last entry is never set. There is no single label, so no kNN monitor.
+    upstream, whose last entry is never set. There is no single label, so no kNN monitor. Raises
+    NoData when one of the files is missing.
     """
 
     def __init__(self, data_root: str = '', split: str = 'train', with_label: bool = True) -> None:
@@ -46,7 +47,7 @@ class OpenImagesSource(TsvSource):
         return labels
 
     def target(self, i: int) -> Tensor | None:
-        """Return 1 for what is known to be in image i, (K + 1,); None without labels."""
+        """Return a multi-hot vector (K + 1,) of the classes in image i; None without labels."""
         if not self.classes:
             return None
         target = torch.zeros(len(self.classes) + 1)

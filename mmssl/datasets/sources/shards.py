@@ -20,7 +20,7 @@ IMAGES = tuple(ext[1:] for ext in sorted(EXTENSIONS))
 
 
 class Shard:
-    """One open shard: its samples from the next on."""
+    """One open shard, read as a stream from its first sample on."""
 
     def __init__(self, url: str) -> None:
         from webdataset.tariterators import tarfile_samples  # slow to import, seldom needed
@@ -29,7 +29,7 @@ class Shard:
         self.next = 0
 
     def step(self) -> dict[str, Any]:
-        """Return the next sample. Raises ValueError with the cause when there is none."""
+        """Return the next sample. Raises ValueError with the cause when there is no next one."""
         try:
             sample = next(self.samples)
         except StopIteration:
@@ -48,7 +48,7 @@ class Shard:
 
 
 class Streams:
-    """Open shards of a process, and the latest samples that were passed over."""
+    """The open shards of a process and a buffer of the latest samples that were skipped."""
 
     def __init__(self) -> None:
         self.open: OrderedDict[int, Shard] = OrderedDict()
@@ -56,7 +56,7 @@ class Streams:
         self.ends: dict[int, tuple[int, str]] = {}  # shard -> samples it really has, and why
 
     def get(self, url: str, number: int, at: int) -> dict[str, Any]:
-        """Return sample ``at`` of a shard. Raises ValueError where the shard ends before it."""
+        """Return sample ``at`` of a shard. Raises ValueError when the shard ends before it."""
         if (number, at) in self.passed:
             return self.passed.pop((number, at))
         if number in self.ends and at >= self.ends[number][0]:
@@ -78,26 +78,28 @@ class Streams:
 
 
 def _bounded(table: OrderedDict, key: Any, value: Any, size: int) -> None:
-    """Add an entry, and let the oldest go beyond ``size``."""
+    """Add an entry, and drop the oldest when there are more than ``size``."""
     table[key] = value
     while len(table) > size:
         table.popitem(last=False)
 
 
 def read_index(root: str, split: str) -> list[dict[str, Any]]:
-    """Return url, nsamples and maybe labels of the shards in ``root/<split>.json``.
+    """Return url, nsamples and, where present, labels of the shards in ``root/<split>.json``.
 
-    The format is the library's own (wids), with labels added by our writer. Raises NoData without
-    an index, UserError for
-    other contents and for addresses that the library would run as commands.
+    The format is wids, the library's own, with labels added by `write_shard_index`. Raises NoData
+    when there is no index, UserError when it is not an index or has an address that the library
+    would run as a command.
     """
-    name = f'{root.rstrip("/")}/{split}.json' if root else f'{split}.json'
+    name = _index_name(root, split)
     try:
         text = fileio.get_text(name) if '://' in root else existing(Path(name), 'index').read_text()
     except (NoData, OSError):
         raise NoData(
             f'{name}: no such index of shards; write it beside them with python '
-            'tools/dataset_tools/pack_dataset.py --index SHARDS'
+            'tools/dataset_tools/pack_dataset.py --index SHARDS',
+            key='file',
+            value=name,
         ) from None
     try:
         shards = json.loads(text)['shardlist']
@@ -105,8 +107,14 @@ def read_index(root: str, split: str) -> list[dict[str, Any]]:
             shard['url'] = _address(root, str(shard['url']))
             shard['nsamples'] = int(shard['nsamples'])
     except (ValueError, LookupError, TypeError) as error:
-        raise UserError(f'{name}: not an index of shards ({error!r}); write it anew') from None
+        raise UserError(
+            f'{name}: not an index of shards ({error!r}); write it again', key='file', value=name
+        ) from None
     return shards
+
+
+def _index_name(root: str, split: str) -> str:
+    return f'{root.rstrip("/")}/{split}.json' if root else f'{split}.json'
 
 
 def _address(root: str, url: str) -> str:
@@ -114,7 +122,11 @@ def _address(root: str, url: str) -> str:
     if not mark:
         return url if url.startswith('/') or not root else f'{root.rstrip("/")}/{url}'
     if scheme not in SCHEMES:  # 'pipe:' is a shell command
-        raise UserError(f'shard {url}: addresses may begin with {", ".join(SCHEMES)}')
+        raise UserError(
+            f'shard url {url}: give a path or an address that begins with {", ".join(SCHEMES)}',
+            key='url',
+            value=url,
+        )
     return url
 
 
@@ -125,8 +137,8 @@ class ShardSource(Source):
     The `webdataset` library reads them, from disk or an address. Images are numbered in the order
     of the index, and reading in that order streams: `EpochSampler` gives every worker of every
     rank shards of its own and shuffles shards, and images within a window. Any other order
-    works too, by beginning a shard again. Labels come from the index. Raises NoData without an
-    index or samples.
+    works too, by reading a shard again from its start. Labels come from the index. Raises NoData
+    when there is no index or it lists no samples, UserError as `read_index`.
     """
 
     locality = 'shard'
@@ -137,7 +149,13 @@ class ShardSource(Source):
         self.shards = [shard['nsamples'] for shard in shards]
         self.ends = np.cumsum(self.shards)
         if not sum(self.shards):
-            raise NoData(f'{data_root}/{split}.json: lists no samples')
+            name = _index_name(data_root, split)
+            raise NoData(
+                f'{name}: lists no samples; write it again with python '
+                'tools/dataset_tools/pack_dataset.py --index SHARDS',
+                key='file',
+                value=name,
+            )
         labels = [label for shard in shards for label in shard.get('labels', ())]
         if with_label and len(labels) == len(self):
             self.labels = labels
@@ -157,7 +175,7 @@ class ShardSource(Source):
         return self.streams().get(self.urls[shard], shard, at)
 
     def key(self, i: int) -> str:
-        """Return the sample's key with the image's ending."""
+        """Return the sample's key with the image's file extension."""
         sample = self._sample(i)
         self.streams().passed[self.place(i)] = sample  # it was taken, and is about to be read
         return f'{sample["__key__"]}.{self._ending(sample)}'

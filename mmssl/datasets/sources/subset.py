@@ -1,4 +1,4 @@
-"""Subset lists: images to use of a folder, as SimCLR and SwAV publish theirs for few labels."""
+"""Subset lists: the images of a folder to use, as SimCLR and SwAV publish for few labels."""
 
 from collections import Counter
 from pathlib import Path
@@ -10,18 +10,20 @@ ADVICE = 'correct dataset.subset (docs/finetuning.md says where the published li
 
 
 def chosen(path: Path, keys: list[str], folder: Path) -> list[int]:
-    """Return the places of the images that a list of file names or relative paths names.
+    """Return the positions in ``keys`` of the images that a list names.
 
-    ``keys`` are the images of ``folder``. Raises UserError naming lines without an image and
-    names that several folders have, NoData where there is no list.
+    Lines are file names or relative paths, ``keys`` the images of ``folder``. Raises NoData when
+    the list is missing or empty, UserError when a name has no image or is in several folders.
     """
     try:
         lines = path.read_text().splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise NoData(f'{path}: no such list of images ({error}); {ADVICE}') from None
+        raise NoData(
+            f'{path}: no such list of images ({error}); {ADVICE}', key='file', value=str(path)
+        ) from None
     wanted = {line.strip() for line in lines if line.strip()}
     if not wanted:
-        raise NoData(f'{path}: lists no images; {ADVICE}')
+        raise NoData(f'{path}: lists no images; {ADVICE}', key='file', value=str(path))
     places = {key: i for i, key in enumerate(keys)}
     file_names = [key.rpartition('/')[2] for key in keys]
     counts = Counter(file_names)
@@ -29,12 +31,16 @@ def chosen(path: Path, keys: list[str], folder: Path) -> list[int]:
     if missing := sorted(wanted - set(places)):
         raise UserError(
             f'{path}: {len(missing)} of its {len(wanted)} names are not in {folder}: '
-            f'{_some(missing)}; {ADVICE}'
+            f'{_some(missing)}; {ADVICE}',
+            key='file',
+            value=str(path),
         )
     if several := sorted(name for name in wanted if counts[name] > 1 and name not in keys):
         raise UserError(
             f'{path}: {_some(several)}: more than one folder of {folder} has this name; list '
-            'paths below it instead'
+            'paths below it instead',
+            key='file',
+            value=str(path),
         )
     return sorted(places[name] for name in wanted)
 

@@ -17,11 +17,11 @@ HEAD = 4096  # bytes that hold key and label of a row
 
 
 class TsvFile:
-    """Rows of one TSV file: those of ``.linelist`` or ``.chunks`` where these lie beside it.
+    """Rows of one TSV file; ``.linelist`` and ``.chunks`` beside it select some of them.
 
     ``index`` replaces ``.lineidx``, the byte where each row begins. ``.chunks`` gives ranges of
-    rows of each class, and with ``classes`` their labels. Raises NoData where a file is missing,
-    UserError for rows beyond the index.
+    rows of each class, and with ``classes`` their labels. Raises NoData when a file is missing,
+    UserError when rows beyond the index are selected.
     """
 
     def __init__(
@@ -40,7 +40,12 @@ class TsvFile:
         if chunks.is_file():
             rows = self._chunks(chunks, rows, classes or {})
         if len(rows) and rows.max() >= len(offsets):
-            raise UserError(f'{path}: has {len(offsets)} rows, and row {rows.max()} is asked for')
+            raise UserError(
+                f'{path}: has {len(offsets)} rows, but its .linelist or .chunks selects row '
+                f'{rows.max()}; write them for this file',
+                key='file',
+                value=str(path),
+            )
         self.offsets = offsets[rows]
 
     def _chunks(self, path: Path, rows: np.ndarray, classes: Mapping[str, int]) -> np.ndarray:
@@ -63,14 +68,14 @@ class TsvFile:
             raise ValueError(f'the index points to byte {begin}, where no row begins')
 
     def head(self, i: int) -> list[str]:
-        """Return the first columns of row i, the last of them maybe cut."""
+        """Return the first columns of row i; the last one may be cut."""
         begin = int(self.offsets[i])
         self._check(begin)
         text = self.file.read(begin, HEAD).partition(b'\n')[0]
         return [column.strip() for column in text.decode(errors='replace').split('\t')]
 
     def image(self, i: int) -> bytes:
-        """Return the file in column 3 of row i. Raises ValueError for a row that is not whole."""
+        """Return the image file in column 3 of row i. Raises ValueError when the row is damaged."""
         begin = int(self.offsets[i])
         self._check(begin)
         columns = self.file.line(begin).split(b'\t')
@@ -83,24 +88,30 @@ class TsvFile:
 
 
 def read_numbers(path: Path) -> np.ndarray:
-    """Return the whole numbers of a file, one a line (N,).
+    """Return the integers of a file, one per line, int64 (N,).
 
-    Raises NoData without the file, UserError for anything else in it.
+    Raises NoData when there is no such file, UserError when it holds anything but integers.
     """
     if path.suffix == '.lineidx' and not path.is_file():
         raise NoData(
             f'{path}: no such index; write it with python tools/dataset_tools/pack_dataset.py '
-            f'--index {path.with_suffix(".tsv")}'
+            f'--index {path.with_suffix(".tsv")}',
+            key='file',
+            value=str(path),
         )
     text = existing(path, 'file of row numbers').read_text().split()
     try:
         return np.array(text, np.int64)
     except ValueError:
-        raise UserError(f'{path}: holds more than whole numbers; write it anew') from None
+        raise UserError(
+            f'{path}: holds more than integers; write it again with one row number per line',
+            key='file',
+            value=str(path),
+        ) from None
 
 
 def write_index(path: Path) -> Path:
-    """Write ``.lineidx`` of a TSV file and return its path. Raises NoData without the file."""
+    """Write ``.lineidx`` of a TSV file and return its path. Raises NoData when it is missing."""
     index = path.with_suffix('.lineidx')
     at = 0
     with existing(path, 'TSV file').open('rb') as rows, index.open('w') as out:
@@ -111,12 +122,17 @@ def write_index(path: Path) -> Path:
 
 
 def read_label_map(path: Path) -> dict[str, int]:
-    """Return class -> label of lines ``class<TAB>number``. Raises UserError for other lines."""
+    """Return class -> label of lines ``class<TAB>number``.
+
+    Raises NoData when there is no such file, UserError when a line has another form.
+    """
     table = {}
     for number, line in enumerate(existing(path, 'label map').read_text().splitlines(), 1):
         name, tab, label = line.strip().rpartition('\t')
         if not tab or not label.isdigit():
-            raise UserError(f'{path}, line {number}: give class<TAB>number')
+            raise UserError(
+                f'{path}, line {number}: give class<TAB>number', key='file', value=str(path)
+            )
         table[name] = int(label)
     return table
 
@@ -127,9 +143,9 @@ class TsvSource(Source):
 
     Rows are key, label, image in base64; their order is the index's. A label is a number, or with
     ``label_map`` (lines ``class<TAB>number``) a JSON list whose first entry has ``class``. Reading
-    labels visits every row unless ``.chunks`` gives them: leave ``with_label`` off for
-    pretraining on millions. ``index`` replaces ``<split>.lineidx``. Raises NoData without files or
-    rows, UserError for a label that the map does not have.
+    labels visits every row unless ``.chunks`` gives them: set ``with_label=False`` to pretrain on
+    millions of images. ``index`` replaces ``<split>.lineidx``. Raises NoData when there are no
+    files or no rows, UserError when a label is not in the map.
     """
 
     def __init__(
@@ -144,12 +160,20 @@ class TsvSource(Source):
         single = root / f'{split}.tsv'
         paths = [single] if single.is_file() else sorted((root / split).glob('*.tsv'))
         if not paths:
-            raise NoData(f'{single}: no such file, and no *.tsv in {root / split}; see data_root')
+            raise NoData(
+                f'{single}: no such file, and no *.tsv in {root / split}; correct data_root',
+                key='file',
+                value=str(single),
+            )
         self.table = read_label_map(root / label_map) if label_map else {}
         self.files = [TsvFile(p, root / index if index else None, self.table) for p in paths]
         self.ends = np.cumsum([len(file) for file in self.files])
         if not len(self):
-            raise NoData(f'{paths[0]}: no rows to use')
+            raise NoData(
+                f'{paths[0]}: no rows to use; check its .lineidx, .linelist and .chunks',
+                key='file',
+                value=str(paths[0]),
+            )
         if with_label:
             self._read_labels()
 
@@ -175,11 +199,14 @@ class TsvSource(Source):
             return self.table[json.loads(text)[0]['class']]
         except (ValueError, LookupError, TypeError):
             raise UserError(
-                f'{file.path}, row {i}: its label {text[:60]!r} names no class of the label map'
+                f'{file.path}, row {i}: its label {text[:60]!r} names no class of the label map; '
+                'correct label_map',
+                key='file',
+                value=str(file.path),
             ) from None
 
     def place(self, i: int) -> tuple[TsvFile, int]:
-        """Return the file of image i and its row among those used."""
+        """Return the TSV file of image i and the image's row among those used."""
         number = int(np.searchsorted(self.ends, i, 'right'))
         return self.files[number], i - int(self.ends[number] - len(self.files[number]))
 
@@ -192,7 +219,7 @@ class TsvSource(Source):
         return file.head(row)[0]
 
     def name(self, i: int) -> str:
-        """Return file, row and, where it can be read, key."""
+        """Return file@key, or file and row number when the row cannot be read."""
         file, row = self.place(i)
         try:
             return f'{file.path}@{file.head(row)[0]}'

@@ -16,9 +16,9 @@ STORED, DEFLATED = zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED
 
 
 class Archive:
-    """The members of a zip file as arrays; a million ``ZipInfo`` would cost a gigabyte.
+    """Members of a zip file, their table kept as an array: a million ``ZipInfo`` take a gigabyte.
 
-    Raises NoData without the file, UserError for one that is no whole archive.
+    Raises NoData when there is no such file, UserError when it is not a complete archive.
     """
 
     def __init__(self, path: Path) -> None:
@@ -28,7 +28,11 @@ class Archive:
             with zipfile.ZipFile(existing(path, 'archive')) as archive:
                 infos = [info for info in archive.infolist() if not info.is_dir()]
         except zipfile.BadZipFile as error:
-            raise UserError(f'{path}: not a whole zip archive ({error}); copy it again') from None
+            raise UserError(
+                f'{path}: not a complete zip archive ({error}); copy it again',
+                key='file',
+                value=str(path),
+            ) from None
         self.names = [info.filename for info in infos]
         table = [
             (i.header_offset, i.compress_size, i.file_size, i.CRC, i.compress_type) for i in infos
@@ -36,7 +40,7 @@ class Archive:
         self.table = np.array(table, np.int64)  # (M, 5)
 
     def read(self, row: int) -> bytes:
-        """Return member ``row``. Raises ValueError for a damaged one."""
+        """Return the bytes of member ``row``. Raises ValueError when it is damaged."""
         offset, packed, size, crc, method = self.table[row].tolist()
         header = self.file.read(offset, 30)
         if len(header) < 30 or header[:4] != b'PK\3\4':
@@ -56,9 +60,9 @@ class Archive:
 
 
 def read_map(path: Path) -> tuple[list[str], list[int]]:
-    """Return members and labels of a map: ``path<TAB>label``, in front of it maybe ``zip@/``.
+    """Return members and labels of a map with lines ``path<TAB>label`` or ``zip@/path<TAB>label``.
 
-    Raises NoData where there is no map, UserError naming a line of another form.
+    Raises NoData when there is no map, UserError when a line has another form.
     """
     members: list[str] = []
     labels: list[int] = []
@@ -67,7 +71,9 @@ def read_map(path: Path) -> tuple[list[str], list[int]]:
             continue
         name, tab, label = line.strip().rpartition('\t')
         if not tab or not label.lstrip('-').isdigit():
-            raise UserError(f'{path}, line {number}: give path<TAB>label')
+            raise UserError(
+                f'{path}, line {number}: give path<TAB>label', key='file', value=str(path)
+            )
         members.append(name.partition('@')[2] if '@' in name else name)
         labels.append(int(label))
     return [member.strip('/') for member in members], labels
@@ -79,15 +85,20 @@ class ZipSource(Source):
 
     Images keep the map's order; without a map they are sorted, and folders are classes.
     ``cache`` holds file bytes in memory: 'no', 'full', or 'part', the share of this rank, and
-    then every rank trains on its share only, as MoBY does. A member the map lists and the archive
-    lacks is a bad sample. Raises NoData without an archive, UserError for a damaged one.
+    then every rank trains on its share only, as MoBY does. A member that the map lists and the
+    archive lacks is an unreadable image. Raises NoData when there is no archive, UserError when
+    it is damaged, a line of the map has another form, or ``cache`` is unknown.
     """
 
     def __init__(
         self, data_root: str = '', split: str = 'train', cache: str = 'no', with_label: bool = True
     ) -> None:
         if cache not in CACHES:
-            raise UserError(f"source.cache='{cache}' is unknown; use {', '.join(CACHES)}")
+            raise UserError(
+                f"dataset.source.cache='{cache}' is unknown; use {', '.join(CACHES)}",
+                key='dataset.source.cache',
+                value=cache,
+            )
         root = Path(data_root)
         self.archive = Archive(root / f'{split}.zip')
         rows = {name: row for row, name in enumerate(self.archive.names)}
@@ -110,7 +121,7 @@ class ZipSource(Source):
             self._fill(cache)
 
     def _fill(self, cache: str) -> None:
-        """Read all files into memory, or this rank's; errors come up when one is asked for."""
+        """Read all files into memory, or this rank's; a damaged one fails when it is read."""
         begin = 0
         step = 1
         if cache == 'part':

@@ -18,7 +18,8 @@ from .random_view import PIXELS, RandomView, check_interpolation, check_pixels, 
 class CenterView:
     """Resize the short side to ``resize`` pixels and crop the centre ``size`` x ``size``.
 
-    ``resize`` defaults to size * 256 / 224. Raises UserError where it is below ``size``.
+    ``resize`` defaults to size * 256 / 224. Raises UserError when it is below ``size`` or the
+    interpolation is unknown.
     """
 
     def __init__(
@@ -27,11 +28,15 @@ class CenterView:
         self.size = size
         self.resize = resize or round(size * 256 / 224)
         if self.resize < size:
-            raise UserError(f'resize={resize} is smaller than the crop size={size}')
+            raise UserError(
+                f'resize={resize} is smaller than the crop size={size}; give at least {size}',
+                key='resize',
+                value=resize,
+            )
         self.interpolation = INTERPOLATIONS[check_interpolation(interpolation)]
 
     def view(self, image: EncodedImage | Image.Image) -> Image.Image:
-        """Return the centre view of an image, by Pillow."""
+        """Return the centre view of an image, RGB of ``size`` x ``size`` pixels, by Pillow."""
         image = as_pil(image)
         w, h = image.size
         short = min(w, h)
@@ -40,15 +45,16 @@ class CenterView:
         return TF.center_crop(image.resize((w, h), self.interpolation), [self.size])
 
     def __call__(self, item: dict[str, Any]) -> dict[str, Any]:
-        """Return the packed centre view, uint8 (3, size, size)."""
+        """Return the packed centre view of ``item['image']``, uint8 (3, size, size)."""
         return pack(to_bytes(np.array(self.view(item['image']))), item)
 
 
 @TRANSFORMS.register_module()
 class TrainView(RandomView):
-    """One random crop with flip, as linear probes train on; the arguments are RandomView's.
+    """One random crop with flip, for training linear probes; the arguments are RandomView's.
 
-    ``pixels`` is 'fast' or 'exact', as MultiView's.
+    ``pixels`` is 'fast' or 'exact', as MultiView's. Raises UserError when it is another word, and
+    as RandomView does.
     """
 
     def __init__(self, size: int = 224, pixels: str = 'fast', **view: Any) -> None:
@@ -56,7 +62,7 @@ class TrainView(RandomView):
         self.pixels = check_pixels(pixels, PIXELS[:2])
 
     def __call__(self, item: dict[str, Any]) -> dict[str, Any]:
-        """Return the packed random view, uint8 (3, size, size)."""
+        """Return the packed random view of ``item['image']``, uint8 (3, size, size)."""
         image = item['image']
         params = self.sample_params(image.width, image.height, item['rng'])
         source, reduce = decode(image, self.pixels, [params], [self.size])

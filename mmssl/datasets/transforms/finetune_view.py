@@ -21,9 +21,9 @@ POLICIES = ('rand-', 'augmix-', 'original', 'v0', '3a')  # timm's families of po
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Seed Python's, numpy's and torch's CPU generators inside; leave them as they were.
+    """Seed Python's, numpy's and torch's CPU generators inside the block, restore them after it.
 
-    timm draws from all three. torch.manual_seed would also touch the GPU's generator.
+    timm draws from all three. torch.manual_seed would also change the GPU's generator.
     """
     states = random.getstate(), np.random.get_state(), torch.default_generator.get_state()
     random.seed(seed)
@@ -38,14 +38,17 @@ def seeded(seed: int) -> Iterator[None]:
 
 
 def posterize(image: Image.Image, bits: int, **settings: Any) -> Image.Image:
-    """timm's, which asks for no bits above magnitude 10: black, where Pillow 13 raises."""
+    """Keep the highest ``bits`` of each channel, as timm's posterize; 0 bits give black.
+
+    timm asks for 0 bits at some magnitudes, for which Pillow 13 raises.
+    """
     if bits == 0:
         return Image.new(image.mode, image.size)
     return auto_augment.posterize(image, bits, **settings)
 
 
 def operations(transform: Any) -> Iterator[Any]:
-    """Yield the operations of timm's policies."""
+    """Yield the operations of the augmentation policies in a timm transform."""
     for step in transform.transforms:
         # timm's classes of policies share no base: RandAugment and AugMix have one, AutoAugment
         # the other, and crop or flip neither
@@ -60,9 +63,9 @@ class FinetuneView:
 
     ``augment`` is timm's code for the policy, such as 'rand-m9-mstd0.5-inc1' (two operations of
     magnitude 9), or None for colour ``jitter`` alone. ``erase`` is the probability of filling a
-    box with noise. Noise belongs to normalised pixels, so the view is a normalised float
-    (3, size, size), which the model's preprocessor leaves alone. Raises UserError for a policy
-    that timm does not have.
+    box with noise. The noise is for normalised pixels, so the view is a normalised float
+    (3, size, size), which the model's preprocessor does not normalise again. Raises UserError when
+    timm does not have the policy or the interpolation is unknown.
     """
 
     def __init__(
@@ -76,7 +79,12 @@ class FinetuneView:
         erase: float = 0.0,
     ) -> None:
         if augment is not None and not augment.startswith(POLICIES):
-            raise UserError(f"augment '{augment}': give a code of timm's, 'rand-m9-mstd0.5-inc1'")
+            raise UserError(
+                f"augment='{augment}' is not a policy of timm; give one such as "
+                "'rand-m9-mstd0.5-inc1'",
+                key='augment',
+                value=augment,
+            )
         self.transform = create_transform(
             size,
             is_training=True,
@@ -93,6 +101,6 @@ class FinetuneView:
                 operation.aug_fn = posterize
 
     def __call__(self, item: dict[str, Any]) -> dict[str, Any]:
-        """Return the packed view, float32 (3, size, size)."""
+        """Return the packed view of ``item['image']``, float32 (3, size, size)."""
         with seeded(item['rng'].getrandbits(63)):
             return pack(self.transform(as_pil(item['image'])), item)

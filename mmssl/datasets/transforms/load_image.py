@@ -10,17 +10,17 @@ from ..sources.base import UnreadableImage
 
 @TRANSFORMS.register_module()
 class LoadImage:
-    """Add ``image``, the EncodedImage in ``bytes``, or in the file at ``path`` without these.
+    """Add ``image``, the EncodedImage of ``bytes``, or without these of the file at ``path``.
 
-    It is decoded by whoever needs pixels. Images of more than ``max_pixels`` are refused before
-    that (None: never). Raises UnreadableImage naming the file and the cause.
+    Later steps decode it. Images of more than ``max_pixels`` are refused before decoding (None:
+    never). Raises UnreadableImage, naming the file and the cause, when the file is damaged.
     """
 
     def __init__(self, max_pixels: int | None = MAX_PIXELS) -> None:
         self.max_pixels = max_pixels
 
     def __call__(self, item: dict[str, Any]) -> dict[str, Any]:
-        """Return the item with ``image``."""
+        """Return the item with ``image``. Raises UnreadableImage when the file is damaged."""
         content = item.pop('bytes', None)
         if content is None:
             try:

@@ -16,7 +16,7 @@ PACKED = ('index', 'label', 'box', 'mask', 'color_params', 'unreadable')
 
 
 def to_bytes(image: np.ndarray) -> Tensor:
-    """uint8 (H, W, 3) -> uint8 (3, H, W): bytes travel, the device normalises."""
+    """Move channels first: uint8 (H, W, 3) -> uint8 (3, H, W). The device normalises."""
     planes = np.empty((3, *image.shape[:2]), np.uint8)
     for i in range(3):
         cv2.extractChannel(image, i, planes[i])
@@ -24,22 +24,25 @@ def to_bytes(image: np.ndarray) -> Tensor:
 
 
 def pack(inputs: Any, item: dict[str, Any]) -> dict[str, Any]:
-    """Return what the loader collates: inputs, and what is known of index, label and views."""
+    """Return the dict that the loader collates: ``inputs``, and `PACKED` keys as data_samples.
+
+    ``inputs`` is a view (3, H, W) or a list of views.
+    """
     samples = {key: item[key] for key in PACKED if key in item}
     return dict(inputs=inputs, data_samples=samples)
 
 
 @TRANSFORMS.register_module()
 class MultiView:
-    """Make the views of ``views`` (configs of RandomView, each with ``repeat``), in order.
+    """Make the views of ``views``, in order: configs of RandomView, each made ``repeat`` times.
 
     The result has V uint8 views (3, size, size) as inputs and ``box`` (V, 5): x, y, w, h in
     source pixels and 1 for flipped. Put global views first. ``mask`` (a PatchMask config) adds
-    masks (2, h, w) of the first two views. ``pixels`` says who makes them, from equal parameters:
-    'fast' (OpenCV; large JPEGs are decoded at half size where every crop allows it), 'exact'
-    (Pillow, as the official codes), or 'device': views leave the workers without their colours,
-    and the preprocessor applies them to the batch, by ``color_params`` (V, 12). Raises UserError
-    for no views and for another word.
+    masks (2, h, w) of the first two views. ``pixels`` selects how views are made from the sampled
+    parameters: 'fast' (OpenCV; large JPEGs are decoded at reduced size where every crop allows
+    it), 'exact' (Pillow, as the official codes), or 'device': the workers crop only, and the
+    preprocessor applies the colours to the batch, by ``color_params`` (V, 12). Raises UserError
+    when there are no views or ``pixels`` is another word.
     """
 
     def __init__(
@@ -51,12 +54,16 @@ class MultiView:
             repeat = view.pop('repeat', 1)
             self.views += [TRANSFORMS.build(view)] * repeat
         if not self.views:
-            raise UserError('MultiView needs at least one view: views=[dict(type=...), ...]')
+            raise UserError(
+                'MultiView needs at least one view: views=[dict(type=...), ...]',
+                key='views',
+                value=views,
+            )
         self.mask = TRANSFORMS.build(mask) if mask else None
         self.pixels = check_pixels(pixels)
 
     def __call__(self, item: dict[str, Any]) -> dict[str, Any]:
-        """Return the packed views of ``item['image']``."""
+        """Return the packed views of ``item['image']``, V of uint8 (3, size, size)."""
         image = item['image']
         rng = item['rng']
         params = [view.sample_params(image.width, image.height, rng) for view in self.views]
@@ -76,7 +83,10 @@ class MultiView:
 
 
 def build_multi_view(pipeline: Sequence[dict]) -> MultiView:
-    """Build the MultiView of a pipeline, with colours. Raises UserError when there is none."""
+    """Build the MultiView of a pipeline, to apply its colours in the workers.
+
+    Raises UserError when the pipeline has no MultiView.
+    """
     for step in pipeline:
         if step['type'].rpartition('.')[2] == 'MultiView':
             pixels = step.get('pixels', 'fast')
@@ -84,4 +94,8 @@ def build_multi_view(pipeline: Sequence[dict]) -> MultiView:
                 pixels = 'fast'
             return TRANSFORMS.build({**step, 'pixels': pixels})
     names = ', '.join(step['type'] for step in pipeline)
-    raise UserError(f'the pipeline draws no views (MultiView) but has {names}; use a pretraining')
+    raise UserError(
+        f'the pipeline draws no views (MultiView) but has {names}; use a config of pretraining',
+        key='pipeline',
+        value=pipeline,
+    )

@@ -23,7 +23,10 @@ NEAREST = {'nearest': cv2.INTER_NEAREST_EXACT}
 
 
 def reduction(params: list[ViewParams], sizes: list[int]) -> int:
-    """Return by how much (1, 2, 4, 8) a JPEG may be smaller and every crop still be scaled down."""
+    """Return the largest factor (1, 2, 4, 8) to reduce a JPEG by with no crop scaled up.
+
+    ``sizes`` are the sides of the views in pixels.
+    """
     room = min(min(p.box[2:]) / size for p, size in zip(params, sizes, strict=True))
     return next((r for r in (8, 4, 2) if room >= r), 1)
 
@@ -31,10 +34,10 @@ def reduction(params: list[ViewParams], sizes: list[int]) -> int:
 def crop(
     image: np.ndarray, params: ViewParams, size: int, interpolation: str, reduce: int = 1
 ) -> np.ndarray:
-    """Return the box of an image (H, W, 3), or of a mask (H, W), ``size`` x ``size`` pixels.
+    """Crop the box of ``params`` and flip it: (H, W, 3) -> (size, size, 3), a mask likewise.
 
-    Flipped where ``params`` say so. ``reduce`` is by how much the image is smaller than the one
-    the box was sampled for.
+    ``reduce`` is the factor by which the image is smaller than the one the box was sampled for.
+    A mask is (H, W) -> (size, size).
     """
     x, y, w, h = params.box
     if reduce > 1:  # only Pillow takes a box between pixels; the image is small by now
@@ -90,7 +93,7 @@ COLOR_OPS: dict[ColorOp, Callable[[np.ndarray, float], np.ndarray]] = {
 
 
 def apply_color(view: np.ndarray, params: ViewParams) -> np.ndarray:
-    """Return the view (H, W, 3) with the colours of ``params``."""
+    """Apply the colours of ``params`` to a view: uint8 (H, W, 3) -> uint8 (H, W, 3)."""
     for op, factor in params.color_ops:
         view = COLOR_OPS[op](view, factor)
     if params.blur is not None:

@@ -17,13 +17,13 @@ ASPECT = math.log(0.3), math.log(1 / 0.3)
 
 @TRANSFORMS.register_module()
 class PatchMask:
-    """Which patches of a view are hidden (BEiT; iBOT ``loader.py``).
+    """Sampler of the patches of a view that are hidden (BEiT; iBOT ``loader.py``).
 
     Each entry of ``ratio`` becomes a sample of U(ratio - var, ratio + var), one entry is picked:
     (0, 0.3) with (0, 0.2) leaves half of the views unmasked. ``shape`` 'block' places rectangles
     and stays just below the ratio, 'rand' hides int(ratio * cells) single patches. Before
-    ``start_epoch`` nothing is hidden. Raises UserError for a ratio below its variance and for
-    an unknown shape.
+    ``start_epoch`` nothing is hidden. Raises UserError when ratio and var differ in length, a
+    ratio is below its variance or outside [0, 1], or the shape is unknown.
     """
 
     def __init__(
@@ -35,12 +35,23 @@ class PatchMask:
         start_epoch: int = 0,
     ) -> None:
         if len(ratio) != len(var):
-            raise UserError(f'mask ratio={tuple(ratio)} and var={tuple(var)} differ in length')
+            raise UserError(
+                f'mask ratio={tuple(ratio)} and var={tuple(var)} differ in length; give one '
+                'variance for each ratio',
+                key='ratio',
+                value=ratio,
+            )
         for r, v in zip(ratio, var, strict=True):
             if not 0 <= v <= r <= 1:
-                raise UserError(f'mask ratio {r} with variance {v}: need 0 <= var <= ratio <= 1')
+                raise UserError(
+                    f'mask ratio {r} with variance {v}: need 0 <= var <= ratio <= 1',
+                    key='ratio',
+                    value=ratio,
+                )
         if shape not in ('block', 'rand'):
-            raise UserError(f"mask shape '{shape}' is unknown; use 'block' or 'rand'")
+            raise UserError(
+                f"mask shape '{shape}' is unknown; use 'block' or 'rand'", key='shape', value=shape
+            )
         self.patch_size = patch_size
         self.shape = shape
         self.start_epoch = start_epoch
@@ -48,7 +59,7 @@ class PatchMask:
         self.var = tuple(var)
 
     def sample_ratio(self, rng: random.Random) -> float:
-        """Sample the share of cells to hide."""
+        """Return a sample of the share of patches to hide, in [0, 1]."""
         ratios = [
             rng.uniform(r - v, r + v) if v > 0 else r
             for r, v in zip(self.ratio, self.var, strict=True)
@@ -56,7 +67,7 @@ class PatchMask:
         return rng.choice(ratios) if len(ratios) > 1 else ratios[0]
 
     def sample(self, size: int, rng: random.Random, epoch: int = 0) -> Tensor:
-        """Sample a mask (h, w), True where hidden, for a square view of ``size`` pixels."""
+        """Return a mask, bool (h, w), True where hidden, for a square view of ``size`` pixels."""
         side = size // self.patch_size
         cells = np.zeros((side, side), dtype=bool)
         if epoch >= self.start_epoch:
@@ -69,14 +80,14 @@ class PatchMask:
 
 
 def scatter(cells: np.ndarray, count: int, rng: np.random.RandomState) -> None:
-    """Hide exactly ``count`` of the cells (h, w)."""
+    """Hide exactly ``count`` of the cells, bool (h, w), in place."""
     order = np.hstack([np.zeros(cells.size - count, dtype=bool), np.ones(count, dtype=bool)])
     rng.shuffle(order)
     cells[:] = order.reshape(cells.shape)
 
 
 def place_blocks(cells: np.ndarray, target: float, rng: random.Random) -> None:
-    """Hide rectangles of the cells (h, w) without exceeding ``target`` cells."""
+    """Hide rectangles of the cells, bool (h, w), in place, at most ``target`` cells in all."""
     hidden = 0
     while hidden < target:
         new = _place_block(cells, target - hidden, rng)

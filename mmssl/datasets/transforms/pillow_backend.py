@@ -30,7 +30,7 @@ COLOR_OPS: dict[ColorOp, Callable[[Image.Image, float], Image.Image]] = {
 
 
 def crop(image: Image.Image, params: ViewParams, size: int, interpolation: str) -> Image.Image:
-    """Return the box of ``params``, ``size`` x ``size`` pixels, flipped or not."""
+    """Crop the box of ``params``, resize it to ``size`` x ``size`` pixels and flip it."""
     x, y, w, h = params.box
     # crop first: Pillow's own box argument would let the filter read outside the crop
     view = image.crop((x, y, x + w, y + h)).resize((size, size), INTERPOLATIONS[interpolation])
@@ -38,7 +38,7 @@ def crop(image: Image.Image, params: ViewParams, size: int, interpolation: str) 
 
 
 def apply_color(view: Image.Image, params: ViewParams) -> np.ndarray:
-    """Return the view with the colours of ``params``, uint8 (H, W, 3)."""
+    """Apply the colours of ``params`` to a view of H x W pixels; return uint8 (H, W, 3)."""
     for op, factor in params.color_ops:
         view = COLOR_OPS[op](view, factor)
     if params.blur is not None:

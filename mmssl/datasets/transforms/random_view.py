@@ -19,23 +19,25 @@ PIXELS = ('fast', 'exact', 'device')
 
 
 def check_interpolation(name: str) -> str:
-    """Return the name of a known interpolation. Raises UserError for others."""
+    """Return the name of an interpolation. Raises UserError when it is unknown."""
     if name not in pillow_backend.INTERPOLATIONS:
         known = ', '.join(pillow_backend.INTERPOLATIONS)
-        raise UserError(f"interpolation '{name}' is unknown; use {known}")
+        raise UserError(
+            f"interpolation '{name}' is unknown; use {known}", key='interpolation', value=name
+        )
     return name
 
 
 @TRANSFORMS.register_module()
 class RandomView:
-    """Crop, flip, colour jitter, grey, blur, solarise: one op order for all methods.
+    """Crop, flip, colour jitter, grey, blur, solarise, in this order for all methods.
 
     ``jitter`` is (brightness, contrast, saturation, hue), applied in random order with
     probability ``jitter_p``; ``gray``, ``blur``, ``solarize`` and ``flip`` are probabilities;
     ``sigma`` is the range of the blur radius in pixels. ``gray_first`` is MoCo v1's order.
-    ``repeat`` asks MultiView for several such views. `sample_params` draws the random numbers,
-    `apply` makes the pixels; the flip commutes with every colour operation, so recipes that flip
-    last agree. Raises UserError for an impossible scale or an unknown interpolation.
+    `sample_params` draws the random numbers, `apply` makes the pixels; the flip commutes with
+    every colour operation, so recipes that flip last agree. Raises UserError when ``scale`` is out
+    of range or the interpolation is unknown.
     """
 
     def __init__(
@@ -54,7 +56,11 @@ class RandomView:
         gray_first: bool = False,
     ) -> None:
         if not 0 < scale[0] <= scale[1] <= 1:
-            raise UserError(f'crop scale {tuple(scale)}: give shares 0 < smallest <= largest <= 1')
+            raise UserError(
+                f'crop scale {tuple(scale)}: give shares of the area, 0 < smallest <= largest <= 1',
+                key='scale',
+                value=scale,
+            )
         self.size = size
         self.scale = tuple(scale)
         self.ratio = tuple(ratio)
@@ -94,9 +100,9 @@ class RandomView:
     def apply(
         self, image: Any, params: ViewParams, pixels: str = 'fast', reduce: int = 1
     ) -> np.ndarray:
-        """Make the view of an image that `decode` gave, uint8 (size, size, 3).
+        """Make the view of an image from `decode`: (H, W, 3) -> uint8 (size, size, 3).
 
-        ``pixels`` is how: 'fast' (OpenCV), 'exact' (Pillow) or 'device', without the colours.
+        ``pixels`` is 'fast' (OpenCV), 'exact' (Pillow) or 'device' (OpenCV, without the colours).
         """
         if pixels == 'exact':
             cropped = pillow_backend.crop(image, params, self.size, self.interpolation)
@@ -108,9 +114,9 @@ class RandomView:
 def decode(
     image: EncodedImage | Image.Image, pixels: str, params: list[ViewParams], sizes: list[int]
 ) -> Any:
-    """Decode an image once for all its views: return what `RandomView.apply` takes, and ``reduce``.
+    """Decode an image once for all its views; return it and ``reduce``, for `RandomView.apply`.
 
-    A Pillow image for 'exact', else an array (H / reduce, W / reduce, 3) of bytes.
+    The image is Pillow's for 'exact', else an array, uint8 (H / reduce, W / reduce, 3).
     """
     if pixels == 'exact':
         return as_pil(image), 1
@@ -121,7 +127,9 @@ def decode(
 
 
 def check_pixels(pixels: str, known: Sequence[str] = PIXELS) -> str:
-    """Return the name of a way to make pixels. Raises UserError for others."""
+    """Return ``pixels``, the way to make views. Raises UserError when it is not among ``known``."""
     if pixels not in known:
-        raise UserError(f"pixels='{pixels}' is unknown; use {', '.join(known)}")
+        raise UserError(
+            f"pixels='{pixels}' is unknown; use {', '.join(known)}", key='pixels', value=pixels
+        )
     return pixels

@@ -19,14 +19,16 @@ from .random_view import PIXELS, RandomView, check_interpolation, check_pixels, 
 def mask_of(item: dict[str, Any]) -> np.ndarray:
     """Return the item's mask, int (H, W).
 
-    Raises UserError without one, UnreadableImage where the sizes differ.
+    Raises UserError when there is none, UnreadableImage when its size is not the image's.
     """
     image = item['image']
     mask = item.get('label')
     if not isinstance(mask, torch.Tensor) or mask.ndim != 2:
         raise UserError(
             f'{item["path"]}: comes without a mask; segmentation needs a source with masks, '
-            "dataset.source=dict(type='ImageNetSSource')"
+            "dataset.source=dict(type='ImageNetSSource')",
+            key='dataset.source',
+            value=None,
         )
     height, width = mask.shape
     if (width, height) != (image.width, image.height):
@@ -41,7 +43,8 @@ def mask_of(item: dict[str, Any]) -> np.ndarray:
 class SegmentTrainView(RandomView):
     """One random view and the same crop of its mask; the arguments are RandomView's.
 
-    ``pixels`` is 'fast' or 'exact', as MultiView's.
+    ``pixels`` is 'fast' or 'exact', as MultiView's. Raises UserError when it is another word, and
+    as RandomView does.
     """
 
     def __init__(self, size: int = 224, pixels: str = 'fast', **view: Any) -> None:
@@ -49,7 +52,10 @@ class SegmentTrainView(RandomView):
         self.pixels = check_pixels(pixels, PIXELS[:2])
 
     def __call__(self, item: dict[str, Any]) -> dict[str, Any]:
-        """Return the packed view, uint8 (3, size, size), its label int64 (size, size)."""
+        """Return the packed view, uint8 (3, size, size), and its mask, int64 (size, size).
+
+        Raises UserError when the item has no mask.
+        """
         image = item['image']
         mask = mask_of(item)
         params = self.sample_params(image.width, image.height, item['rng'])
@@ -62,20 +68,26 @@ class SegmentTrainView(RandomView):
 
 @TRANSFORMS.register_module()
 class SegmentTestView:
-    """The whole image, its short side ``resize`` pixels; the mask keeps its size."""
+    """The whole image, its short side ``resize`` pixels; the mask keeps its size.
+
+    Raises UserError when the interpolation is unknown.
+    """
 
     def __init__(self, resize: int = 256, interpolation: str = 'bilinear') -> None:
         self.resize = resize
         self.interpolation = INTERPOLATIONS[check_interpolation(interpolation)]
 
     def view(self, image: EncodedImage | Image.Image) -> Image.Image:
-        """Return the resized image, by Pillow."""
+        """Return the resized image, its short side ``resize`` pixels, by Pillow."""
         image = as_pil(image)
         short = min(image.size)
         w, h = (int(self.resize * side / short) for side in image.size)
         return image.resize((w, h), self.interpolation)
 
     def __call__(self, item: dict[str, Any]) -> dict[str, Any]:
-        """Return the packed image, uint8 (3, h, w), its label int64 (H, W)."""
+        """Return the packed image, uint8 (3, h, w), and its mask, int64 (H, W).
+
+        Raises UserError when the item has no mask.
+        """
         mask_of(item)
         return pack(to_bytes(np.array(self.view(item['image']))), item)

@@ -10,7 +10,7 @@ from ...core.color_ops import MAX_OPS, NO_OP, ColorOp
 
 @dataclass(frozen=True)
 class ViewParams:
-    """All that is random in a view.
+    """The random parameters of a view.
 
     box (x, y, w, h) in source pixels; jitter ((operation, factor), ...) in the order they are
     applied; blur is sigma in pixels; ``gray_first`` puts grey before the jitter.
@@ -33,7 +33,7 @@ class ViewParams:
     def color_params(self) -> list[float]:
         """Return the colours as one row of numbers (12), as `mmssl.core.color_ops` describes it.
 
-        What a batch on the device needs; operations and factors are those of `color_ops`.
+        For colours applied on the device; operations and factors are those of `color_ops`.
         """
         missing = MAX_OPS - len(self.color_ops)
         order = [float(op) for op, _ in self.color_ops] + [float(NO_OP)] * missing
@@ -48,9 +48,10 @@ def sample_box(
     ratio: Sequence[float],
     rng: random.Random,
 ) -> tuple[int, int, int, int]:
-    """Sample (x, y, w, h): area share U(scale), log-uniform aspect ratio, 10 tries, else centred.
+    """Return a random box (x, y, w, h) in pixels, by the rule of torchvision's RandomResizedCrop.
 
-    The rule of torchvision's RandomResizedCrop.
+    The share of the area is U(scale), the aspect ratio log-uniform; after 10 failed tries the box
+    is centred.
     """
     for _ in range(10):
         area = width * height * rng.uniform(*scale)

@@ -1,1 +1,1 @@
-"""Metrics of mmengine's evaluator, over all ranks: accuracy and mIoU."""
+"""Metrics for mmengine's evaluator, over all ranks: accuracy and mIoU."""

@@ -1,4 +1,4 @@
-"""Top-k accuracy over all ranks, each image counted once, of one classifier layer or of many."""
+"""Top-k accuracy over all ranks, each image counted once, for one classifier layer or several."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -13,7 +13,7 @@ from ...registry import METRICS
 
 
 def label_rank(scores: Tensor, label: int) -> Tensor:
-    """Return how many other classes are not below the label: scores (G, classes) -> (G,).
+    """Return the number of other classes that score as high as the label: (G, classes) -> (G,).
 
     Ties and NaN count against the label.
     """
@@ -25,10 +25,10 @@ def label_rank(scores: Tensor, label: int) -> Tensor:
 class Accuracy(BaseMetric):
     """Top-k accuracy in percent: accuracy/top1, accuracy/top5.
 
-    Of a SweepHead's layers, each at a learning rate of its own, sweep/top1_rate0.1 and so on are
-    reported, and the best of them: sweep/top1_best, sweep/top5_best, sweep/best_rate. The best
-    has the highest top-1 on the very images that are reported, as iBOT does it, which says more
-    than a layer chosen elsewhere would reach.
+    For a SweepHead, whose layers have different learning rates, it reports sweep/top1_rate0.1 and
+    so on, and the best layer: sweep/top1_best, sweep/top5_best, sweep/best_rate. The best layer
+    is chosen on the reported images, as in iBOT, so its accuracy is optimistic: a layer chosen on
+    other images would reach less.
     """
 
     default_prefix = 'accuracy'
@@ -39,7 +39,10 @@ class Accuracy(BaseMetric):
         self.rates: list[float] = []  # of a SweepHead's layers; none for a single layer
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
-        """Keep, per readable image, the rank of its label among the scores of each layer."""
+        """Keep, for each readable image, the ranks (G,) of its label in the scores of G layers.
+
+        Outputs hold ``pred_scores`` (classes,) or, of a SweepHead, ``all_scores`` (G, classes).
+        """
         samples = data_batch['data_samples']
         labels = samples['label'].tolist()
         for i, output in readable(samples, data_samples):
@@ -48,9 +51,10 @@ class Accuracy(BaseMetric):
             self.results.append(label_rank(scores, labels[i]))  # (G,)
 
     def evaluate(self, size: int) -> dict[str, float]:
-        """Return the accuracies over all ranks; mmengine's own collection assumes padded ranks.
+        """Return the accuracies over all ranks, in percent.
 
-        Raises UserError when no image could be read.
+        mmengine's own collection assumes padded ranks. Raises UserError when no image could be
+        read.
         """
         counted = []  # nothing of a rank without images, which does not know the rates either
         if self.results:
@@ -61,8 +65,10 @@ class Accuracy(BaseMetric):
         parts = [part for of_rank in dist.gather_objects(counted) for part in of_rank]
         if not parts:
             raise UserError(
-                'no image of the evaluation could be read, so there is no accuracy; '
-                'tools/dataset_tools/verify_dataset.py names the files'
+                'dataset: no image of the evaluation could be read, so there is no accuracy; '
+                'tools/dataset_tools/verify_dataset.py names the files',
+                key='dataset',
+                value=None,
             )
         images = sum(count for count, _, _ in parts)
         total = torch.tensor([hits for _, hits, _ in parts], dtype=torch.double).sum(0)
@@ -73,7 +79,7 @@ class Accuracy(BaseMetric):
         return {f'accuracy/top{k}': float(p) for k, p in zip(self.topk, percent, strict=True)}
 
     def _sweep(self, percent: Tensor, rates: list[float]) -> dict[str, float]:
-        """Name the figures (topk, G) of G layers and of the best of them."""
+        """Return the metrics of G layers and of the best one, from percent (topk, G)."""
         best = int(percent[0].argmax())
         metrics = {
             f'sweep/top{k}_best': float(p[best]) for k, p in zip(self.topk, percent, strict=True)
@@ -84,5 +90,5 @@ class Accuracy(BaseMetric):
         return metrics
 
     def compute_metrics(self, results: list) -> dict:
-        """Unused: `evaluate` does the whole work."""
+        """Raise NotImplementedError: `evaluate` computes the metrics."""
         raise NotImplementedError

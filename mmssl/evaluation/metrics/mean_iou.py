@@ -13,10 +13,10 @@ from ...registry import METRICS
 
 
 def overlaps(predicted: Tensor, truth: Tensor, classes: int, ignore: int) -> Tensor:
-    """Count, per class, pixels that are right, predicted and true: int64 (3, classes).
+    """Count correct, predicted and true pixels of each class: int64 (3, classes).
 
-    ``predicted`` and ``truth`` are masks (H, W) or of any one shape; where truth is ``ignore``
-    nothing counts.
+    ``predicted`` and ``truth`` are masks (H, W), or of any equal shape (...); pixels whose truth
+    is ``ignore`` are not counted.
     """
     judged = truth != ignore
     predicted = predicted[judged]
@@ -26,10 +26,10 @@ def overlaps(predicted: Tensor, truth: Tensor, classes: int, ignore: int) -> Ten
 
 
 def mean_iou(counts: Tensor) -> float:
-    """Mean over classes of right / (predicted + true - right), in percent; counts (3, classes).
+    """Mean over classes of correct / (predicted + true - correct), in percent.
 
-    As ImageNet-S defines it: 'other' is a class among others, and one that is neither predicted
-    nor true counts 0.
+    counts (3, classes) -> float. By the definition of ImageNet-S, 'other' is one of the classes,
+    and a class that is neither predicted nor true counts 0.
     """
     right, predicted, true = counts.double()
     return 100 * (right / (predicted + true - right + 1e-10)).mean().item()
@@ -39,7 +39,7 @@ def mean_iou(counts: Tensor) -> float:
 class MeanIoU(BaseMetric):
     """Mean intersection over union of ImageNet-S in percent: segmentation/miou.
 
-    The data set's classes count, 'other' with them; pixels of class ``ignore`` do not.
+    The classes are those of the data set, with 'other'; pixels of class ``ignore`` are left out.
     """
 
     default_prefix = 'segmentation'
@@ -49,7 +49,7 @@ class MeanIoU(BaseMetric):
         self.ignore = ignore
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
-        """Keep the counts of each readable image."""
+        """Keep the counts (3, classes) of each readable image, from ``pred_mask`` (H, W)."""
         samples = data_batch['data_samples']
         classes = len((self.dataset_meta or {})['classes'])
         masks = samples['label']
@@ -58,7 +58,10 @@ class MeanIoU(BaseMetric):
             self.results.append(overlaps(predicted, masks[i].cpu(), classes, self.ignore))
 
     def evaluate(self, size: int) -> dict[str, float]:
-        """Sum counts over ranks; mmengine's own collection assumes padded ranks."""
+        """Return the mIoU over all ranks, in percent.
+
+        mmengine's own collection assumes padded ranks.
+        """
         classes = len((self.dataset_meta or {})['classes'])
         none = torch.zeros(3, classes, dtype=torch.long)
         counts = torch.stack([none, *self.results]).sum(0)
@@ -66,5 +69,5 @@ class MeanIoU(BaseMetric):
         return {'segmentation/miou': mean_iou(dist.sum_over_ranks(counts))}
 
     def compute_metrics(self, results: list) -> dict:
-        """Unused: `evaluate` does the whole work."""
+        """Raise NotImplementedError: `evaluate` computes the metric."""
         raise NotImplementedError
