@@ -7,7 +7,11 @@ import torch
 from mmengine.hooks import Hook
 from torch import Tensor, nn
 from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.fsdp import FSDPModule, register_fsdp_forward_method
+from torch.distributed.fsdp import (
+    FSDPModule,
+    MixedPrecisionPolicy,
+    register_fsdp_forward_method,
+)
 from torch.distributed.fsdp import fully_shard as torch_fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 
@@ -18,26 +22,34 @@ from ..registry import MODEL_WRAPPERS
 if TYPE_CHECKING:
     from .runner import Runner
 
-BLOCKS = r'.*\.blocks\.\d+'
+# blocks of ViT and Swin, of ResNet and ViL, of CvT: modules that are called by their forward
+BLOCKS = r'.*\.(blocks|layer\d+|stage\d+\.1\.layers\.\d+)\.\d+'
 
 
 @MODEL_WRAPPERS.register_module()
 class FullyShard:
-    """Wrapper of a config's ``model_wrapper_cfg``: `fully_shard` with these ``blocks``."""
+    """Wrapper of a config's ``model_wrapper_cfg``: `fully_shard` with these ``blocks``.
+
+    Where the config trains with ``optim_wrapper.amp='bfloat16'`` on GPUs, blocks are gathered in
+    bfloat16, which halves what is sent.
+    """
 
     def __init__(self, blocks: str = BLOCKS) -> None:
         self.blocks = blocks
 
-    def __call__(self, model: nn.Module) -> nn.Module:
-        """Return the sharded model."""
-        return fully_shard(model, self.blocks)
+    def __call__(self, model: nn.Module, amp: torch.dtype | None = None) -> nn.Module:
+        """Return the sharded model; ``amp`` is the type that autocast computes in."""
+        return fully_shard(model, self.blocks, amp)
 
 
-def fully_shard(model: nn.Module, blocks: str = BLOCKS) -> nn.Module:
+def fully_shard(
+    model: nn.Module, blocks: str = BLOCKS, amp: torch.dtype | None = None
+) -> nn.Module:
     """Shard every module whose name matches ``blocks``, every neck, and the rest as one.
 
-    The teacher is sharded as the student is, so that it follows without communication. Raises
-    UserError when nothing matches.
+    The teacher is sharded as the student is, so that it follows without communication. With
+    ``amp`` bfloat16 the blocks compute under autocast on parameters of that type; gradients are
+    summed in float32. Raises UserError when no name matches.
     """
     device = next(model.parameters()).device.type
     mesh = init_device_mesh(device, (dist.world_size(),))
@@ -46,13 +58,18 @@ def fully_shard(model: nn.Module, blocks: str = BLOCKS) -> nn.Module:
     if not any(re.fullmatch(blocks, n) for n, _ in model.named_modules()):
         raise UserError(
             f"model_wrapper_cfg: no module's name matches blocks='{blocks}'; FullyShard is for "
-            'networks of many equal blocks (ViT, Swin), others fit with DDP: leave it out',
+            'networks of many blocks, others fit with DDP: leave it out',
             key='model_wrapper_cfg.blocks',
             value=blocks,
         )
+    # float16 has a loss scale, and autocast the inputs in hand: they stay as they are
+    kind = amp if amp is torch.bfloat16 else None
+    policy = MixedPrecisionPolicy(
+        param_dtype=kind, reduce_dtype=torch.float32 if kind else None, cast_forward_inputs=False
+    )
     for module in found:
         if any(True for _ in module.parameters()):
-            torch_fully_shard(module, mesh=mesh)
+            torch_fully_shard(module, mesh=mesh, mp_policy=policy)
     # else the rest stays whole after an evaluation, and the teacher would move a copy
     torch_fully_shard(model, mesh=mesh, reshard_after_forward=True)
     register_fsdp_forward_method(model, 'encode')
@@ -98,6 +115,17 @@ def scatter_state(value: Tensor, like: Any) -> Tensor:
     value = value.to(like.device)
     with collective('scatter of shards'):
         return distribute_tensor(value, like.device_mesh, like.placements)
+
+
+def gathered_on_host(value: Tensor) -> Tensor:
+    """Return the full tensor on the CPU of the first rank; all ranks call it.
+
+    Of a shard the others get nothing: one copy is written, and one fits in memory.
+    """
+    if not isinstance(value, DTensor):
+        return value.detach().cpu()
+    whole = full_tensor(value)
+    return whole.cpu() if dist.rank() == 0 else whole.new_empty(0, device='cpu')
 
 
 def local_part(value: Tensor) -> Tensor:

@@ -30,7 +30,7 @@ from .error_advice import advise_on_errors
 from .fsdp import FullyShard, UnshardHook
 from .hooks.method_hook import MethodHook
 from .hooks.non_finite_hook import NonFiniteHook
-from .optim.wrapper import OptimWrapper
+from .optim.wrapper import OptimWrapper, active_amp
 from .signals import catch_signals
 from .state import training_file, training_state
 from .step_status import StepStatus
@@ -137,7 +137,7 @@ class Runner(Base):
             self._init_model_weights()
             if self._load_from:
                 self.load_checkpoint(self._load_from)
-        return wrapper(model)
+        return wrapper(model, amp=active_amp(self.cfg.optim_wrapper.get('amp')))
 
     @property
     def _sharded(self) -> bool:

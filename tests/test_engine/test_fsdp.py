@@ -1,15 +1,25 @@
 """FSDP2 on two gloo processes is DDP: losses, weights, clipping and files."""
 
+import math
+
 import pytest
 import torch
+from torch import distributed as td
+from torch import nn
+from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule
-from torch.distributed.tensor import DTensor
+from torch.distributed.tensor import DTensor, Shard, distribute_tensor
+from torch.distributed.tensor.debug import CommDebugMode
+from torch.nn.parallel import DistributedDataParallel
 from torch.testing import assert_close
 
 from mmssl.checkpoint import read
 from mmssl.core import UserError
-from mmssl.engine.fsdp import BLOCKS, full_tensor
+from mmssl.engine.fsdp import full_tensor, fully_shard, gathered_on_host
+from mmssl.engine.optim.wrapper import OptimWrapper, clip_each
+from mmssl.planning.cuda_emulation import EmulateCUDA
 
+from ..helpers.methods import MODELS_BY_NAME, SWIN, batch, build, part
 from ..helpers.tiny import losses, make_runner, scalars
 
 SETTINGS = dict(
@@ -22,6 +32,7 @@ SETTINGS = dict(
     train_cfg__val_at_start=True,  # 9 images in batches of 4: two for one rank, one for the other
 )
 SHARDED = dict(model_wrapper_cfg=dict(type='FullyShard'))
+NO_BLOCKS = dict(model_wrapper_cfg__blocks='nowhere')
 
 
 def _train(path, folder, options):
@@ -86,15 +97,124 @@ def test_files_are_whole_and_go_both_ways(two_ranks, tiny_config, tmp_path, firs
 
 def _refuse(path, folder):
     with pytest.raises(UserError) as caught:
-        make_runner(path, folder, **SETTINGS, **SHARDED)
+        make_runner(path, folder, **SETTINGS, model_wrapper_cfg__type='FullyShard', **NO_BLOCKS)
     return caught.value.key, caught.value.value
 
 
 def test_a_network_without_blocks_is_refused(two_ranks, tiny_config, tmp_path):
     found = two_ranks(_refuse, tiny_config('resnet'), tmp_path)
-    assert found == [('model_wrapper_cfg.blocks', BLOCKS)] * 2
+    assert found == [('model_wrapper_cfg.blocks', 'nowhere')] * 2
 
 
 def test_one_process_needs_no_shares(tiny_config, tmp_path):
     options = dict(SETTINGS, launcher='none', **SHARDED)
     assert len(losses(make_runner(tiny_config(), tmp_path, **options))) == 16
+
+
+# every method ---------------------------------------------------------------------------------
+VIL = dict(
+    type='ViL', arch='l1,h1,d8,n1,s1,g1,p2,f4,a0_l2,h2,d12,n1,s0,g0,p2,f4,a0', img_size=16, mode=0
+)
+NETWORKS = {name: {} for name in MODELS_BY_NAME}
+NETWORKS['esvit of ViL'] = dict(backbone=VIL)
+NETWORKS['esvit of Swin'] = dict(backbone=SWIN, neck=dict(MODELS_BY_NAME['esvit']['neck']))
+NETWORKS['esvit of Swin']['neck']['dims'] = (16, 16, 8)
+NETWORKS['ibot in chunks'] = dict(neck=dict(MODELS_BY_NAME['ibot']['neck'], chunk_size=4))
+NETWORKS['dino that recomputes'] = dict(
+    backbone=dict(MODELS_BY_NAME['dino']['backbone'], with_cp=True)
+)
+
+
+def _method_steps(case, sharded):
+    """Return the losses of three updates, each of two micro-batches, and the student's weights."""
+    name = case.split()[0]
+    model = build(name, **NETWORKS[case])
+    network = fully_shard(model) if sharded else DistributedDataParallel(model)
+    wrapper = OptimWrapper(
+        torch.optim.SGD(model.parameters(), lr=0.5, momentum=0.9),
+        accumulative_counts=2,
+        clip_grad=dict(max_norm=0.05, each=True),
+    )
+    found = []
+    for step in range(6):
+        if step % 2 == 0:
+            model.begin_update()
+        views, info = part(batch(name, 8, seed=step), slice(td.get_rank(), None, 2))
+        with wrapper.optim_context(network):
+            loss = network(views, info, mode='loss')['loss']
+        found.append(float(loss))
+        wrapper.update_params(loss)
+        if step % 2:
+            model.finish_update()
+    return found, {n: gathered_on_host(v) for n, v in model.state_dict().items()}
+
+
+def _method_both(case):
+    return _method_steps(case, sharded=False), _method_steps(case, sharded=True)
+
+
+@pytest.mark.parametrize('case', NETWORKS)
+def test_every_method_trains_in_shards_as_with_ddp(two_ranks, case):
+    (ddp, fsdp), (other_ddp, other_fsdp) = two_ranks(_method_both, case)
+    assert fsdp[0] == pytest.approx(ddp[0], rel=1e-9)
+    assert other_fsdp[0] == pytest.approx(other_ddp[0], rel=1e-9)
+    assert len(set(ddp[0])) == 6
+    for name, value in ddp[1].items():
+        assert_close(fsdp[1][name], value, rtol=1e-7, atol=1e-9, msg=name)
+    parameters = set(dict(build(case.split()[0], **NETWORKS[case]).named_parameters()))
+    sizes = {n: v.numel() for n, v in other_fsdp[1].items() if n in parameters}
+    assert set(sizes.values()) == {0}, 'one copy of the weights, on the first rank'
+
+
+def _collectives_of_clipping(count):
+    mesh = init_device_mesh('cpu', (2,))
+    parameters = [
+        nn.Parameter(distribute_tensor(torch.ones(4, i + 1), mesh, [Shard(0)]))
+        for i in range(count)
+    ]
+    whole = nn.Parameter(torch.ones(3))
+    for i, parameter in enumerate([*parameters, whole]):
+        parameter.grad = torch.full_like(parameter, i + 1.0)
+    with CommDebugMode() as counter:
+        clip_each([*parameters, whole], max_norm=5.0)
+    norms = [float(full_tensor(p.grad).norm()) for p in [*parameters, whole]]
+    return counter.get_total_counts(), norms
+
+
+def test_clipping_each_tensor_is_one_exchange(two_ranks):
+    """However many tensors are sharded; one that is not keeps its own norm."""
+    for total, norms in two_ranks(_collectives_of_clipping, 5):
+        assert total == 1
+        raw = [(i + 1) * math.sqrt(4 * (i + 1)) for i in range(5)] + [6 * math.sqrt(3)]
+        assert norms == pytest.approx([min(norm, 5.0) for norm in raw], rel=1e-6)
+
+
+def _bf16(amp):
+    torch.manual_seed(0)
+    model = build('ibot').float()
+    fully_shard(model, amp=amp)
+    views, info = part(batch('ibot', 8), slice(td.get_rank(), None, 2))
+    sent = []
+    real = td.all_gather_into_tensor
+
+    def note(output, *args, **kwargs):
+        sent.append((output.dtype, output.numel()))
+        return real(output, *args, **kwargs)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(td, 'all_gather_into_tensor', note)
+        with torch.autocast('cpu', torch.bfloat16), EmulateCUDA():
+            loss = model([view.float() for view in views], info, mode='loss')['loss']
+        loss.backward()
+    grads = [p.grad for p in model.parameters() if p.grad is not None]
+    return float(loss.detach()), sent, {g.dtype for g in grads}
+
+
+def test_blocks_are_gathered_in_bfloat16(two_ranks):
+    for plain, low in zip(two_ranks(_bf16, None), two_ranks(_bf16, torch.bfloat16), strict=True):
+        assert low[0] == pytest.approx(plain[0], rel=1e-2)
+        assert low[2] == {torch.float32}
+        size = {torch.float32: 4, torch.bfloat16: 2, torch.uint8: 1}
+        before, after = (sum(size[kind] * n for kind, n in sent) for sent in (plain[1], low[1]))
+        assert before > 0
+        assert after < 0.7 * before

@@ -32,7 +32,7 @@ def test_patch_tokens_are_rows(hidden_norm, patches):
     neck = DINONeck((6, 8, 5), 7, hidden_norm=hidden_norm, patch_prototypes=patches).double()
     tokens = torch.randn(3, 4, 6, dtype=torch.float64)
     expected = by_hand(neck, tokens.flatten(0, 1)).view(3, 4, 7)
-    assert_close(neck.patches(tokens), expected, rtol=1e-12, atol=1e-12)
+    assert_close(neck(tokens, patches=True), expected, rtol=1e-12, atol=1e-12)
 
 
 def test_a_shared_layer_has_one_number_of_prototypes():
@@ -47,7 +47,7 @@ def test_factors_stand_for_the_scores():
     lazy.load_state_dict(neck.state_dict())
     tokens = torch.randn(3, 4, 6, dtype=torch.float64)
     for expected, found in (
-        (neck.patches(tokens), lazy.patches(tokens)),
+        (neck(tokens, patches=True), lazy(tokens, patches=True)),
         (neck(tokens[:, 0]), lazy(tokens[:, 0])),
     ):
         assert found.chunk_size == 4

@@ -8,11 +8,12 @@ import torch
 from mmengine.optim import OptimWrapper as Base
 from torch import Tensor, nn
 from torch.amp.grad_scaler import GradScaler
+from torch.distributed.tensor import DTensor
 
 from ...core import Progress, UserError, dist
 from ...core.watchdog import collective
 from ...registry import OPTIM_WRAPPERS
-from ..fsdp import full_tensor, local_part, scatter_state
+from ..fsdp import local_part, scatter_state
 from ..step_status import StepStatus
 
 AMP_DTYPES = {'float16': torch.float16, 'bfloat16': torch.bfloat16}
@@ -29,16 +30,32 @@ def read_amp(amp: str | None) -> torch.dtype | None:
     return AMP_DTYPES[amp] if amp else None
 
 
+def active_amp(amp: str | None) -> torch.dtype | None:
+    """Return the type of `read_amp` where a GPU is there to compute in it, else None."""
+    kind = read_amp(amp)
+    return kind if torch.cuda.is_available() else None
+
+
 @torch.no_grad()
 def clip_each(params: list[nn.Parameter], max_norm: float) -> None:
     """Bound the norm of every tensor's gradient on its own (DINO's ``clip_gradients``)."""
     grads = [p.grad for p in params if p.grad is not None]
     if grads:
-        norms = torch.stack([full_tensor(norm) for norm in torch._foreach_norm(grads)])
-        shares = (max_norm / (norms + 1e-6)).tolist()
-        long = [(local_part(g), share) for g, share in zip(grads, shares, strict=True) if share < 1]
+        parts = [local_part(g) for g in grads]
+        shares = (max_norm / (_norms(grads, parts) + 1e-6)).tolist()
+        long = [(g, share) for g, share in zip(parts, shares, strict=True) if share < 1]
         if long:
             torch._foreach_mul_([g for g, _ in long], [share for _, share in long])
+
+
+def _norms(grads: list[Tensor], parts: list[Tensor]) -> Tensor:
+    """Return the norm of each gradient (N,), from this rank's parts, in one collective."""
+    norms = torch.stack(torch._foreach_norm(parts))
+    sharded = [isinstance(g, DTensor) and any(p.is_shard() for p in g.placements) for g in grads]
+    if not any(sharded):
+        return norms
+    total = dist.sum_over_ranks(norms.square()).sqrt()
+    return torch.where(torch.tensor(sharded, device=norms.device), total, norms)
 
 
 def _like(value: Any, parameter: nn.Parameter) -> bool:
@@ -80,8 +97,8 @@ class OptimWrapper(Base):
 
     @staticmethod
     def _amp_type(amp: str | None, required: bool) -> torch.dtype | None:
-        kind = read_amp(amp)
-        if kind is None or torch.cuda.is_available():
+        kind = active_amp(amp)
+        if amp is None or kind is not None:
             return kind
         if required:
             raise UserError(

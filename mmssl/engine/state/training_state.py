@@ -12,7 +12,7 @@ from ...core import UserError, dist
 from ...core.io import to_plain, unwrap_model
 from ...core.protocols import Method, RankedMemory
 from ...version import __version__
-from ..fsdp import full_tensor, scatter_state
+from ..fsdp import full_tensor, gathered_on_host, scatter_state
 
 if TYPE_CHECKING:
     from ..runner import Runner
@@ -72,8 +72,8 @@ def collect(runner: 'Runner') -> dict[str, Any]:
                 export=model.export if isinstance(model, Method) else '',
             )
         ),
-        state_dict={k: full_tensor(v).cpu() for k, v in model.state_dict().items()},
-        optimizer=to_plain(wrapper.state_dict(), tensor=full_tensor),
+        state_dict={k: gathered_on_host(v) for k, v in model.state_dict().items()},
+        optimizer=to_plain(wrapper.state_dict(), tensor=gathered_on_host),
         gradients=_pending(runner),
         progress=dict(
             iter=runner.iter + runner.train_loop.in_iteration,

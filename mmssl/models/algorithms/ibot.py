@@ -111,10 +111,10 @@ class iBOT(Pretrainer):
     ) -> dict[str, Tensor]:
         """Return the weighted losses of class tokens and of masked patches; mask (B, 2, h, w)."""
         s = self.student.project('view', [f.pooled for f in student + local])  # (B, K) each
-        patches = [self.student.neck['view'].patches(f.tokens) for f in student]  # (B, N, K)
+        patches = [self.student.neck['view'](f.tokens, patches=True) for f in student]  # (B, N, K)
         with torch.no_grad():
             t = self.teacher.project('view', [f.pooled for f in teacher])
-            targets = [self.teacher.neck['view'].patches(f.tokens) for f in teacher]
+            targets = [self.teacher.neck['view'](f.tokens, patches=True) for f in teacher]
         cls = self.head(s, t, self.teacher_temp.value_at(*self.progress))
         patch = self.patch_head.masked(
             patches, targets, mask.flatten(2), self.teacher_patch_temp.value_at(*self.progress)

@@ -16,9 +16,16 @@ class SwAV(Pretrainer):
 
     export = 'student'
 
+    def begin_update(self) -> None:
+        """Normalise the prototypes before the first forward of an optimizer step.
+
+        Not in the forward: there FullyShard shows copies of the parameters.
+        """
+        self.head.normalize_prototypes()
+        super().begin_update()
+
     def loss(self, views: list[Tensor], info: dict[str, Any]) -> dict[str, Tensor]:
         """Mean over the crops that give codes."""
-        self.head.normalize_prototypes()
         features = [f.pooled for f in self.student.encode(views)]  # (B, C) each
         z = [F.normalize(p, dim=1) for p in self.student.project('project', features)]
         self.log_embeddings(student=z[0], teacher=z[1])

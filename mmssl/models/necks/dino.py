@@ -94,10 +94,7 @@ class DINONeck(nn.Module):
         # float16 squares overflow in the norm
         return F.normalize(x.float() if x.dtype == torch.float16 else x, dim=-1)
 
-    def forward(self, x: Tensor) -> Tensor | FactoredLogits:
-        """(B, C) -> scores (B, K)."""
-        return self.last_layer(self.bottleneck(x))
-
-    def patches(self, x: Tensor) -> Tensor | FactoredLogits:
-        """Patch tokens (..., C) -> scores (..., patch prototypes)."""
-        return (self.last_layer2 or self.last_layer)(self.bottleneck(x))
+    def forward(self, x: Tensor, patches: bool = False) -> Tensor | FactoredLogits:
+        """(..., C) -> scores (..., K), of the patch prototypes where x are ``patches``."""
+        own = self.last_layer2 if patches else None
+        return (own or self.last_layer)(self.bottleneck(x))
