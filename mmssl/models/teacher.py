@@ -28,7 +28,7 @@ def make_teacher(student: Branch) -> Branch:
 
 @torch.no_grad()
 def update_teacher(student: nn.Module, teacher: nn.Module, momentum: float) -> None:
-    """teacher = momentum * teacher + (1 - momentum) * student, parameters only.
+    """Set teacher = momentum * teacher + (1 - momentum) * student, for parameters only.
 
     Batch-norm statistics are never averaged: the teacher keeps its own.
     """
@@ -40,7 +40,7 @@ def update_teacher(student: nn.Module, teacher: nn.Module, momentum: float) -> N
 
 @torch.no_grad()
 def copy_teacher(student: nn.Module, teacher: nn.Module) -> None:
-    """Make the teacher equal to the student, buffers included, where both have the entry."""
+    """Copy the student's parameters and buffers to the teacher, where both have the entry."""
     own = student.state_dict()
     for name, value in teacher.state_dict().items():
         if name in own:
