@@ -1,7 +1,7 @@
 """The teacher of a branch: its copy, its EMA update, and the reset to the student.
 
-When it is updated: `Pretrainer.begin_update` and `finish_update`, as the method's
-``teacher_update`` says.
+`Pretrainer.begin_update` and `finish_update` call the update, before or after the optimizer's step
+as the method's ``teacher_update`` says.
 """
 
 import copy

@@ -113,7 +113,7 @@ class Pretrainer(BaseModel):
     # schedules ------------------------------------------------------------------------------
     @property
     def progress(self) -> Progress:
-        """Progress of training at this iteration. Raises RuntimeError before the first one."""
+        """Return the progress at this iteration. Raises RuntimeError before the first one."""
         if self._progress is None:
             raise RuntimeError('the model has no progress: train through the runner (MethodHook)')
         return self._progress
@@ -156,7 +156,7 @@ class Pretrainer(BaseModel):
 
     def memories(self) -> list[StepMemory]:
         """Return the queues, centres and memory banks of the model."""
-        if self._memories is None:  # looked for once: a step has no time to walk all modules
+        if self._memories is None:  # found once: walking all modules is slow
             parts = (module for module in self.modules() if module is not self)
             self._memories = [module for module in parts if isinstance(module, StepMemory)]
         return self._memories
@@ -183,7 +183,7 @@ class Pretrainer(BaseModel):
     # modes ----------------------------------------------------------------------------------
     @property
     def backbone(self) -> Backbone:
-        """The exported branch's backbone."""
+        """Return the exported branch's backbone."""
         return self.get_submodule(self.export).backbone
 
     def forward(
@@ -212,7 +212,7 @@ class Pretrainer(BaseModel):
         )
 
     def extract_feat(self, inputs: Tensor) -> tuple[Tensor, ...]:
-        """(B, 3, H, W) -> one-tuple: the final map, or the class token (B, C) of a ViT.
+        """(B, 3, H, W) -> one-tuple: the final map (B, C, h, w), or a ViT's class token (B, C).
 
         A backbone with ``out_indices`` gives its maps (B, C_i, H_i, W_i) instead.
         """

@@ -76,7 +76,7 @@ class WindowAttention(nn.Module):
         """(B, C, H, W) -> (B, C, H, W)."""
         height, width = x.shape[-2:]
         w = min(self.window, height, width)
-        q, k, v = self.windows(x).flatten(1, 2)  # fused attention wants four dimensions
+        q, k, v = self.windows(x).flatten(1, 2)  # fused attention takes four dimensions
         y = F.scaled_dot_product_attention(q, k, v, scale=self.scale)
         rows, columns = -(-height // w), -(-width // w)
         y = self.join(y.unflatten(0, (-1, rows * columns)), rows, columns, w)

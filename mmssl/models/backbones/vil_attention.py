@@ -167,7 +167,7 @@ class SlidingAttention(_Biased):
         q (B, M, N, c), k and v (B, M, g + N, c) -> (B, M, N, c).
         """
         q, k, v, bias = self.nearby(q, k, v, grid)
-        q, k, v = (t.flatten(1, 2) for t in (q, k, v))  # fused attention wants four dimensions
+        q, k, v = (t.flatten(1, 2) for t in (q, k, v))  # fused attention takes four dimensions
         y = F.scaled_dot_product_attention(q, k, v, attn_mask=bias.flatten(0, 1)[None])
         return self.join(y.unflatten(1, bias.shape[:2]), grid)
 

@@ -67,7 +67,7 @@ class DistillationHead(nn.Module):
             total, rows = chunked.total(scores), scores.features[..., 0].numel()
         else:
             flat = scores.detach().flatten(0, -2)
-            # half precision has no room for it
+            # half precision overflows in the sum
             total, rows = flat.sum(0, dtype=self.center.dtype), len(flat)
         self.pending.append((total.view_as(self.center), rows))
 
