@@ -76,6 +76,13 @@ def test_one_view_is_too_few(name: str, tmp_path: Path) -> None:
     load_config(recipe(tmp_path, name, [view(repeat=2)], mask=MASK))
 
 
+@pytest.mark.parametrize('name', ['mocov1', 'mocov3', 'moby'])
+def test_three_views_are_too_many_for_pairs(name: str, tmp_path: Path) -> None:
+    with refuses('MultiView.views', 3) as caught:
+        load_config(recipe(tmp_path, name, [view(), view(repeat=2)]))
+    assert f'{METHOD[name]} uses 2 views' in str(caught.value)
+
+
 def test_region_task_takes_locals_of_one_size(tmp_path: Path) -> None:
     views = [view(repeat=2), view(96, repeat=2), view(64)]
     with refuses('MultiView.views', [64, 96]):
