@@ -9,16 +9,15 @@ from torch._guards import detect_fake_mode
 
 
 def remembered(make: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    """Keep the last tensors that a function made, on each ``device``, where the caller wants them.
+    """Cache the last 64 tensors that a function made, of any shape (...), on each ``device``.
 
-    None of those a tracer made of nothing:
-    torch.export and plans run the network with tensors that hold no numbers; remembered, they
-    would break every later call.
+    Not while tracing: torch.export and plans run the network with tensors that hold no numbers,
+    which would break every later call.
     """
 
     @lru_cache(maxsize=64)
     def kept(device: torch.device | str, *key: object) -> Tensor:
-        # whatever the caller builds on, and whether or not it will ask for gradients
+        # whatever the caller's default device is, and whether or not it needs gradients
         with torch.device('cpu'), torch.inference_mode(False):
             return make(*key).to(device)
 

@@ -1,4 +1,4 @@
-"""Branch: a backbone with named necks, the unit that is copied to make a teacher."""
+"""Branch: a backbone with named necks; the teacher is a copy of the student's."""
 
 from collections.abc import Sequence
 from itertools import groupby
@@ -16,7 +16,8 @@ from .backbones import Features
 class Branch(nn.Module):
     """A backbone with its projections; ``neck`` is one config or a dict of named ones.
 
-    A single neck has the name 'project'. Raises UserError for a neck of another width.
+    A single neck has the name 'project'. Raises UserError for a neck that takes another width than
+    the backbone gives.
     """
 
     backbone: Any  # a Backbone
@@ -32,8 +33,10 @@ class Branch(nn.Module):
             wanted, _ = dims_of(part)
             if wanted not in (None, given):
                 raise UserError(
-                    f"the neck '{name}' takes {wanted} channels, the backbone gives {given}; "
-                    'correct the first width of neck.dims'
+                    f"model.neck, '{name}', takes {wanted} channels, but the backbone gives "
+                    f'{given}; correct the first of its dims',
+                    key='model.neck',
+                    value=wanted,
                 )
 
     def forward(self, view: Tensor) -> Tensor:
@@ -41,9 +44,10 @@ class Branch(nn.Module):
         return self.neck['project'](self.backbone.encode(view).pooled)
 
     def encode(self, views: Sequence[Tensor], mask: Tensor | None = None) -> list[Features]:
-        """Features of each view (B, 3, H, W), one backbone pass per group of equal sizes.
+        """Return the features of each view (B, 3, H, W).
 
-        ``mask`` (views * B, h, w) is for views of one size.
+        One backbone pass per group of equal sizes, see `group_by_size`. ``mask`` (views * B, h, w)
+        is for views of one size.
         """
         features: list[Features] = []
         for group in group_by_size(views):
@@ -52,7 +56,7 @@ class Branch(nn.Module):
         return features
 
     def project(self, name: str, xs: Sequence[Tensor]) -> list[Tensor]:
-        """Run one neck once over all views: (B, C) or (B, N, C) each."""
+        """Run one neck once over all views: (B, C) -> (B, K) each, or (B, N, C) -> (B, N, K)."""
         if xs[0].dim() == 2:
             return list(self.neck[name](torch.cat(list(xs))).split([len(x) for x in xs]))
         rows = self.neck[name](torch.cat([x.flatten(0, 1) for x in xs]))

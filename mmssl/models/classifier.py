@@ -1,4 +1,4 @@
-"""A backbone and a classifier layer: linear probing and fine-tuning."""
+"""Classifier: a backbone and a linear layer, for linear probing and fine-tuning."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ from .mixup import BatchMixup
 
 @MODELS.register_module()
 class Classifier(BaseModel):
-    """Class scores from features of a backbone's last blocks.
+    """Class scores of images, from features of a backbone's last blocks.
 
     ``frozen``: the backbone stays in eval mode without gradients (linear probing);
     ``backbone_train_mode``: it follows the mode all the same, so that its drop path acts in
@@ -54,7 +54,11 @@ class Classifier(BaseModel):
     def _check_blocks(self) -> None:
         count = self.backbone.stage_ends[-1] + 1
         if not 1 <= self.blocks <= count:
-            raise UserError(f'model.blocks={self.blocks}, but the network has {count} blocks')
+            raise UserError(
+                f'model.blocks={self.blocks}, but the network has {count} blocks; use 1 to {count}',
+                key='model.blocks',
+                value=self.blocks,
+            )
 
     def _feature_width(self) -> int:
         if self.pool == 'cls+mean':
@@ -70,7 +74,7 @@ class Classifier(BaseModel):
         self.backbone.init_weights()
 
     def train(self, mode: bool = True) -> 'Classifier':
-        """Set the mode; a frozen backbone stays in eval, unless it is noisy."""
+        """Set the mode; a frozen backbone stays in eval, unless ``backbone_train_mode``."""
         super().train(mode)
         if self.frozen and not self.backbone_train_mode:
             self.backbone.eval()
@@ -81,17 +85,22 @@ class Classifier(BaseModel):
         return self.backbone.encode(inputs)
 
     def scores(self, inputs: Tensor) -> Tensor:
-        """(B, 3, H, W) -> what the head gives: (B, classes), or (B, G, classes) of G layers."""
+        """Return the head's output: (B, 3, H, W) -> (B, classes), or (B, G, classes) of a sweep."""
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
             x = self.backbone.last_blocks_features(inputs, self.blocks, self.pool)  # (B, C)
         return self.head(x)
 
     def logits(self, inputs: Tensor) -> Tensor:
-        """(B, 3, H, W) -> (B, classes)."""
+        """Return the class scores: (B, 3, H, W) -> (B, classes), of the best of several layers."""
         return self.head.answer(self.scores(inputs))
 
     def extract_feat(self, inputs: Tensor, stage: str = 'neck') -> Any:
-        """Features of (B, 3, H, W): tuples for 'backbone' and 'neck', a tensor 'pre_logits'."""
+        """Return the features of images (B, 3, H, W) at a stage, as mmpretrain names stages.
+
+        'backbone': tuple of maps (B, C, h, w) or the class token (B, C); 'neck': tuple of the
+        pooled features (B, C); 'pre_logits': those after the head's norm (B, C). Raises UserError
+        for another stage.
+        """
         if stage == 'backbone':
             maps = self.backbone.out_indices is not None
             return self.backbone(inputs) if maps else (self.backbone.summary(inputs),)
@@ -100,27 +109,40 @@ class Classifier(BaseModel):
             return (x,)
         if stage == 'pre_logits':
             return self.head.norm(x)
-        raise UserError(f"stage '{stage}' is unknown; use 'backbone', 'neck' or 'pre_logits'")
+        raise UserError(
+            f"stage '{stage}' is unknown; use 'backbone', 'neck' or 'pre_logits'",
+            key='stage',
+            value=stage,
+        )
 
     def forward(
         self, inputs: Any, data_samples: dict[str, Any] | None = None, mode: str = 'tensor'
     ) -> Any:
-        """'tensor': logits (B, classes); 'loss': {'loss': ()}; 'predict': one dict an image."""
+        """Return what ``mode`` names of images (B, 3, H, W).
+
+        'tensor': logits (B, classes); 'loss': {'loss': ()}; 'predict': one dict per image.
+        ``data_samples['label']`` are the labels (B,). Raises UserError when the loss has none.
+        """
         if mode == 'tensor':
             return self.logits(inputs)
         target = None if data_samples is None else data_samples.get('label')
         if mode == 'predict':
             return self.predict(inputs)
         if target is None:
-            raise UserError('a classifier needs labels, but the data set has none')
+            raise UserError(
+                'a classifier needs the label of each image, but the data set has none; use one '
+                'with labels',
+                key='label',
+                value=None,
+            )
         if self.mixup is not None:
             inputs, target = self.mixup(inputs, target)
         return {'loss': self.head.loss(self.scores(inputs), target)}
 
     def predict(self, inputs: Tensor) -> list[dict[str, Any]]:
-        """(B, 3, H, W) -> per image pred_scores (classes), pred_label, pred_score.
+        """Return pred_scores (classes,), pred_label and pred_score of each image (B, 3, H, W).
 
-        And, of G layers trained at once, all_scores (G, classes) and their rates.
+        For G layers trained at once also all_scores (G, classes) and their rates.
         """
         every = self.scores(inputs).float()
         scores = self.head.answer(every).softmax(1)

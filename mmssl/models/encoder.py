@@ -1,4 +1,4 @@
-"""A backbone alone, as kNN and probes over stored features measure it."""
+"""A backbone without a method, evaluated by kNN and by probes over stored features."""
 
 from typing import Any
 
@@ -12,11 +12,13 @@ from .backbones import Backbone, Features
 
 @MODELS.register_module()
 class Encoder(BaseModel):
-    """A frozen backbone behind a preprocessor: nothing to train, nothing but features to give."""
+    """A preprocessor and a frozen backbone. Raises UserError when there is no backbone."""
 
     def __init__(self, backbone: dict | None = None, data_preprocessor: dict | None = None) -> None:
         if backbone is None:
-            raise UserError('Encoder: has no network; add model.backbone')
+            raise UserError(
+                'Encoder: has no network; add model.backbone', key='model.backbone', value=None
+            )
         super().__init__(MODELS.build(data_preprocessor or dict(type='ViewPreprocessor')))
         self.backbone: Backbone = MODELS.build(backbone)
         self.backbone.requires_grad_(False)
@@ -30,7 +32,11 @@ class Encoder(BaseModel):
         return self.backbone.encode(inputs)
 
     def forward(self, inputs: Tensor, data_samples: Any = None, mode: str = 'tensor') -> Tensor:
-        """(B, 3, H, W) -> pooled features (B, C)."""
+        """(B, 3, H, W) -> pooled features (B, C). Raises UserError for another mode."""
         if mode != 'tensor':
-            raise UserError(f"mode '{mode}': an encoder knows 'tensor'; to train it use a method")
+            raise UserError(
+                f"mode '{mode}' is unknown to an encoder; use 'tensor', or a method to train it",
+                key='mode',
+                value=mode,
+            )
         return self.encode(inputs).pooled

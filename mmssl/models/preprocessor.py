@@ -31,13 +31,16 @@ class ViewPreprocessor(BaseDataPreprocessor):
         self.register_buffer('std', torch.tensor(std).view(3, 1, 1), persistent=False)
 
     def normalize(self, view: Tensor) -> Tensor:
-        """uint8 (..., 3, H, W) -> float of mean 0 and standard deviation 1."""
+        """Normalise pixels: uint8 (..., 3, H, W) -> float, of mean 0 and standard deviation 1."""
         if view.is_floating_point():
             return view
         return view.to(self.mean.dtype).div_(255).sub_(self.mean).div_(self.std)
 
     def forward(self, data: dict[str, Any], training: bool = False) -> dict[str, Any]:
-        """Return data with ``inputs`` (a view or a list of views) normalised, all on device."""
+        """Return data on the device, its ``inputs`` normalised.
+
+        They are a view (B, 3, H, W) or a list of views.
+        """
         samples = data.get('data_samples')
         # taken before the move: colours are decided on the CPU
         color_params = samples.get('color_params') if isinstance(samples, dict) else None
@@ -56,6 +59,6 @@ class ViewPreprocessor(BaseDataPreprocessor):
         return {**data, 'inputs': [self.normalize(view) for view in inputs]}
 
     def apply_color(self, view: Tensor, color_params: Tensor) -> Tensor:
-        """Give uint8 views (B, 3, H, W) their colours (B, 12), rounded to bytes again."""
+        """Apply colour parameters (B, 12) to uint8 views (B, 3, H, W) -> uint8, rounded."""
         coloured = apply_color(view.to(self.mean.dtype), color_params)
         return coloured.round_().clamp_(0, 255).to(torch.uint8)

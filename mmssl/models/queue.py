@@ -1,4 +1,4 @@
-"""Memories of past embeddings, as buffers: saved, resumed and equal on all ranks."""
+"""Queues and banks of past embeddings, as buffers: saved, resumed and equal on all ranks."""
 
 import torch
 from torch import Tensor, nn
@@ -8,12 +8,13 @@ from ..core import UserError, dist
 
 
 class Queue(nn.Module):
-    """Ring of the last ``length`` keys of width ``dim``; MoBY has one bank per view.
+    """Ring buffer of the last ``length`` keys of width ``dim`` (MoCo, sec. 3.2).
 
-    Banks are (D, K) of unit columns, random at first, and share one pointer. `push` only
-    collects: the keys of all micro-batches are written by `end_step`, after the optimizer step,
-    so that gradient accumulation sees one queue (the official codes write during the forward,
-    which is the same without accumulation). Writing wraps round the end.
+    Banks, one per view in MoBY, are (D, K) of unit columns, random at first, and share one
+    pointer. `push` only collects: the keys of all micro-batches are written by `end_step`, after
+    the optimizer step, so that gradient accumulation sees one queue (the official codes write
+    during the forward, which is the same without accumulation). Writing wraps round the end.
+    Raises UserError for a length below 1; the config key is ``model.queue_length``.
     """
 
     pointer: Tensor
@@ -21,7 +22,11 @@ class Queue(nn.Module):
     def __init__(self, dim: int, length: int, banks: int = 1) -> None:
         super().__init__()
         if length < 1:
-            raise UserError(f'queue_length={length}: a queue needs at least one key')
+            raise UserError(
+                f'model.queue_length={length}: must be at least 1',
+                key='model.queue_length',
+                value=length,
+            )
         self.length = length
         self.banks = banks
         for i in range(banks):
@@ -34,7 +39,7 @@ class Queue(nn.Module):
         return [self.get_buffer(f'bank{i}') for i in range(self.banks)]
 
     def push(self, *keys: Tensor) -> None:
-        """Collect one (B, D) of keys per bank from all ranks, in rank order."""
+        """Collect keys (B, D), one tensor per bank, from all ranks, in rank order."""
         self.pending.append([dist.gather(F.normalize(k, dim=1)) for k in keys])
 
     @torch.no_grad()
@@ -54,17 +59,20 @@ class Queue(nn.Module):
         self.pending.clear()
 
     def check(self, batch: int) -> None:
-        """Refuse a global batch that does not fit."""
+        """Check the size of the global batch. Raises UserError when its keys do not fit."""
         if batch > self.length:
             raise UserError(
-                f'queue_length={self.length} is smaller than the batch of all processes, {batch}'
+                f'model.queue_length={self.length} is smaller than the batch of all processes, '
+                f'{batch}; raise it, or lower train_dataloader.batch_size',
+                key='model.queue_length',
+                value=self.length,
             )
 
 
 class FeatureBank(nn.Module):
-    """SwAV's memory: (A, L, D), newest first, for each assigning crop; each rank feeds its share.
+    """SwAV's queue of embeddings (A, L, D), newest first, for A assigning crops (sec. 3.1).
 
-    Rank r of W owns rows [r L/W, (r + 1) L/W). Replicated on all ranks and one entry of the
+    Rank r of W fills rows [r L/W, (r + 1) L/W). Replicated on all ranks and one entry of the
     checkpoint, where upstream keeps a file per rank beside it. A length that is no multiple of
     the batch of all ranks is used only up to the last multiple, as upstream.
     """
@@ -83,18 +91,18 @@ class FeatureBank(nn.Module):
         return self.length // total * batch
 
     def read(self, crop: int, batch: int) -> Tensor | None:
-        """Return this rank's (L/W, D) of a crop once it is full, else None."""
+        """Return this rank's rows (L/W, D) of a crop once they are full, else None."""
         share = self._share(batch)
         mine = self.bank[crop, dist.rank() * share : (dist.rank() + 1) * share]
         return mine if share and bool(mine[-1].any()) else None
 
     def push(self, embeddings: list[Tensor]) -> None:
-        """Collect the (B, D) of each assigning crop on this rank."""
+        """Collect this rank's embeddings, (B, D) for each assigning crop."""
         self.pending.append([e.detach() for e in embeddings])
 
     @torch.no_grad()
     def end_step(self) -> None:
-        """Shift by the batch and put what was collected in front, on all ranks alike."""
+        """Shift the bank by the batch and put the collected rows in front, alike on all ranks."""
         for embeddings in self.pending:
             batch = len(embeddings[0])
             share = self._share(batch)
@@ -111,7 +119,7 @@ class FeatureBank(nn.Module):
 
     @torch.no_grad()
     def reorder(self, batch: int, before: int, after: int) -> None:
-        """Take over a bank that ``before`` processes filled with ``batch`` images per step.
+        """Rearrange a bank that ``before`` processes filled with ``batch`` images per step.
 
         Place p of a step's global batch is row p // W of rank p % W, as the sampler deals images
         out, so both layouts have one order in common: step, place.

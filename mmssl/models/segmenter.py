@@ -1,4 +1,4 @@
-"""A backbone and a classifier of tokens: semantic segmentation on ImageNet-S."""
+"""Semantic segmentation on ImageNet-S: a backbone and a linear classifier of its tokens."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -17,12 +17,12 @@ from .heads.linear import cross_entropy
 
 @MODELS.register_module()
 class Segmenter(BaseModel):
-    """Class scores for every token of the last block, made larger (Gao et al. 2022).
+    """Class scores of every token of the last block, upsampled (Gao et al. 2022).
 
     ``head`` is a LinearHead over tokens, the same as a 1x1 convolution; its ``in_features`` may
-    be left out. In training logits are made twice as large and masks smaller to meet; pixels of
-    class ``ignore`` do not count. Predictions have the size of the mask, and are made at
-    ``max_side`` pixels first where an image has more than max_side squared.
+    be left out. In training, logits are upsampled by 2 and masks resized to them; pixels of class
+    ``ignore`` do not count. Predictions have the size of the mask; for images of more than
+    ``max_side`` squared pixels they are made at ``max_side`` pixels and resized.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class Segmenter(BaseModel):
         self.backbone.init_weights()
 
     def logits(self, inputs: Tensor) -> Tensor:
-        """(B, 3, H, W) -> (B, classes, h, w), one for each token."""
+        """Return the class scores of tokens: (B, 3, H, W) -> (B, classes, h, w)."""
         # patches over the edge are left out: the official code's convolution rounds down
         stride = self.backbone.out_strides[-1]
         h, w = (max(side // stride, 1) * stride for side in inputs.shape[-2:])
@@ -57,9 +57,10 @@ class Segmenter(BaseModel):
     def forward(
         self, inputs: Any, data_samples: dict[str, Any] | None = None, mode: str = 'tensor'
     ) -> Any:
-        """'tensor': logits (B, classes, h, w); 'loss': {'loss': ()}; 'predict': one dict an image.
+        """Return what ``mode`` names of images (B, 3, H, W).
 
-        ``data_samples['label']`` is the mask (B, H, W).
+        'tensor': logits (B, classes, h, w); 'loss': {'loss': ()}; 'predict': one dict per image.
+        ``data_samples['label']`` are the masks (B, H, W). Raises UserError when the loss has none.
         """
         if mode == 'tensor':
             return self.logits(inputs)
@@ -67,11 +68,16 @@ class Segmenter(BaseModel):
         if mode == 'predict':
             return self.predict(inputs, inputs.shape[-2:] if mask is None else mask.shape[-2:])
         if mask is None or mask.ndim != 3:
-            raise UserError('segmentation needs a mask for each image, but the data set has none')
+            raise UserError(
+                'segmentation needs a mask as the label of each image, but the data set has none; '
+                'use a source of masks, such as ImageNetSSource',
+                key='label',
+                value=None if mask is None else tuple(mask.shape),
+            )
         return {'loss': self.loss(self.logits(inputs), mask)}
 
     def loss(self, logits: Tensor, mask: Tensor) -> Tensor:
-        """Mean cross-entropy of the judged cells; logits (B, classes, h, w), mask (B, H, W)."""
+        """Mean cross-entropy () of the judged cells: logits (B, classes, h, w), mask (B, H, W)."""
         h, w = (2 * side for side in logits.shape[-2:])
         logits = resize(logits, h, w, 'bilinear')  # (B, classes, 2h, 2w)
         target = F.interpolate(mask[:, None].float(), (h, w), mode='nearest').long()
@@ -82,7 +88,7 @@ class Segmenter(BaseModel):
         return total / judged
 
     def predict(self, inputs: Tensor, size: Sequence[int]) -> list[dict[str, Tensor]]:
-        """(B, 3, h, w) -> per image pred_mask, int64 of ``size`` (H, W)."""
+        """Return ``pred_mask`` of each image (B, 3, h, w), an int64 tensor of ``size`` (H, W)."""
         height, width = size
         share = 1.0
         if height * width > self.max_side**2:

@@ -1,7 +1,7 @@
 """The teacher of a branch: its copy, its EMA update, and the reset to the student.
 
-When it is updated: `Pretrainer.begin_update` and `finish_update`, as the method's
-``teacher_update`` says.
+`Pretrainer.begin_update` and `finish_update` call the update, before or after the optimizer's step
+as the method's ``teacher_update`` says.
 """
 
 import copy
@@ -28,7 +28,7 @@ def make_teacher(student: Branch) -> Branch:
 
 @torch.no_grad()
 def update_teacher(student: nn.Module, teacher: nn.Module, momentum: float) -> None:
-    """teacher = momentum * teacher + (1 - momentum) * student, parameters only.
+    """Set teacher = momentum * teacher + (1 - momentum) * student, for parameters only.
 
     Batch-norm statistics are never averaged: the teacher keeps its own.
     """
@@ -40,7 +40,7 @@ def update_teacher(student: nn.Module, teacher: nn.Module, momentum: float) -> N
 
 @torch.no_grad()
 def copy_teacher(student: nn.Module, teacher: nn.Module) -> None:
-    """Make the teacher equal to the student, buffers included, where both have the entry."""
+    """Copy the student's parameters and buffers to the teacher, where both have the entry."""
     own = student.state_dict()
     for name, value in teacher.state_dict().items():
         if name in own:

@@ -5,10 +5,8 @@ import torch
 from torch import nn
 from torch.testing import assert_close
 
-from mmssl.core import UserError
 from mmssl.models.backbones import (
     CvT,
-    ResNet,
     SwinTransformer,
     TimmBackbone,
     ViL,
@@ -130,12 +128,3 @@ def test_of_sliding_vil():
     mixed = layer.join(weights.transpose(1, 2) @ values, (10, 14))
     ours = layer.proj(mixed.transpose(1, 2).flatten(2))
     assert_close(ours, y[:, 1:], rtol=0, atol=1e-12)
-
-
-def test_refusals():
-    with pytest.raises(UserError, match='ResNet has no attention to show'):
-        ResNet(18, width=4).attention(torch.zeros(1, 3, 32, 32))
-    with pytest.raises(UserError, match='timm/regnety_002 shows no attention'):
-        TimmBackbone('regnety_002').attention(torch.zeros(1, 3, 32, 32))
-    with pytest.raises(UserError, match='attention of block 3, but the network has 3'):
-        VisionTransformer((16, 3, 4), img_size=16, patch_size=8).attention(X, 3)

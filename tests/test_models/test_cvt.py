@@ -6,7 +6,6 @@ from torch import nn
 from torch.nn import functional as F
 from torch.testing import assert_close
 
-from mmssl.core import UserError
 from mmssl.models.backbones import CvT
 from mmssl.models.backbones.cvt import WindowAttention
 
@@ -61,9 +60,3 @@ def test_initialisation():
         else:
             norm = name.endswith(('norm.weight', 'bn.weight'))
             assert (value == norm).all(), name
-
-
-def test_masks_are_refused():
-    net = CvT((8,), (1,), (1,), (4,), ((7, 4, 2),))
-    with pytest.raises(UserError, match='CvT takes no patch mask'):
-        net.encode(torch.zeros(1, 3, 16, 16), torch.zeros(1, 4, 4, dtype=torch.bool))

@@ -5,7 +5,6 @@ import torch
 from torch.nn import functional as F
 from torch.testing import assert_close
 
-from mmssl.core import UserError
 from mmssl.models.necks import DINONeck
 
 
@@ -35,11 +34,6 @@ def test_patch_tokens_are_rows(hidden_norm, patches):
     assert_close(neck(tokens, patches=True), expected, rtol=1e-12, atol=1e-12)
 
 
-def test_a_shared_layer_has_one_number_of_prototypes():
-    with pytest.raises(UserError, match='shared last layer cannot have 7 and 9 prototypes'):
-        DINONeck((6, 5), 7, patch_prototypes=9, shared=True)
-
-
 def test_factors_stand_for_the_scores():
     """The same features, weights and shapes; nothing else is left to the objective."""
     neck = DINONeck((6, 8, 5), 7, patch_prototypes=9).double()
@@ -52,5 +46,3 @@ def test_factors_stand_for_the_scores():
     ):
         assert found.chunk_size == 4
         assert_close(F.linear(found.features, found.weight), expected, rtol=1e-12, atol=1e-14)
-    with pytest.raises(UserError, match=r'neck\.chunk_size=0: at least one prototype'):
-        DINONeck((6, 5), 7, chunk_size=0)

@@ -7,7 +7,6 @@ import torch
 from torch import nn
 from torch.testing import assert_close
 
-from mmssl.core import UserError
 from mmssl.models.necks import MLP
 
 # what the official MoCo v3 files hold, without their prefixes
@@ -65,8 +64,3 @@ def test_output_is_the_layers_written_out():
     y = hidden.clamp_min(0) @ second.weight.T
     expected = (y - last.running_mean) / (last.running_var + 1e-5).sqrt()
     assert_close(mlp(x), expected, rtol=1e-12, atol=1e-12)
-
-
-def test_one_width_is_no_mlp():
-    with pytest.raises(UserError, match=r'got dims=\(4,\)'):
-        MLP((4,))

@@ -1,4 +1,4 @@
-"""Recipes with impossible settings are refused before training; the error names the values."""
+"""Recipes with impossible settings are refused before training, with the key and the value."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -9,10 +9,12 @@ import pytest
 
 from mmssl.apis import load_config
 from mmssl.core import Schedule, UserError
+from mmssl.datasets.transforms import PatchMask
 from mmssl.engine import MethodHook
 
 from ..helpers.methods import build
 from ..helpers.paths import REPO
+from ..helpers.refusals import refuses
 
 RECIPES = {
     'mocov1': 'mocov1/mocov1_resnet50_8xb32-steplr-200e_in1k',
@@ -68,15 +70,22 @@ def test_published_recipe_is_accepted(name: str) -> None:
 
 @pytest.mark.parametrize('name', RECIPES)
 def test_one_view_is_too_few(name: str, tmp_path: Path) -> None:
-    method = METHOD[name]
-    with pytest.raises(UserError, match=f'^{method} needs 2 views, the pipeline makes 1: '):
+    with refuses('MultiView.views', 1) as caught:
         load_config(recipe(tmp_path, name, [view()], mask=MASK))
+    assert f'{METHOD[name]} needs 2 views' in str(caught.value)
     load_config(recipe(tmp_path, name, [view(repeat=2)], mask=MASK))
+
+
+@pytest.mark.parametrize('name', ['mocov1', 'mocov3', 'moby'])
+def test_three_views_are_too_many_for_pairs(name: str, tmp_path: Path) -> None:
+    with refuses('MultiView.views', 3) as caught:
+        load_config(recipe(tmp_path, name, [view(), view(repeat=2)]))
+    assert f'{METHOD[name]} uses 2 views' in str(caught.value)
 
 
 def test_region_task_takes_locals_of_one_size(tmp_path: Path) -> None:
     views = [view(repeat=2), view(96, repeat=2), view(64)]
-    with pytest.raises(UserError, match=r'local views of one size, got \[64, 96\]'):
+    with refuses('MultiView.views', [64, 96]):
         load_config(recipe(tmp_path, 'esvit', views))
     load_config(recipe(tmp_path, 'esvit', views[:2]))
     load_config(recipe(tmp_path, 'esvit-v', views))
@@ -84,28 +93,47 @@ def test_region_task_takes_locals_of_one_size(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize('name', ['sere', 'ibot'])
 def test_global_views_of_one_size_come_first(name: str, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r'two global views of one size first, got \[224, 96\]'):
+    with refuses('MultiView.views', [224, 96]):
         load_config(recipe(tmp_path, name, [view(), view(96, repeat=10)], mask=MASK))
-    with pytest.raises(UserError, match=r"masks patches: add mask=dict\(type='PatchMask'\)"):
+    with refuses('MultiView.mask', None):
         load_config(recipe(tmp_path, name, [view(repeat=2)]))
 
 
 def test_code_from_a_crop_that_is_not_there(tmp_path: Path) -> None:
     path = recipe(tmp_path, 'swav', [view(repeat=2)])
-    with pytest.raises(UserError, match='2'):
+    with refuses('model.head.assign', (0, 2)) as caught:
         load_config(path, {'model.head.assign': (0, 2)})
+    assert 'MultiView.views has 2' in str(caught.value)
 
 
 def test_local_views_without_local_heads(tmp_path: Path) -> None:
     path = REPO / 'configs' / f'{RECIPES["sere"]}.py'
-    with pytest.raises(UserError, match='local'):
+    with refuses('model.relation.local', False) as caught:
         load_config(path, {'model.relation.local': False})
+    assert '10 local views' in str(caught.value)
 
 
 def test_mask_of_other_patches(tmp_path: Path) -> None:
     views = [view(repeat=2), view(96, repeat=10)]
-    with pytest.raises(UserError, match=r'16.*8|8.*16'):
+    with refuses('MultiView.mask.patch_size', 8) as caught:
         load_config(recipe(tmp_path, 'sere', views, mask=dict(MASK, patch_size=8)))
+    assert 'model.backbone.patch_size=16' in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ('settings', 'facts'),
+    [
+        (dict(ratio=(0.0, 0.3), var=(0.0, 0.4)), r'0\.3\b.*0\.4\b'),
+        (dict(ratio=(0.1, 0.3), var=(0.2, 0.1)), r'0\.1\b.*0\.2\b'),
+        (dict(ratio=(1.1,), var=(0.0,)), r'1\.1\b.*0\.0\b'),
+        (dict(ratio=(0.3,), var=(-0.1,)), r'0\.3\b.*-0\.1\b'),
+        (dict(ratio=(0.3,), var=(0.1, 0.2)), r'\(0\.3,\).*\(0\.1, 0\.2\)'),
+        (dict(shape='ring'), "'ring'.*'block' or 'rand'"),
+    ],
+)
+def test_mask_that_cannot_be_drawn(settings: dict[str, Any], facts: str) -> None:
+    with pytest.raises(UserError, match=facts):
+        PatchMask(**settings)
 
 
 # schedules, when the config is read ---------------------------------------------------------------
@@ -117,46 +145,44 @@ def test_warm_up_longer_than_training(name: str, tmp_path: Path) -> None:
     if name == 'swav':  # the small-batch recipes have none
         rise, scheduler = 9, dict(lr, warmup=9)
         path = recipe(tmp_path, name, None, param_scheduler=[dict(scheduler)])
-    with pytest.raises(
-        UserError,
-        match=f'^param_scheduler of lr: warm-up of {rise} epochs is longer than '
-        f'train_cfg.max_epochs={rise - 1}',
-    ):
+    with pytest.raises(UserError, match=rf'\b{rise} epochs .*\b{rise - 1}\b'):
         load_config(path, {'train_cfg.max_epochs': rise - 1})
 
 
 @pytest.mark.parametrize('name', ['esvit', 'sere'])
 def test_temperature_rise_longer_than_training(name: str, tmp_path: Path) -> None:
     path = REPO / 'configs' / f'{RECIPES[name]}.py'
-    with pytest.raises(
-        UserError,
-        match=r'^model\.teacher_temp: warm-up of 30 epochs is longer than train_cfg\.max_epochs=29',
-    ):
+    with pytest.raises(UserError, match=r'teacher_temp.*\b30 epochs .*\b29\b'):
         load_config(path, {'train_cfg.max_epochs': 29})
     load_config(path, {'train_cfg.max_epochs': 30})
-    with pytest.raises(UserError, match=r'warm-up of 31 epochs .*=30'):
+    with pytest.raises(UserError, match=r'teacher_temp.*\b31 epochs .*\b30\b'):
         load_config(path, {'train_cfg.max_epochs': 30, 'model.teacher_temp.delay': 1})
 
 
 @pytest.mark.parametrize(
-    ('settings', 'message'),
+    ('settings', 'facts'),
     [
-        (dict(start=1, shape='square'), "shape 'square' is unknown; use one of constant, linear"),
-        (dict(start=1), "a schedule of shape 'cosine' needs its final value"),
-        (
-            dict(start=1, finale=0),
-            r"^model.x: a schedule has no argument 'finale' \(did you mean ",
-        ),
+        (dict(start=1, shape='square'), "'square'.*constant, linear, cosine, step"),
+        (dict(start=1), "'cosine'.*final"),
+        (dict(start=1, finale=0), r"model\.x.*'finale' \(did you mean final"),
+        (dict(start=1, shape='constant', rise=3), r"model\.x.*'rise'"),
     ],
 )
-def test_curve_that_says_too_little(settings: dict[str, Any], message: str) -> None:
-    with pytest.raises(UserError, match=message):
+def test_schedule_that_says_too_little(settings: dict[str, Any], facts: str) -> None:
+    with pytest.raises(UserError, match=facts):
         Schedule.build(settings, 'model.x')
+
+
+@pytest.mark.parametrize('key', ['momentum', 'teacher_temp', 'teacher_patch_temp'])
+def test_schedule_of_a_model_is_named_by_its_key(key: str) -> None:
+    settings = dict(start=0.04, shape='constant', rise=3)
+    with pytest.raises(UserError, match=rf"^model\.{key}.*'rise'"):
+        build('ibot', **{key: settings})
 
 
 # batches, before the first iteration --------------------------------------------------------------
 def runner(model: Any, images: int, epochs: int = 8, per_epoch: int = 5) -> SimpleNamespace:
-    """What the clock's hook asks of a runner."""
+    """Return what MethodHook asks of a runner."""
 
     class Loader:
         batch_size = images
@@ -171,35 +197,36 @@ def runner(model: Any, images: int, epochs: int = 8, per_epoch: int = 5) -> Simp
 def test_queue_smaller_than_the_batch(name: str) -> None:
     model = build(name)
     MethodHook().before_train(runner(model, 14))
-    with pytest.raises(
-        UserError, match=r'^queue_length=14 is smaller than the batch of all processes, 15$'
-    ):
+    with refuses('model.queue_length', 14) as caught:
         MethodHook().before_train(runner(model, 15))
+    assert '15' in str(caught.value)
 
 
 def test_memory_smaller_than_the_batch() -> None:
     model = build('swav')  # 16 rows
     MethodHook().before_train(runner(model, 16))
-    with pytest.raises(UserError, match=r'queue_length=16 .* 17'):
+    with refuses('model.head.queue_length', 16) as caught:
         MethodHook().before_train(runner(model, 17))
+    assert '17' in str(caught.value)
 
 
-def _before_train(images: int) -> str:
+def _before_train(images: int) -> tuple[str, object, str]:
     try:
         MethodHook().before_train(runner(build('moby'), images))
     except UserError as error:
-        return str(error)
-    return ''
+        return error.key, error.value, str(error)
+    return '', None, ''
 
 
 def test_queue_smaller_than_the_batch_of_both_ranks(two_ranks: Callable[..., Any]) -> None:
-    assert two_ranks(_before_train, 7) == ['', '']
-    for message in two_ranks(_before_train, 8):
-        assert message == 'queue_length=14 is smaller than the batch of all processes, 16'
+    assert two_ranks(_before_train, 7) == [('', None, '')] * 2
+    for key, value, message in two_ranks(_before_train, 8):
+        assert (key, value) == ('model.queue_length', 14)
+        assert '16' in message
 
 
 def test_curve_of_a_model_is_checked_against_the_run() -> None:
     """Epochs that only the runner knows, as with a shorter run than the config's."""
-    with pytest.raises(UserError, match=r'teacher_temp: warm-up of 2 epochs .* \(1 epochs\)'):
+    with pytest.raises(UserError, match=r'teacher_temp.*\b2 epochs .*\b1 epochs'):
         MethodHook().before_train(runner(build('esvit'), 4, epochs=1))
     MethodHook().before_train(runner(build('esvit'), 4, epochs=2))

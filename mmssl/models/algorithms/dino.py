@@ -13,9 +13,9 @@ from .base import Pretrainer
 
 @MODELS.register_module()
 class DINO(Pretrainer):
-    """Self-distillation of views: every crop learns what the teacher says of another global view.
+    """Self-distillation of views: each crop is trained on the teacher's output for a global view.
 
-    The first two views are global: the teacher sees only them. ``teacher_temp`` is a schedule's
+    The first two views are global: the teacher gets only them. ``teacher_temp`` is a schedule's
     config (``main_dino.py``).
     """
 
@@ -27,19 +27,22 @@ class DINO(Pretrainer):
         self.teacher_temp = Schedule.build(teacher_temp, 'model.teacher_temp')
 
     def loss(self, views: list[Tensor], info: dict[str, Any]) -> dict[str, Tensor]:
-        """Mean over pairs of a teacher view and another student view."""
+        """Return the loss () of views (B, 3, H, W).
+
+        Mean over pairs of a teacher view and another student view.
+        """
         student, teacher = self.encode_views(views)
         return {'loss': self.view_loss(student, teacher)}
 
     def encode_views(self, views: list[Tensor]) -> tuple[list[Features], list[Features]]:
-        """Return the student's features of all views and the teacher's of the global ones."""
+        """Return features of views (B, 3, H, W): the student's of all, the teacher's of two."""
         student = self.student.encode(views)
         with torch.no_grad():
             teacher = self.teacher.encode(views[:2])
         return student, teacher
 
     def view_loss(self, student: list[Features], teacher: list[Features]) -> Tensor:
-        """Return the loss of the views' pooled features (B, C)."""
+        """Return the loss () of the views' pooled features (B, C)."""
         s = self.student.project('view', [f.pooled for f in student])  # (B, K) each
         with torch.no_grad():
             t = self.teacher.project('view', [f.pooled for f in teacher])
@@ -47,5 +50,5 @@ class DINO(Pretrainer):
         return self.head(s, t, self.teacher_temp.value_at(*self.progress))
 
     def uniform_loss(self, batch: int) -> float:
-        """ln K."""
+        """Return ln K."""
         return self.head.uniform()

@@ -35,17 +35,22 @@ class EsViT(DINO):
 
     @classmethod
     def check_recipe(cls, model: dict, views: list[dict], mask: dict | None) -> None:
-        """Local views must have one size, as upstream. Raises UserError naming the sizes."""
+        """Check a config as `Pretrainer.check_recipe` does, and the sizes of local views.
+
+        Raises UserError when they differ, as upstream takes one size only.
+        """
         super().check_recipe(model, views, mask)
         sizes = sorted({view.get('size', 224) for view in views[2:]})
         if len(sizes) > 1:
             raise UserError(
-                f"EsViT takes local views of one size, got {sizes}; use one, or type='DINO' for "
-                'the view task alone'
+                f'EsViT takes local views of one size, but MultiView.views has {sizes}; use one '
+                "of them, or type='DINO' for the view task alone",
+                key='MultiView.views',
+                value=sizes,
             )
 
     def loss(self, views: list[Tensor], info: dict[str, Any]) -> dict[str, Tensor]:
-        """Weighted sum of the view task and the region task."""
+        """Return the losses () of views (B, 3, H, W): 'view', 'region' and their weighted sum."""
         student, teacher = self.encode_views(views)
         view = self.view_loss(student, teacher)
         region = self.region_loss(student, teacher)
@@ -53,7 +58,7 @@ class EsViT(DINO):
         return {'loss': loss, 'view': view, 'region': region}
 
     def region_loss(self, student: list[Features], teacher: list[Features]) -> Tensor:
-        """Mean of the losses of the regions' tokens (B, N, C); each learns from its match."""
+        """Return the loss () of regions' tokens (B, N, C), each against its match (eq. 4)."""
         s = self.student.project('region', [f.tokens for f in student])  # (B, N, K) each
         with torch.no_grad():
             t = self.teacher.project('region', [f.tokens for f in teacher])

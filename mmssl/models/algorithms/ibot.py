@@ -17,7 +17,7 @@ class iBOT(Pretrainer):
 
     ``neck`` is a DINONeck with patch prototypes; ``teacher_neck`` overrides parts of it for the
     teacher; ``more_necks`` are configs of further necks of both branches, by name. The first two
-    views are global, the only ones the teacher sees; their masks (B, 2, h, w) hit the student.
+    views are global, the only ones the teacher gets; their masks (B, 2, h, w) are the student's.
     ``teacher_patch_temp`` is the patches' teacher temperature, that of the views when left out;
     ``weights`` are those of class tokens and patches. Raises UserError for a backbone that takes
     no masks.
@@ -41,7 +41,12 @@ class iBOT(Pretrainer):
     ) -> None:
         kind = MODELS.get(backbone['type'])
         if not (isinstance(kind, type) and issubclass(kind, Backbone) and kind.supports_masks):
-            raise UserError(f'{backbone["type"]} takes no patch masks; use a VisionTransformer')
+            raise UserError(
+                f'model.backbone.type: {backbone["type"]} takes no patch masks; use a '
+                'VisionTransformer',
+                key='model.backbone.type',
+                value=backbone['type'],
+            )
         necks = {'view': neck, **(more_necks or {})}
         super().__init__(backbone=dict(backbone, mask_token=True), neck=necks, head=head, **parts)
         patches = neck.get('patch_prototypes') or neck['prototypes']
@@ -59,25 +64,37 @@ class iBOT(Pretrainer):
 
     @classmethod
     def check_recipe(cls, model: dict, views: list[dict], mask: dict | None) -> None:
-        """The first two views are equally large, and masked. Raises UserError naming what is not.
+        """Check a config as `Pretrainer.check_recipe` does, and its masks.
 
-        Masks and backbone must have patches of one size.
+        Raises UserError for first two views of different sizes, for no mask, and for masks with
+        patches of another size than the backbone's.
         """
         super().check_recipe(model, views, mask)
         name = cls.__name__
         sizes = [view.get('size', 224) for view in views[:2]]
         if sizes[0] != sizes[1]:
-            raise UserError(f'{name} needs two global views of one size first, got {sizes}')
+            raise UserError(
+                f'{name} needs two global views of one size first in MultiView.views, got {sizes}',
+                key='MultiView.views',
+                value=sizes,
+            )
         if mask is None:
-            raise UserError(f"{name} masks patches: add mask=dict(type='PatchMask') to MultiView")
+            raise UserError(
+                f"{name} needs MultiView.mask: add mask=dict(type='PatchMask') to MultiView",
+                key='MultiView.mask',
+                value=None,
+            )
         patches = [d.get('patch_size', 16) for d in (mask, model.get('backbone') or {})]
         if patches[0] != patches[1]:
             raise UserError(
-                f'masks of {patches[0]} px patches on a backbone of {patches[1]} px ones'
+                f'MultiView.mask.patch_size={patches[0]} px, but model.backbone.patch_size='
+                f'{patches[1]} px; make them equal',
+                key='MultiView.mask.patch_size',
+                value=patches[0],
             )
 
     def sync_teacher(self) -> None:
-        """Copy the student; a shared teacher layer starts from the student's patch layer."""
+        """Copy the student; a shared last layer of the teacher gets the student's patch layer."""
         super().sync_teacher()
         ours, theirs = self.student.neck['view'], self.teacher.neck['view']
         if ours.last_layer2 is not None and theirs.last_layer2 is None:
@@ -85,7 +102,10 @@ class iBOT(Pretrainer):
             theirs.last_layer.load_state_dict(ours.last_layer2.state_dict())
 
     def loss(self, views: list[Tensor], info: dict[str, Any]) -> dict[str, Tensor]:
-        """Sum of the losses of class tokens and of masked patches."""
+        """Return the losses () of views (B, 3, H, W): 'cls', 'patch' and their sum.
+
+        ``info['mask']`` (B, 2, h, w) are the masked patches of the global views.
+        """
         mask = info['mask'].bool()  # (B, 2, h, w)
         student, local, teacher = self.encode_views(views, mask)
         parts = self.token_losses(student, local, teacher, mask)
@@ -109,7 +129,7 @@ class iBOT(Pretrainer):
     def token_losses(
         self, student: list[Features], local: list[Features], teacher: list[Features], mask: Tensor
     ) -> dict[str, Tensor]:
-        """Return the weighted losses of class tokens and of masked patches; mask (B, 2, h, w)."""
+        """Return the weighted losses () of class tokens and masked patches; mask (B, 2, h, w)."""
         s = self.student.project('view', [f.pooled for f in student + local])  # (B, K) each
         patches = [self.student.neck['view'](f.tokens, patches=True) for f in student]  # (B, N, K)
         with torch.no_grad():

@@ -14,8 +14,8 @@ from .base import Pretrainer
 class MoBY(Pretrainer):
     """MoCo's queues with BYOL's predictor and asymmetric augmentation.
 
-    Each view has its queue: a query of view 1 meets keys and negatives of view 2
-    (``models/moby.py``).
+    Each view has its queue: queries of view 1 are compared with keys and negatives of view 2
+    (``models/moby.py``). ``queue_length`` is the config key ``model.queue_length``.
     """
 
     export, teacher_update, max_views = 'student', 'before', 2
@@ -25,7 +25,7 @@ class MoBY(Pretrainer):
         self.queue = Queue(self.student.neck['project'].out_dim, queue_length, banks=2)
 
     def loss(self, views: list[Tensor], info: dict[str, Any]) -> dict[str, Tensor]:
-        """Sum of both directions, not halved."""
+        """Return the loss () of views (B, 3, H, W): sum of both directions, not halved."""
         q1, q2 = (self.head.predictor(self.student(view)) for view in views[:2])  # (B, D)
         with torch.no_grad():
             k1, k2 = (self.teacher(view) for view in views[:2])  # (B, D)
@@ -35,9 +35,9 @@ class MoBY(Pretrainer):
         return {'loss': self.head(q1, k2, negatives2) + self.head(q2, k1, negatives1)}
 
     def check_batch(self, batch: int) -> None:
-        """The queue must hold at least one step's keys."""
+        """Check that the queue holds the keys of one step. Raises UserError when it cannot."""
         self.queue.check(batch)
 
     def uniform_loss(self, batch: int) -> float:
-        """2 ln(1 + K)."""
+        """Return 2 ln(1 + K)."""
         return 2 * self.head.uniform(batch, self.queue.length)

@@ -13,7 +13,7 @@ from .base import Pretrainer
 
 @MODELS.register_module()
 class MoCo(Pretrainer):
-    """A queue of keys as negatives, a momentum teacher behind shuffled batch norm.
+    """Contrast with a queue of negatives; the momentum teacher's batch norm sees shuffled images.
 
     View 0 is the query, view 1 the key (``moco/builder.py``). v2 differs from v1 by its neck,
     temperature and augmentations. Batch norm stays per process: do not set ``sync_bn``.
@@ -26,7 +26,7 @@ class MoCo(Pretrainer):
         self.queue = Queue(self.student.neck['project'].out_dim, queue_length)
 
     def loss(self, views: list[Tensor], info: dict[str, Any]) -> dict[str, Tensor]:
-        """One direction only; the queue holds no key of this batch."""
+        """Return the loss () of views (B, 3, H, W): one direction, no negative of this batch."""
         q = self.student(views[0])  # (B, D)
         with torch.no_grad():
             part, order = batch_shuffle.shuffle(views[1], info.get('idx_shuffle'))
@@ -37,9 +37,9 @@ class MoCo(Pretrainer):
         return {'loss': self.head(q, k, negatives)}
 
     def check_batch(self, batch: int) -> None:
-        """The queue must hold at least one step's keys."""
+        """Check that the queue holds the keys of one step. Raises UserError when it cannot."""
         self.queue.check(batch)
 
     def uniform_loss(self, batch: int) -> float:
-        """ln(1 + K)."""
+        """Return ln(1 + K)."""
         return self.head.uniform(batch, self.queue.length)

@@ -19,7 +19,7 @@ class MoCoV3(Pretrainer):
     export, teacher_update, max_views = 'student', 'before', 2
 
     def loss(self, views: list[Tensor], info: dict[str, Any]) -> dict[str, Tensor]:
-        """Sum of both directions, not halved."""
+        """Return the loss () of views (B, 3, H, W): sum of both directions, not halved."""
         q1, q2 = (self.head.predictor(self.student(view)) for view in views[:2])  # (B, D)
         with torch.no_grad():
             k1, k2 = (self.teacher(view) for view in views[:2])  # (B, D)
@@ -27,5 +27,5 @@ class MoCoV3(Pretrainer):
         return {'loss': self.head(q1, k2) + self.head(q2, k1)}
 
     def uniform_loss(self, batch: int) -> float:
-        """Two directions of 2 T ln(images on all ranks)."""
+        """Return 2 * 2 T ln(images on all ranks): two directions."""
         return 2 * self.head.uniform(batch)

@@ -1,4 +1,4 @@
-"""SERE (Li et al., TPAMI 2023): iBOT, and self-relations that another view must reproduce."""
+"""SERE (Li et al., TPAMI 2023): iBOT, and prediction of another view's self-relations."""
 
 from typing import Any
 
@@ -21,13 +21,24 @@ class SERE(iBOT):
 
     @classmethod
     def check_recipe(cls, model: dict, views: list[dict], mask: dict | None) -> None:
-        """Local views need ``relation.local``. Raises UserError naming their number."""
+        """Check a config as `iBOT.check_recipe` does, and its local views.
+
+        Raises UserError when there are any, but ``model.relation.local`` is False.
+        """
         super().check_recipe(model, views, mask)
         if not (model.get('relation') or {}).get('local', True) and len(views) > 2:
-            raise UserError(f'relation.local=False, but there are {len(views) - 2} local views')
+            raise UserError(
+                f'model.relation.local=False, but MultiView.views has {len(views) - 2} local '
+                'views; remove them, or set it to True',
+                key='model.relation.local',
+                value=model['relation']['local'],
+            )
 
     def loss(self, views: list[Tensor], info: dict[str, Any]) -> dict[str, Tensor]:
-        """iBOT's two losses and both self-relations."""
+        """Return the losses () of views (B, 3, H, W): iBOT's two, both relations', and the total.
+
+        ``info`` holds 'mask' (B, 2, h, w) and 'box' (B, V, 5) of each view's crop.
+        """
         mask = info['mask'].bool()  # (B, 2, h, w)
         student, local, teacher = self.encode_views(views, mask)
         parts = self.token_losses(student, local, teacher, mask)

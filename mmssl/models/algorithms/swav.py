@@ -12,7 +12,7 @@ from .base import Pretrainer
 
 @MODELS.register_module()
 class SwAV(Pretrainer):
-    """Crops predict the cluster codes of other crops; no teacher (``main_swav.py``)."""
+    """Prediction of other crops' cluster codes, without a teacher (``main_swav.py``)."""
 
     export = 'student'
 
@@ -25,7 +25,7 @@ class SwAV(Pretrainer):
         super().begin_update()
 
     def loss(self, views: list[Tensor], info: dict[str, Any]) -> dict[str, Tensor]:
-        """Mean over the crops that give codes."""
+        """Return the loss () of crops (B, 3, H, W): mean over the crops that give codes."""
         features = [f.pooled for f in self.student.encode(views)]  # (B, C) each
         z = [F.normalize(p, dim=1) for p in self.student.project('project', features)]
         self.log_embeddings(student=z[0], teacher=z[1])
@@ -34,23 +34,33 @@ class SwAV(Pretrainer):
 
     @classmethod
     def check_recipe(cls, model: dict, views: list[dict], mask: dict | None) -> None:
-        """Crops that give codes must exist."""
+        """Check a config as `Pretrainer.check_recipe` does, and ``model.head.assign``.
+
+        Raises UserError when it names a crop that does not exist.
+        """
         super().check_recipe(model, views, mask)
         assign = (model.get('head') or {}).get('assign', (0, 1))
         if max(assign) >= len(views):
             raise UserError(
-                f'head.assign={tuple(assign)} names crop {max(assign)}, but there are '
-                f'{len(views)}, counted from 0'
+                f'model.head.assign={tuple(assign)} names crop {max(assign)}, but MultiView.views '
+                f'has {len(views)}, counted from 0',
+                key='model.head.assign',
+                value=assign,
             )
 
     def check_batch(self, batch: int) -> None:
-        """A memory must hold at least one step's embeddings."""
+        """Check that the memory holds the embeddings of one step.
+
+        Raises UserError when it cannot, as it would never be full.
+        """
         if self.head.memory is not None and batch > self.head.memory.length:
             raise UserError(
-                f'queue_length={self.head.memory.length} is smaller than the batch of all '
-                f'processes, {batch}: the memory would never fill'
+                f'model.head.queue_length={self.head.memory.length} is smaller than the batch of '
+                f'all processes, {batch}; raise it, or lower train_dataloader.batch_size',
+                key='model.head.queue_length',
+                value=self.head.memory.length,
             )
 
     def uniform_loss(self, batch: int) -> float:
-        """ln K."""
+        """Return ln K."""
         return self.head.uniform()

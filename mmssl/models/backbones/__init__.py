@@ -1,4 +1,4 @@
-"""Image networks behind one contract: see `Backbone`."""
+"""Image networks with one interface, `Backbone`."""
 
 from .base import Backbone
 from .cvt import CvT

@@ -1,4 +1,4 @@
-"""Attention made visible: fused attention shows no weights, so they come from its inputs."""
+"""Attention weights, computed from the inputs of fused attention, which does not return them."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 
 def weights(q: Tensor, k: Tensor, scale: float | None = None, bias: Tensor | None = None) -> Tensor:
-    """softmax(scale q k^T + bias) of q (..., n, c), k (..., m, c) -> (..., n, m).
+    """Return softmax(scale q k^T + bias) of q (..., n, c), k (..., m, c) -> (..., n, m).
 
     ``scale`` is c^-0.5 where it is None.
     """
@@ -16,7 +16,7 @@ def weights(q: Tensor, k: Tensor, scale: float | None = None, bias: Tensor | Non
 
 
 def plain(layer: Any, x: Tensor) -> Tensor:
-    """Weights (B, heads, N, N) of timm's `Attention` for x (B, N, C)."""
+    """Return the weights (B, heads, N, N) of timm's `Attention` for x (B, N, C)."""
     b, n, _ = x.shape
     q, k, _ = layer.qkv(x).view(b, n, 3, layer.num_heads, -1).permute(2, 0, 3, 1, 4)
     return weights(layer.q_norm(q), layer.k_norm(k))

@@ -1,4 +1,4 @@
-"""The contract every backbone keeps: one generator of token grids, all else derived."""
+"""Base class of backbones: a family writes one generator of tokens, all else is derived."""
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -26,7 +26,8 @@ class Backbone(nn.Module):
     the stem, n the first n stages (blocks for ViT) too; ``norm_eval`` keeps batch norm in eval
     mode; ``with_cp`` recomputes activations in the backward instead of keeping them;
     ``init_cfg`` is ``dict(type='Pretrained', checkpoint=PATH)``, read once by `init_weights`,
-    ``branch`` of it where the file has two.
+    ``branch`` of it where the file has two. Raises UserError for options that the network cannot
+    take.
     """
 
     supports_masks: ClassVar[bool] = False  # whether `iter_blocks` takes a mask of patches
@@ -62,11 +63,11 @@ class Backbone(nn.Module):
         raise NotImplementedError
 
     def final_norm(self, tokens: Tokens) -> Tokens:
-        """Apply the network's last norm, if it has one."""
+        """Apply the network's last norm, if it has one, to cls (B, g, C) and grid (B, h, w, C)."""
         return tokens
 
     def pool(self, tokens: Tokens) -> Tensor:
-        """Return what tokens say of the image (B, C): the class token, or their mean."""
+        """Return one vector (B, C) per image: the class token, or the mean of the tokens."""
         return flat(tokens.grid).mean(1) if tokens.cls is None else tokens.cls[:, 0]
 
     def stem_and_stages(self) -> tuple[list[nn.Module | nn.Parameter], list[list[nn.Module]]]:
@@ -83,31 +84,45 @@ class Backbone(nn.Module):
         return [stem, *layers]
 
     def iter_dense_blocks(self, x: Tensor) -> Iterator[Tokens]:
-        """Yield the tokens that feature maps for detectors are made of; x (B, 3, H, W)."""
+        """Yield the tokens for feature maps of detectors; x (B, 3, H, W)."""
         return self.iter_blocks(x)
 
     def attention_layers(self) -> list[nn.Module]:
-        """Return the attention module of each block; UserError where there is none."""
-        raise UserError(f'{type(self).__name__} has no attention to show; use a transformer')
+        """Return the attention module of each block. Raises UserError when there is none."""
+        name = type(self).__name__
+        raise UserError(
+            f'{name} has no attention to show; use a transformer', key='backbone', value=name
+        )
 
     def attention_weights(self, layer: Any, *inputs: Any, **options: Any) -> Tensor:
-        """Return the softmax weights of a layer called with these inputs."""
+        """Return the softmax weights (B, heads, N, N) of a layer called with these inputs.
+
+        Windowed attention returns those of its windows, see `attention`.
+        """
         raise NotImplementedError
 
     # what a family uses -------------------------------------------------------------------
     def finalize(self) -> None:
-        """Check and apply the dense options; constructors call it last."""
+        """Check and apply the options of feature maps and freezing; constructors call it last.
+
+        Raises UserError for maps, norms or frozen stages that the network does not have.
+        """
         points = self._out_points()
         if self.out_norm == 'last':
             if any(width != self.num_features for width in self.out_channels):
-                raise UserError(f"out_norm='last' fits maps of {self.num_features} channels only")
+                raise UserError(
+                    f"out_norm='last' fits maps of {self.num_features} channels only; choose "
+                    'other out_indices, or out_norm=True',
+                    key='out_norm',
+                    value=self.out_norm,
+                )
         elif self.out_norm:
             for index, width in zip(points.values(), self.out_channels, strict=True):
                 self.add_module(f'norm{index}', nn.LayerNorm(width))
         self.freeze()
 
     def run(self, owner: nn.Module, call: Callable[..., Any], *inputs: Any) -> Any:
-        """Call a block of the network, ``owner``, as ``with_cp`` says."""
+        """Call a block of the network, ``owner``, with or without activation checkpointing."""
         if self.with_cp and torch.is_grad_enabled():
             return recomputed(owner, call, *inputs)
         return call(*inputs)
@@ -122,16 +137,22 @@ class Backbone(nn.Module):
         return Features(self.pool(done), tokens, flat(last.grid), (h, w))
 
     def last_blocks_features(self, x: Tensor, blocks: int = 1, pool: str = 'auto') -> Tensor:
-        """Concatenate what the last ``blocks`` blocks say of x (B, 3, H, W) -> (B, sum C).
+        """Concatenate features of the last ``blocks`` blocks: x (B, 3, H, W) -> (B, sum C).
 
         ``pool``: 'cls', 'mean', 'cls+mean' (class tokens of all blocks, mean of the last),
         'mean_raw' (mean before the final norm) or 'auto' (class token where there is one).
         Blocks of the last stage pass the final norm first; earlier stages do not (EsViT
         ``forward_return_n_last_blocks``; iBOT norms all blocks of a ViT, which is one stage).
+        Raises UserError for blocks that the network does not have, and for another ``pool``.
         """
         count = self.stage_ends[-1] + 1
         if not 1 <= blocks <= count:
-            raise UserError(f'descriptor of {blocks} blocks, but the network has {count}')
+            raise UserError(
+                f'features of the last blocks={blocks}, but the network has {count} blocks; use 1 '
+                f'to {count}',
+                key='blocks',
+                value=blocks,
+            )
         last_stage = self.stage_ends[-2] + 1 if len(self.stage_ends) > 1 else 0
         kept = [
             self.final_norm(tokens) if i >= last_stage and pool != 'mean_raw' else tokens
@@ -163,43 +184,54 @@ class Backbone(nn.Module):
 
     @property
     def out_channels(self) -> tuple[int, ...]:
-        """Channels of the maps that `forward` returns."""
+        """Return the channels of the maps that `forward` returns."""
         return tuple(self.widths[self._stage(block)] for block in self._out_points())
 
     @property
     def out_strides(self) -> tuple[int, ...]:
-        """Pixels per cell of the maps that `forward` returns."""
+        """Return the pixels per cell of the maps that `forward` returns."""
         return tuple(self.strides[self._stage(block)] for block in self._out_points())
 
     @torch.no_grad()
     def attention(self, x: Tensor, block: int = -1) -> Tensor:
-        """Softmax weights of one block, counted over all stages, for x (B, 3, H, W).
+        """Return the softmax weights of one block, counted over all stages, for x (B, 3, H, W).
 
         (B, heads, N, N) among all tokens, class token first; (B, windows, heads, n, m) where
-        attention is windowed, windows row by row. Raises UserError where there is none.
+        attention is windowed, windows row by row. Raises UserError when the network has no
+        attention or no such block.
         """
         layers = self.attention_layers()
         if not -len(layers) <= block < len(layers):
-            raise UserError(f'attention of block {block}, but the network has {len(layers)}')
+            raise UserError(
+                f'attention of block {block}, but the network has {len(layers)} blocks, counted '
+                'from 0',
+                key='block',
+                value=block,
+            )
         blocks = islice(self.iter_blocks(x), block % len(layers) + 1)
         inputs, options = inputs_of(layers[block], lambda: deque(blocks, maxlen=0))
         return self.attention_weights(layers[block], *inputs, **options)
 
     def summary(self, x: Tensor) -> Tensor:
-        """Return what `extract_feat` answers: the class token (B, C), else the final map."""
+        """Return the class token (B, C), else the final map (B, C, h, w), of x (B, 3, H, W)."""
         (last,) = deque(self.iter_blocks(x), maxlen=1)
         done = self.final_norm(last)
         return done.grid.permute(0, 3, 1, 2) if done.cls is None else done.cls[:, 0]
 
     def init_weights(self) -> None:
-        """Load ``init_cfg``'s file, if there is one; constructors have initialised all else."""
+        """Load the file of ``init_cfg``, if it is set; constructors have initialised all else.
+
+        Raises UserError when ``init_cfg`` names no file.
+        """
         if not self.init_cfg:
             return
         path = self.init_cfg.get('checkpoint')
         if not path:
             raise UserError(
                 'the backbone has no weights: pass the pretrained file, --cfg-options '
-                'pretrained=PATH or model.backbone.init_cfg.checkpoint=PATH'
+                'pretrained=PATH or model.backbone.init_cfg.checkpoint=PATH',
+                key='model.backbone.init_cfg.checkpoint',
+                value=path,
             )
         from ...checkpoint import load
 
@@ -235,7 +267,9 @@ class Backbone(nn.Module):
         if self.frozen_stages > len(stages):
             raise UserError(
                 f'frozen_stages={self.frozen_stages}, but {type(self).__name__} has '
-                f'{len(stages)} stages'
+                f'{len(stages)} stages',
+                key='frozen_stages',
+                value=self.frozen_stages,
             )
         norms = [getattr(self, f'norm{i}', None) for i in range(self.frozen_stages)]
         inner = [part for stage in stages[: self.frozen_stages] for part in stage]
@@ -247,7 +281,9 @@ class Backbone(nn.Module):
         asked = [len(ends) - 1] if self.out_indices is None else self.out_indices
         if not asked or any(not -len(ends) <= i < len(ends) for i in asked):
             raise UserError(
-                f'out_indices {tuple(asked)}: {type(self).__name__} has maps 0 to {len(ends) - 1}'
+                f'out_indices={tuple(asked)}: {type(self).__name__} has maps 0 to {len(ends) - 1}',
+                key='out_indices',
+                value=self.out_indices,
             )
         return {ends[i]: i % len(ends) for i in asked}
 

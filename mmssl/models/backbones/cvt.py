@@ -1,4 +1,4 @@
-"""EsViT's CvT: windowed attention behind depth-wise convolutions.
+"""EsViT's CvT: windowed attention, with queries, keys and values from convolutions.
 
 Not the CvT of arXiv 2103.15808. Parameter names are those of EsViT's files
 (``models/cvt_v4_transformer.py``).
@@ -59,9 +59,9 @@ class QKV(nn.Module):
 
 
 class WindowAttention(nn.Module):
-    """Attention in windows of the current map, which padding fills to whole windows.
+    """Attention in windows of the current map, which is padded to whole windows.
 
-    Padded places take part. The scale is that of all C channels, not of one head's.
+    Padded positions take part. The scale is that of all C channels, not of one head's.
     """
 
     def __init__(self, dim: int, heads: int, window: int, bias: bool) -> None:
@@ -85,7 +85,7 @@ class WindowAttention(nn.Module):
         return self.proj_out(y[..., :height, :width])
 
     def windows(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) -> q, k, v (3, B, windows, heads, w*w, C / heads)."""
+        """Return q, k and v of windows: (B, C, H, W) -> (3, B, windows, heads, w*w, C / heads)."""
         w = min(self.window, *x.shape[-2:])
         x = self.qkv(F.pad(x, (0, -x.shape[-1] % w, 0, -x.shape[-2] % w)))
         b, _, h, width = x.shape
@@ -94,7 +94,7 @@ class WindowAttention(nn.Module):
         return x.flatten(5, 6).flatten(2, 3)
 
     def join(self, x: Tensor, rows: int, columns: int, w: int) -> Tensor:
-        """(B, windows, heads, w*w, c) -> (B, C, H, W)."""
+        """Join windows to a map: (B, windows, heads, w*w, c) -> (B, C, H, W)."""
         b, _, heads, _, c = x.shape
         x = x.view(b, rows, columns, heads, w, w, c).permute(0, 3, 6, 1, 4, 2, 5)
         return x.reshape(b, heads * c, rows * w, columns * w)
@@ -114,7 +114,7 @@ class FeedForward(nn.Module):
 
 
 class PreNorm(nn.Module):
-    """Norm, then ``fn``, or ``net`` of a feed-forward, under the official names."""
+    """Norm, then ``fn``; parameters have the official names."""
 
     def __init__(self, dim: int, fn: nn.Module) -> None:
         super().__init__()
@@ -195,9 +195,16 @@ class CvT(Backbone):
                 nn.init.zeros_(module.bias)
 
     def iter_blocks(self, x: Tensor, mask: Tensor | None = None) -> Iterator[Tokens]:
-        """Yield the grid after each block; masks are not defined here."""
+        """Yield the grid (B, h, w, C) after each block of x (B, 3, H, W).
+
+        Raises UserError for a mask.
+        """
         if mask is not None:
-            raise UserError('CvT takes no patch mask; use a ViT for masked objectives')
+            raise UserError(
+                'CvT takes no patch mask; use a ViT for masked objectives',
+                key='mask',
+                value=tuple(mask.shape),
+            )
         for i in range(len(self.widths)):
             embed, blocks = self.net.get_submodule(f'stage{i}')
             x = embed(x)
@@ -212,7 +219,7 @@ class CvT(Backbone):
         return x + drop(feed(x))
 
     def final_norm(self, tokens: Tokens) -> Tokens:
-        """Apply the final norm over channels."""
+        """Apply the final norm over channels: grid (B, h, w, C) -> the same shape."""
         return Tokens(None, nn.LayerNorm.forward(self.net.norm, tokens.grid))
 
     def attention_layers(self) -> list[nn.Module]:

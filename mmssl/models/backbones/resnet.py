@@ -58,10 +58,10 @@ class ResNet(Backbone):
     """Residual network (He et al. 2016); features are the mean of the last map.
 
     ``depth`` names a published size; ``layers`` (blocks per stage, bottlenecks) overrides it.
-    ``width`` is the stem's channels; ``zero_init_residual`` starts each block as the identity
+    ``width``: channels of the stem; ``zero_init_residual`` starts each block as the identity
     (MoCo v3: True, SwAV and MoCo v2: False). ``channels_last`` lays out maps pixel by pixel, which
     is faster; weights keep their layout. `freeze` with ``frozen_stages`` 0 freezes conv1 and bn1,
-    as OpenMMLab does.
+    as OpenMMLab does. Raises UserError for another depth.
     """
 
     def __init__(
@@ -76,7 +76,11 @@ class ResNet(Backbone):
     ) -> None:
         super().__init__(**dense)
         if depth not in DEPTHS:
-            raise UserError(f'ResNet depth {depth} is unknown; use one of {sorted(DEPTHS)}')
+            raise UserError(
+                f'ResNet depth {depth} is unknown; use one of {sorted(DEPTHS)}',
+                key='depth',
+                value=depth,
+            )
         block, counts = DEPTHS[depth]
         counts = tuple(layers or counts)
         self.net = resnet(block, counts, width, small_stem)
@@ -98,9 +102,16 @@ class ResNet(Backbone):
                 nn.init.zeros_(module.bn2.weight)
 
     def iter_blocks(self, x: Tensor, mask: Tensor | None = None) -> Iterator[Tokens]:
-        """Yield each residual block's map as (B, h, w, C); masks have no meaning here."""
+        """Yield the map (B, h, w, C) after each residual block of x (B, 3, H, W).
+
+        Raises UserError for a mask.
+        """
         if mask is not None:
-            raise UserError('ResNet has no patch tokens to mask; use a ViT for masked objectives')
+            raise UserError(
+                'ResNet has no patch tokens to mask; use a ViT for masked objectives',
+                key='mask',
+                value=tuple(mask.shape),
+            )
         net = self.net
         x = x.contiguous(memory_format=self.layout)
         x = net.maxpool(net.relu(net.bn1(net.conv1(x))))  # (B, C, h, w)

@@ -46,13 +46,13 @@ def _bands(window: int, shift: int) -> tuple[slice, slice, slice]:
 
 
 class WindowAttention(TimmAttention):
-    """timm's attention within windows, fused: a GPU keeps no window's scores and weights.
+    """timm's window attention, fused: scores and weights of windows are not kept in memory.
 
-    So does a CPU without gradients; where the bias learns, torch's kernel is not for it.
+    On a CPU only without gradients: torch's fused kernel there takes no bias that is trained.
     """
 
     def split(self, x: Tensor, windows: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Queries, keys and values (B, windows * heads, n, c) of x (B * windows, n, C)."""
+        """Return q, k and v (B, windows * heads, n, c) of x (B * windows, n, C)."""
         n, heads = x.shape[1], self.num_heads
         parts = self.qkv(x).view(-1, windows, n, 3, heads, x.shape[2] // heads)
         q, k, v = parts.permute(3, 0, 1, 4, 2, 5).flatten(2, 3).unbind()
@@ -117,7 +117,8 @@ class SwinTransformer(Backbone):
     Windows and shifts are fixed by ``img_size``: a stage whose map is not larger than the window
     takes the map as its window and does not shift. Other sizes are padded to whole windows
     before the shift (timm shifts first, which mixes wrapped tokens in). Feature maps for
-    detectors (`forward`) use the windows of mmdet and mmseg, where every odd block shifts.
+    detectors (`forward`) use the windows of mmdet and mmseg, where every odd block shifts. Raises
+    UserError for unknown names.
     """
 
     def __init__(
@@ -135,7 +136,11 @@ class SwinTransformer(Backbone):
     ) -> None:
         super().__init__(**dense)
         if isinstance(arch, str) and arch not in ARCHS:
-            raise UserError(f"Swin arch '{arch}' is unknown; use one of {', '.join(ARCHS)}")
+            raise UserError(
+                f"Swin arch '{arch}' is unknown; use one of {', '.join(ARCHS)}",
+                key='arch',
+                value=arch,
+            )
         width, depths, heads = ARCHS[arch] if isinstance(arch, str) else arch
         self.net = TimmSwin(
             img_size,
@@ -183,7 +188,11 @@ class SwinTransformer(Backbone):
 
     def _norms(self, kind: str) -> None:
         if kind not in ('layer', 'batch'):
-            raise UserError(f"norm_before_mlp '{kind}' is unknown; use 'layer' or 'batch'")
+            raise UserError(
+                f"norm_before_mlp '{kind}' is unknown; use 'layer' or 'batch'",
+                key='norm_before_mlp',
+                value=kind,
+            )
         self.batch_norm = kind == 'batch'
         if self.batch_norm:
             for stage in self.net.layers:
@@ -193,16 +202,28 @@ class SwinTransformer(Backbone):
     def iter_blocks(
         self, x: Tensor, mask: Tensor | None = None, dense: bool = False
     ) -> Iterator[Tokens]:
-        """Yield the grid after each block, before any merging; masks are not defined here."""
+        """Yield the grid (B, h, w, C) after each block of x (B, 3, H, W), before any merging.
+
+        Raises UserError for a mask, and for images of another size when positions are absolute.
+        """
         if mask is not None:
-            raise UserError('Swin takes no patch mask; use a ViT for masked objectives')
+            raise UserError(
+                'Swin takes no patch mask; use a ViT for masked objectives',
+                key='mask',
+                value=tuple(mask.shape),
+            )
         p = self.patch_size
         x = F.pad(x, (0, -x.shape[-1] % p, 0, -x.shape[-2] % p))
         x = self.net.patch_embed(x)  # (B, h, w, C)
         if self.absolute_pos_embed is not None:
             side = math.isqrt(self.absolute_pos_embed.shape[1])
             if x.shape[1:3] != (side, side):
-                raise UserError('absolute positions of Swin fit the training size only')
+                raise UserError(
+                    f'absolute positions of Swin fit images of img_size={side * p} px only, got '
+                    f'{x.shape[1] * p} x {x.shape[2] * p}; resize the images',
+                    key='img_size',
+                    value=side * p,
+                )
             x = x + self.absolute_pos_embed.unflatten(1, (side, side))
         for stage in self.net.layers:
             x = stage.downsample(x)
@@ -212,11 +233,11 @@ class SwinTransformer(Backbone):
                 yield Tokens(None, x)
 
     def iter_dense_blocks(self, x: Tensor) -> Iterator[Tokens]:
-        """Yield grids with the windows of mmdet and mmseg."""
+        """Yield the grids (B, h, w, C) of x (B, 3, H, W), with the windows of mmdet and mmseg."""
         return self.iter_blocks(x, dense=True)
 
     def final_norm(self, tokens: Tokens) -> Tokens:
-        """Apply the final LayerNorm."""
+        """Apply the final LayerNorm: grid (B, h, w, C) -> the same shape."""
         return Tokens(None, self.net.norm(tokens.grid))
 
     def attention_layers(self) -> list[nn.Module]:
@@ -224,7 +245,10 @@ class SwinTransformer(Backbone):
         return [block.attn for stage in self.net.layers for block in stage.blocks]
 
     def attention(self, x: Tensor, block: int = -1) -> Tensor:
-        """Return weights (B, windows, heads, w*w, w*w) of shifted, padded windows."""
+        """Return weights (B, windows, heads, w*w, w*w) of shifted, padded windows.
+
+        Raises UserError when the network has no such block.
+        """
         return super().attention(x, block).unflatten(0, (x.shape[0], -1))
 
     def attention_weights(self, layer: Any, *inputs: Any, **options: Any) -> Tensor:

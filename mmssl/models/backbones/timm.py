@@ -1,4 +1,4 @@
-"""Any network of timm, by its name."""
+"""Backbone of any network of timm, by its name."""
 
 import inspect
 from collections.abc import Iterator
@@ -23,8 +23,9 @@ class TimmBackbone(Backbone):
 
     ``args`` go to `timm.create_model`: ``dict(dynamic_img_size=True)`` lets a ViT take crops of
     several sizes, ``dict(img_size=96)`` builds it for another one. Blocks are those of an
-    isotropic network such as ViT, and the stages of everything else. ``pooled`` is what timm's
-    head pools. Weights come from ``init_cfg``; timm downloads its own only if ``pretrained``.
+    isotropic network such as ViT, and the stages of others. ``pooled`` is what timm's head pools.
+    Weights come from ``init_cfg``; timm downloads its own only if ``pretrained``. Raises UserError
+    for a name that timm does not know, and for ``args`` that the network does not take.
     """
 
     def __init__(
@@ -35,13 +36,17 @@ class TimmBackbone(Backbone):
         self.args = dict(args or {})
         if not timm.is_model(self.name):
             raise UserError(
-                f"timm has no model '{self.name}'{closest(self.name, timm.list_models())}"
+                f"timm has no model of name '{self.name}'{closest(self.name, timm.list_models())}",
+                key='name',
+                value=name,
             )
         try:
             self.net = timm.create_model(self.name, pretrained, num_classes=0, **self.args)
             takes = inspect.signature(self.net.forward_intermediates).parameters
         except (TypeError, AttributeError) as error:
-            raise UserError(f'timm/{self.name} with args {self.args}: {error}') from None
+            raise UserError(
+                f'timm/{self.name} with args {self.args}: {error}', key='args', value=args
+            ) from None
         self.options = {k: True for k in ('return_prefix_tokens',) if k in takes}
         self.num_features = self.net.num_features
         widths, strides = zip(
@@ -55,18 +60,25 @@ class TimmBackbone(Backbone):
         self.finalize()
 
     def iter_blocks(self, x: Tensor, mask: Tensor | None = None) -> Iterator[Tokens]:
-        """Yield the grid of each block or stage; masks are not defined here."""
+        """Yield the grid (B, h, w, C) after each block or stage of x (B, 3, H, W).
+
+        Raises UserError for a mask, and for a size of images that the network does not take.
+        """
         if mask is not None:
             raise UserError(
                 f'timm/{self.name} has no mask token; use VisionTransformer(mask_token=True) for '
-                'masked objectives'
+                'masked objectives',
+                key='mask',
+                value=tuple(mask.shape),
             )
         try:
             final, maps = self.net.forward_intermediates(x, **self.options)
         except AssertionError as error:
             raise UserError(
                 f'timm/{self.name}: {error} Name the size in args=dict(img_size=...), or use '
-                'args=dict(dynamic_img_size=True) where the network knows it'
+                'args=dict(dynamic_img_size=True) where the network knows it',
+                key='args',
+                value=self.args,
             ) from None
         for i, item in enumerate(maps):
             grid, cls = item if isinstance(item, tuple) else (item, None)
@@ -74,7 +86,7 @@ class TimmBackbone(Backbone):
             yield Tokens(cls, grid.permute(0, 2, 3, 1), last)  # (B, h, w, C)
 
     def final_norm(self, tokens: Tokens) -> Tokens:
-        """Return timm's ``forward_features`` of the last block; norm the tokens of others."""
+        """Return timm's ``forward_features`` of the last block (B, h, w, C), else normed tokens."""
         final = tokens.final
         if final is None:
             norm = getattr(self.net, 'norm', nn.Identity())
@@ -87,15 +99,19 @@ class TimmBackbone(Backbone):
         return Tokens(final[:, :g] if g else None, final[:, g:].unflatten(1, (h, w)), final)
 
     def pool(self, tokens: Tokens) -> Tensor:
-        """Return what timm's head pools (B, C), unless it changes the width."""
+        """Return the output (B, C) of timm's pooling, the mean if timm's changes the width."""
         if tokens.final is None or self.net.head_hidden_size != self.num_features:
             return super().pool(tokens)
         return self.net.forward_head(tokens.final, pre_logits=True)
 
     def attention_layers(self) -> list[nn.Module]:
-        """Return the attention of each block of a plain ViT."""
+        """Return the attention of each block. Raises UserError for networks other than ViT."""
         if not isinstance(self.net, TimmViT):
-            raise UserError(f'timm/{self.name} shows no attention; use a vision transformer')
+            raise UserError(
+                f'timm/{self.name} shows no attention; use a vision transformer',
+                key='backbone',
+                value=f'timm/{self.name}',
+            )
         return [block.attn for block in self.net.blocks]
 
     def attention_weights(self, layer: Any, *inputs: Any, **options: Any) -> Tensor:

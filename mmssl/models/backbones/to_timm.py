@@ -1,4 +1,4 @@
-"""The network of timm that equals one of ours."""
+"""Find the network of timm that equals a backbone, for exports."""
 
 from functools import singledispatch
 from typing import Any, NamedTuple
@@ -29,10 +29,12 @@ class Twin(NamedTuple):
 
 @singledispatch
 def twin(backbone: Backbone) -> Twin:
-    """Return timm's equal of a backbone; UserError, with the reason, where there is none."""
+    """Return timm's equal of a backbone. Raises UserError when timm has none."""
     raise UserError(
         f'timm has no class for {type(backbone).__name__}: its attention is that of EsViT; '
-        'export it to ONNX or torch.export instead'
+        'export it to ONNX or torch.export instead',
+        key='backbone',
+        value=type(backbone).__name__,
     )
 
 
@@ -44,10 +46,13 @@ def _(backbone: TimmBackbone) -> Twin:
 @twin.register
 def _(backbone: ResNet) -> Twin:
     net = backbone.net
-    if net.conv1.out_channels != 64 or net.conv1.stride != (2, 2):
+    width, small_stem = net.conv1.out_channels, net.conv1.stride != (2, 2)
+    if width != 64 or small_stem:
         raise UserError(
-            "timm's ResNet has a stem of 64 channels and stride 2; this one has "
-            f'{net.conv1.out_channels} channels and stride {net.conv1.stride[0]}'
+            "timm's ResNet has a stem of 64 channels and stride 2 (width, small_stem); this one "
+            f'has {width} channels and stride {net.conv1.stride[0]}',
+            key='width' if width != 64 else 'small_stem',
+            value=width if width != 64 else small_stem,
         )
     block = type(net.layer1[0])
     layers = tuple(len(net.get_submodule(f'layer{i + 1}')) for i in range(len(backbone.widths)))
@@ -61,10 +66,17 @@ def _(backbone: ResNet) -> Twin:
 def _(backbone: VisionTransformer) -> Twin:
     net = backbone.net
     if not isinstance(net.patch_embed, PatchEmbed):
-        raise UserError("timm's ViT has no convolutional stem of MoCo v3")
+        raise UserError(
+            "timm's ViT has no convolutional stem of MoCo v3; export it to ONNX or torch.export "
+            'instead',
+            key='stem',
+            value='conv',
+        )
     if isinstance(net.norm, nn.Identity):
         raise UserError(
-            'a ViT with last_norm=False cannot be exported: export its pretraining file'
+            'a ViT with last_norm=False cannot be exported: export its pretraining file',
+            key='last_norm',
+            value=False,
         )
     dim, patch = backbone.num_features, backbone.patch_size
     size = {192: 'tiny', 384: 'small', 768: 'base', 1024: 'large', 1280: 'huge'}.get(dim, 'small')
@@ -84,7 +96,12 @@ def _(backbone: VisionTransformer) -> Twin:
 @twin.register
 def _(backbone: SwinTransformer) -> Twin:
     if backbone.batch_norm or backbone.absolute_pos_embed is not None:
-        raise UserError("timm's Swin has neither batch norm nor absolute positions")
+        raise UserError(
+            "timm's Swin has neither batch norm nor absolute positions (norm_before_mlp, "
+            'absolute_positions); export it to ONNX or torch.export instead',
+            key='norm_before_mlp' if backbone.batch_norm else 'absolute_positions',
+            value='batch' if backbone.batch_norm else True,
+        )
     net = backbone.net
     blocks = [stage.blocks for stage in net.layers]
     width, depths = backbone.widths[0], tuple(len(stage) for stage in blocks)

@@ -1,4 +1,4 @@
-"""What backbones say of images: token grids inside, features outside."""
+"""Outputs of backbones: tokens of each block, and features of images."""
 
 from typing import NamedTuple
 
@@ -11,8 +11,8 @@ from ...core import UserError
 class Tokens(NamedTuple):
     """Output of one block: cls (B, g, C), the class token first, or None; grid (B, h, w, C).
 
-    ``final`` is what the network makes of its last block, where that is no norm of tokens alone
-    (timm); `Backbone.final_norm` and `Backbone.pool` know how to read it.
+    ``final`` is the network's own output after its last block, where that is more than a norm of
+    tokens (timm); `Backbone.final_norm` and `Backbone.pool` read it.
     """
 
     cls: Tensor | None
@@ -21,7 +21,7 @@ class Tokens(NamedTuple):
 
 
 class Features(NamedTuple):
-    """What an image is for a method.
+    """Features of images, as methods and evaluations read them.
 
     pooled (B, C): class token, or mean of the final tokens; tokens (B, N, C) after the last
     norm; raw (B, N, C) before it; grid (h, w) with N = h * w.
@@ -33,26 +33,30 @@ class Features(NamedTuple):
     grid: tuple[int, int]
 
     def split(self, rows: int) -> list['Features']:
-        """Cut the batch into parts of ``rows`` images each."""
+        """Split the features of B images into those of B / ``rows`` parts, (rows, C) each."""
         parts = (t.split(rows) for t in (self.pooled, self.tokens, self.raw))
         return [Features(p, t, r, self.grid) for p, t, r in zip(*parts, strict=True)]
 
 
 def flat(grid: Tensor) -> Tensor:
-    """(B, h, w, C) -> (B, N, C), row-major."""
+    """Return the grid's tokens in row-major order: (B, h, w, C) -> (B, N, C)."""
     return grid.flatten(1, 2)
 
 
 def joined(blocks: list[Tokens], pool: str, name: str) -> Tensor:
     """Concatenate class tokens ('cls'), means ('mean', 'mean_raw') or 'cls+mean' -> (B, sum C).
 
-    Of 'cls+mean' the mean is the last block's alone. Raises UserError when a block has no class
-    token, naming the network.
+    Of 'cls+mean' the mean is the last block's alone. ``name`` is the network's. Raises UserError
+    for another ``pool``, and when a block has no class token.
     """
     if pool in ('mean', 'mean_raw'):
         return torch.cat([flat(t.grid).mean(1) for t in blocks], 1)
     if pool not in ('cls', 'cls+mean') or any(t.cls is None for t in blocks):
-        raise UserError(f"pool '{pool}' is not available for {name}")
+        raise UserError(
+            f"pool '{pool}' is not available for {name}; use 'auto', 'mean' or 'mean_raw'",
+            key='pool',
+            value=pool,
+        )
     parts = [t.cls[:, 0] for t in blocks if t.cls is not None]
     if pool == 'cls+mean':
         parts.append(flat(blocks[-1].grid).mean(1))

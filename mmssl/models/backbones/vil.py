@@ -25,7 +25,7 @@ DEFAULTS = dict(l=1, h=3, d=192, n=1, s=1, g=1, p=2, f=7, a=1, r=0)
 
 
 def parse_arch(arch: str) -> list[dict[str, int]]:
-    """Read stages 'l1,h3,d96,...' joined by '_': one letter and one number each.
+    """Parse stages 'l1,h3,d96,...' joined by '_': one letter and one number each.
 
     h heads, d width, n blocks, s sliding (1) or full (0) attention, g global tokens, p patch, f
     window. Raises UserError for unknown letters and for options nothing published uses.
@@ -36,13 +36,24 @@ def parse_arch(arch: str) -> list[dict[str, int]]:
         for item in text.split(','):
             if item[:1] not in DEFAULTS or not item[1:].isdigit():
                 raise UserError(
-                    f"ViL arch: '{item}' is not a letter of {''.join(DEFAULTS)}, number"
+                    f"ViL arch: '{item}' is not a letter of {''.join(DEFAULTS)} and a number",
+                    key='arch',
+                    value=arch,
                 )
             stage[item[0]] = int(item[1:])
         if stage['l'] != i + 1:
-            raise UserError(f'ViL arch: stage {i + 1} is called l{stage["l"]}')
+            raise UserError(
+                f'ViL arch: stage {i + 1} is called l{stage["l"]}; count stages from l1',
+                key='arch',
+                value=arch,
+            )
         if stage['a'] or stage['r']:
-            raise UserError('ViL arch: absolute positions (a1) and pooled keys (r) are not offered')
+            raise UserError(
+                'ViL arch: absolute positions (a1) and pooled keys (r1) are not supported; give a0 '
+                'in each stage, and no r',
+                key='arch',
+                value=arch,
+            )
         if stages and not stages[-1]['s']:
             stage['s'] = 0  # after one full stage all later ones are full
         stages.append(stage)
@@ -62,7 +73,7 @@ class Embed(nn.Module):
             nn.init.trunc_normal_(self.cls_token, std=0.02)
 
     def forward(self, x: Tensor) -> tuple[Tensor, tuple[int, int]]:
-        """(B, C, H, W) -> tokens (B, g + h*w, dim), (h, w)."""
+        """(B, C, H, W) -> tokens (B, g + h*w, dim) and their grid (h, w)."""
         x = self.proj(x)
         grid = (x.shape[2], x.shape[3])
         x = self.norm_embed(x.flatten(2).transpose(1, 2))
@@ -105,7 +116,7 @@ class ViL(Backbone):
 
     Features are the mean of the final tokens, or the last stage's global token where it has
     one. ``mode`` is that of `SlidingAttention`; ``img_size`` fixes the bias tables of full
-    stages.
+    stages. Raises UserError for an ``arch`` that `parse_arch` refuses.
     """
 
     def __init__(
@@ -156,13 +167,22 @@ class ViL(Backbone):
             nn.init.zeros_(module.bias)
 
     def iter_blocks(self, x: Tensor, mask: Tensor | None = None) -> Iterator[Tokens]:
-        """Yield global tokens and grid after each block; masks are not defined here."""
+        """Yield global tokens (B, g, C) and grid (B, h, w, C) after each block of x (B, 3, H, W).
+
+        Raises UserError for a mask, and for images smaller than one token of the last stage.
+        """
         if mask is not None:
-            raise UserError('ViL takes no patch mask; use a ViT for masked objectives')
+            raise UserError(
+                'ViL takes no patch mask; use a ViT for masked objectives',
+                key='mask',
+                value=tuple(mask.shape),
+            )
         least, (height, width) = self.strides[-1], x.shape[-2:]
         if min(height, width) < least:
             raise UserError(
-                f'ViL needs images of at least {least} x {least} px, got {height} x {width}'
+                f'ViL needs images of at least {least} x {least} px, got {height} x {width}',
+                key='x',
+                value=tuple(x.shape),
             )
         for i, stage in enumerate(self.stages):
             layer, g = self.net.get_submodule(f'layer{i + 1}'), stage['g']
@@ -180,7 +200,7 @@ class ViL(Backbone):
         return feed(attend(tokens, grid))
 
     def final_norm(self, tokens: Tokens) -> Tokens:
-        """Apply the final norm."""
+        """Apply the final norm to global tokens (B, g, C) and grid (B, h, w, C)."""
         cls = None if tokens.cls is None else self.net.norm(tokens.cls)
         return Tokens(cls, self.net.norm(tokens.grid))
 
@@ -189,7 +209,7 @@ class ViL(Backbone):
         return [block.attn for block in self.modules() if isinstance(block, AttentionBlock)]
 
     def attention_weights(self, layer: Any, *inputs: Any, **options: Any) -> Tensor:
-        """Return the weights as the kind of attention lays them out."""
+        """Return (B, heads, N, N), or (B, chunks, heads, w*w, keys) of sliding attention."""
         return layer.weights(*inputs)
 
     def stem_and_stages(self) -> tuple[list[nn.Module | nn.Parameter], list[list[nn.Module]]]:

@@ -1,4 +1,4 @@
-"""The two attentions of ViL: full, and sliding over neighbouring chunks."""
+"""Attention of ViL: full, and sliding over neighbouring chunks (Zhang et al. 2021)."""
 
 import random
 
@@ -62,7 +62,7 @@ def _assembled(table: Tensor, height: int, width: int) -> Tensor:
 
 
 class FullAttention(_Biased):
-    """Attention among all tokens; the bias is resized as an image for other resolutions."""
+    """Attention among all tokens; for other resolutions its bias is resized like an image."""
 
     def __init__(self, dim: int, heads: int, tokens: int, side: int) -> None:
         super().__init__(heads, tokens, (2 * side - 1) ** 2)
@@ -98,7 +98,7 @@ class FullAttention(_Biased):
         return q, k, v, self.with_globals(self.bias(grid)).to(q).contiguous()
 
     def weights(self, x: Tensor, grid: tuple[int, int]) -> Tensor:
-        """Return weights (B, heads, g + N, g + N)."""
+        """Return the weights (B, heads, g + N, g + N) of tokens (B, g + N, C)."""
         q, k, _, bias = self.parts(x, grid)
         return weights(q, k, bias=bias)
 
@@ -121,7 +121,7 @@ class SlidingAttention(_Biased):
         self.proj = nn.Linear(dim, dim)
 
     def neighbours(self) -> list[tuple[int, int]]:
-        """Return the chunks to look at, as offsets (row, column)."""
+        """Return the chunks that are attended to, as offsets (row, column)."""
         if self.mode == -1:
             return [(0, 0)]
         if self.mode > 0 and self.training:
@@ -143,7 +143,7 @@ class SlidingAttention(_Biased):
         return self.proj(y.transpose(1, 2).reshape(x.shape))
 
     def projected(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """(B, g + N, C) -> q, k, v (B, M, g + N, C/M)."""
+        """Return q, k and v of M heads: (B, g + N, C) -> (B, M, g + N, C/M) each."""
         b, n, _ = x.shape
         q = self.query(x).view(b, n, self.heads, -1).transpose(1, 2)
         k, v = self.kv(x).view(b, n, 2, self.heads, -1).permute(2, 0, 3, 1, 4)
@@ -159,16 +159,22 @@ class SlidingAttention(_Biased):
         return weights(q, keys, bias=bias).transpose(1, 2)
 
     def local(self, q: Tensor, k: Tensor, v: Tensor, grid: tuple[int, int]) -> Tensor:
-        """Attention of grid queries (B, M, N, c) to global and nearby keys (B, M, g + N, c)."""
+        """Attend from grid tokens to global and nearby ones.
+
+        q (B, M, N, c), k and v (B, M, g + N, c) -> (B, M, N, c).
+        """
         q, k, v, bias = self.nearby(q, k, v, grid)
-        q, k, v = (t.flatten(1, 2) for t in (q, k, v))  # fused attention wants four dimensions
+        q, k, v = (t.flatten(1, 2) for t in (q, k, v))  # fused attention takes four dimensions
         y = F.scaled_dot_product_attention(q, k, v, attn_mask=bias.flatten(0, 1)[None])
         return self.join(y.unflatten(1, bias.shape[:2]), grid)
 
     def nearby(
         self, q: Tensor, k: Tensor, v: Tensor, grid: tuple[int, int]
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Return q (B, M, chunks, w*w, c), k, v (..., keys, c), bias (M, chunks, w*w, keys)."""
+        """Return q (B, M, chunks, w*w, c), k, v (..., keys, c), bias (M, chunks, w*w, keys).
+
+        Keys are the global tokens, the own chunk, then the `neighbours`.
+        """
         g, w = self.tokens, self.window
         rows, columns = -(-grid[0] // w), -(-grid[1] // w)
         real = torch.ones(1, 1, grid[0] * grid[1], 1, device=q.device, dtype=torch.bool)
@@ -193,7 +199,10 @@ class SlidingAttention(_Biased):
         return q, torch.cat(keys, 3), torch.cat(values, 3), bias
 
     def chunks(self, x: Tensor, grid: tuple[int, int], margin: int) -> Tensor:
-        """(B, M, N, c) -> (B, M, rows, columns, w*w, c), with ``margin`` empty chunks around."""
+        """Split a map into chunks, with ``margin`` empty ones around it.
+
+        (B, M, N, c) -> (B, M, rows, columns, w*w, c).
+        """
         w, around = self.window, margin * self.window
         x = x.unflatten(2, grid)  # (B, M, h, w, c)
         padding = (0, 0, around, -grid[1] % w + around, around, -grid[0] % w + around)
@@ -203,7 +212,7 @@ class SlidingAttention(_Biased):
         return x.flatten(4, 5)
 
     def join(self, x: Tensor, grid: tuple[int, int]) -> Tensor:
-        """(B, M, chunks, w*w, c) -> (B, M, N, c), padding cut off."""
+        """Join chunks and cut off the padding: (B, M, chunks, w*w, c) -> (B, M, N, c)."""
         w = self.window
         rows, columns = -(-grid[0] // w), -(-grid[1] // w)
         b, m, _, _, c = x.shape

@@ -29,13 +29,15 @@ ARCHS: dict[str, tuple[int, int, int]] = {
 
 
 def sincos_positions(width: int, height: int, dim: int, dtype: torch.dtype) -> Tensor:
-    """Fixed 2-D positions of MoCo v3 (``vits.py``) -> (1, 1 + width * height, dim), row 0 zero.
+    """Return fixed 2-D positions (1, 1 + width * height, dim), row 0 zero (MoCo v3 ``vits.py``).
 
     The slow index walks ``width``, which is row-major only on square grids: the official order,
-    kept for equality with its function. Raises UserError when dim is not a multiple of 4.
+    kept for equal numbers. Raises UserError when dim is not a multiple of 4.
     """
     if dim % 4:
-        raise UserError(f'sin-cos positions need a width divisible by 4, got {dim}')
+        raise UserError(
+            f'sin-cos positions need a dim divisible by 4, got {dim}', key='dim', value=dim
+        )
     omega = 1.0 / 10000 ** (torch.arange(dim // 4, dtype=dtype) / (dim // 4))  # (dim/4)
     slow = torch.arange(width, dtype=dtype).repeat_interleave(height)  # (w*h)
     fast = torch.arange(height, dtype=dtype).repeat(width)  # (w*h)
@@ -63,7 +65,7 @@ class ConvStem(nn.Module):
     """Patch embedding by four 3x3 stride-2 convolutions (Xiao et al. 2021; MoCo v3 ``vits.py``).
 
     x (B, 3, H, W) -> (B, N, C) at stride 16. ``stem_stride`` 8 or 4 leave out the first one or
-    two strides, for images of 32 to 96 px.
+    two strides, for images of 32 to 96 px. Raises UserError for another ``patch_size``.
     """
 
     def __init__(
@@ -77,7 +79,11 @@ class ConvStem(nn.Module):
         super().__init__()
         strides = {16: (2, 2, 2, 2), 8: (1, 2, 2, 2), 4: (1, 1, 2, 2)}.get(patch_size)
         if strides is None:
-            raise UserError(f'the convolutional stem has stride 16, 8 or 4, not {patch_size}')
+            raise UserError(
+                f'the convolutional stem has patch_size 16, 8 or 4, not {patch_size}',
+                key='patch_size',
+                value=patch_size,
+            )
         self.grid_size = (img_size // patch_size,) * 2
         self.num_patches = self.grid_size[0] ** 2
         widths = [in_chans, *(embed_dim // d for d in (8, 4, 2, 1))]
@@ -103,7 +109,8 @@ class VisionTransformer(Backbone):
     'sincos' (fixed). ``stem``: 'patch' or 'conv' (one block fewer, as MoCo v3 counts, when
     ``arch`` is a name). ``init``: 'moco' or 'trunc_normal' (DeiT, iBOT). ``mask_token`` adds
     the token that masked patches become. Without ``last_norm`` tokens stay as the last block left
-    them, for heads that norm the mean of them (MAE's fine-tuning).
+    them, for heads that norm the mean of them (MAE's fine-tuning). Raises UserError for unknown
+    names, and for a width that the heads do not divide.
     """
 
     supports_masks = True
@@ -157,17 +164,27 @@ class VisionTransformer(Backbone):
     @staticmethod
     def _size(arch: Any, stem: str, num_heads: int | None) -> tuple[int, int, int]:
         if stem not in ('patch', 'conv'):
-            raise UserError(f"ViT stem '{stem}' is unknown; use 'patch' or 'conv'")
+            raise UserError(
+                f"ViT stem '{stem}' is unknown; use 'patch' or 'conv'", key='stem', value=stem
+            )
         if not isinstance(arch, str):
             dim, depth, heads = arch
         elif arch in ARCHS:
             dim, depth, heads = ARCHS[arch]
             depth -= stem == 'conv'
         else:
-            raise UserError(f"ViT arch '{arch}' is unknown; use one of {', '.join(ARCHS)}")
+            raise UserError(
+                f"ViT arch '{arch}' is unknown; use one of {', '.join(ARCHS)}",
+                key='arch',
+                value=arch,
+            )
         heads = num_heads or heads
         if dim % heads:
-            raise UserError(f'ViT width {dim} is not divisible by its {heads} heads')
+            raise UserError(
+                f'ViT of arch={arch!r}: width {dim} is not divisible by its {heads} heads',
+                key='num_heads' if num_heads else 'arch',
+                value=num_heads or arch,
+            )
         return dim, depth, heads
 
     @torch.no_grad()
@@ -178,11 +195,19 @@ class VisionTransformer(Backbone):
             table = sincos_positions(side, side, self.num_features, torch.float32)
             net.pos_embed = nn.Parameter(table, requires_grad=False)
         elif positions != 'learned':
-            raise UserError(f"positions '{positions}' unknown; use 'learned' or 'sincos'")
+            raise UserError(
+                f"ViT positions '{positions}' is unknown; use 'learned' or 'sincos'",
+                key='positions',
+                value=positions,
+            )
         if init == 'trunc_normal':
             nn.init.trunc_normal_(net.cls_token, std=0.02)
         elif init != 'moco':
-            raise UserError(f"ViT init '{init}' is unknown; use 'moco' or 'trunc_normal'")
+            raise UserError(
+                f"ViT init '{init}' is unknown; use 'moco' or 'trunc_normal'",
+                key='init',
+                value=init,
+            )
         if init == 'moco' and stem == 'patch':
             # Xavier over the flattened patch, as if the projection were a Linear
             bound = math.sqrt(6 / (3 * self.patch_size**2 + self.num_features))
@@ -190,7 +215,7 @@ class VisionTransformer(Backbone):
             nn.init.zeros_(net.patch_embed.proj.bias)
 
     def drop_mask_token(self) -> None:
-        """Forget the mask token: a teacher never sees masks."""
+        """Remove the mask token: a teacher gets no masks."""
         self.mask_token = None
 
     def freeze(self) -> None:
@@ -201,14 +226,22 @@ class VisionTransformer(Backbone):
             self.net.patch_embed.proj.requires_grad_(False)
 
     def iter_blocks(self, x: Tensor, mask: Tensor | None = None) -> Iterator[Tokens]:
-        """Yield the tokens after each block; masked patches are the mask token before block 0."""
+        """Yield cls (B, 1, C) and grid (B, h, w, C) after each block of x (B, 3, H, W).
+
+        Patches in the mask (B, h, w) are replaced by the mask token before block 0. Raises
+        UserError for a mask when there is no such token.
+        """
         net, p = self.net, self.patch_size
         x = F.pad(x, (0, -x.shape[-1] % p, 0, -x.shape[-2] % p))
         h, w = x.shape[-2] // p, x.shape[-1] // p
         x = net.patch_embed(x)  # (B, N, C)
         if mask is not None:
             if self.mask_token is None:
-                raise UserError('a mask was given to a ViT built without mask_token=True')
+                raise UserError(
+                    'a mask was given to a ViT built without mask_token=True',
+                    key='mask_token',
+                    value=False,
+                )
             x = torch.where(mask.flatten(1)[..., None], self.mask_token.to(x.dtype), x)
         x = torch.cat([net.cls_token.expand(x.shape[0], -1, -1), x], 1)  # (B, 1 + N, C)
         x = x + resize_positions(net.pos_embed, h, w)
@@ -217,7 +250,7 @@ class VisionTransformer(Backbone):
             yield Tokens(x[:, :1], x[:, 1:].unflatten(1, (h, w)))
 
     def final_norm(self, tokens: Tokens) -> Tokens:
-        """Apply the final LayerNorm to class and patch tokens."""
+        """Apply the final LayerNorm to cls (B, 1, C) and grid (B, h, w, C)."""
         assert tokens.cls is not None
         return Tokens(self.net.norm(tokens.cls), self.net.norm(tokens.grid))
 

@@ -1,4 +1,4 @@
-"""The trainable or stateful ends of a method."""
+"""Heads: losses with parameters or state, and classifier layers."""
 
 from .contrastive import ContrastiveHead
 from .distillation import DistillationHead

@@ -11,7 +11,7 @@ from ...core import UserError, dist
 from ...functional import assign, chunked, distill
 from ...registry import MODELS
 
-Scores: TypeAlias = Any  # a view's (..., K), or their blocked.FactoredLogits
+Scores: TypeAlias = Any  # a view's (..., K), or their chunked.FactoredLogits
 Matches: TypeAlias = list[list[Tensor]]
 
 
@@ -22,6 +22,8 @@ class DistillationHead(nn.Module):
     The centre (1, K) is a running mean of teacher scores over all ranks, moved after the
     optimizer step from all scores seen in it; ``center_momentum`` is the share kept.
     ``tokens``: scores are (B, N, K) and the centre (1, 1, K), as iBOT stores its second one.
+    Raises UserError for a ``student_temp`` that is not above 0, and for a ``center_momentum``
+    outside 0 to 1.
     """
 
     center: Tensor
@@ -34,10 +36,17 @@ class DistillationHead(nn.Module):
         tokens: bool = False,
     ) -> None:
         super().__init__()
-        if student_temp <= 0 or not 0 <= center_momentum <= 1:
+        if student_temp <= 0:
             raise UserError(
-                f'head.student_temp={student_temp} must be above 0 and center_momentum='
-                f'{center_momentum} a share'
+                f'model.head.student_temp={student_temp}: must be above 0',
+                key='model.head.student_temp',
+                value=student_temp,
+            )
+        if not 0 <= center_momentum <= 1:
+            raise UserError(
+                f'DistillationHead.center_momentum={center_momentum}: must be between 0 and 1',
+                key='DistillationHead.center_momentum',
+                value=center_momentum,
             )
         self.in_dim = prototypes
         self.student_temp = student_temp
@@ -48,7 +57,7 @@ class DistillationHead(nn.Module):
         self.pending: list[tuple[Tensor, int]] = []
 
     def targets(self, scores: Tensor, temperature: float) -> Tensor:
-        """Teacher scores (..., K) -> shares (..., K), without gradient."""
+        """Centre and sharpen: teacher scores (..., K) -> shares (..., K), without gradient."""
         return assign.centered_softmax(scores, self.center, temperature)
 
     @torch.no_grad()
@@ -58,7 +67,7 @@ class DistillationHead(nn.Module):
             total, rows = chunked.total(scores), scores.features[..., 0].numel()
         else:
             flat = scores.detach().flatten(0, -2)
-            # half precision has no room for it
+            # half precision overflows in the sum
             total, rows = flat.sum(0, dtype=self.center.dtype), len(flat)
         self.pending.append((total.view_as(self.center), rows))
 
@@ -78,7 +87,7 @@ class DistillationHead(nn.Module):
         self.pending.clear()
 
     def loss(self, targets: Tensor, scores: Tensor) -> Tensor:
-        """Cross-entropy (...) of targets (..., K) and student scores (..., K)."""
+        """Return the cross-entropy (...) of targets (..., K) and student scores (..., K)."""
         return distill.cross_entropy(targets, scores, self.student_temp)
 
     def forward(
@@ -88,9 +97,10 @@ class DistillationHead(nn.Module):
         temperature: float,
         matches: Matches | None = None,
     ) -> Tensor:
-        """Mean loss of T teacher views with V other student views; observes the teacher.
+        """Return the mean loss () over pairs of T teacher and V other student views.
 
-        Scores (B, K) each, or (B, N, K) of regions with the ``matches`` (B, N) of every pair.
+        Scores (B, K) each, or (B, N, K) of regions with the ``matches`` (B, N) of every pair. The
+        teacher's are collected for the centre.
         """
         for scores in teacher:
             self.observe(scores)
@@ -106,7 +116,10 @@ class DistillationHead(nn.Module):
         temperature: float,
         matches: Matches | None = None,
     ) -> Tensor:
-        """Table (T, V) of batch means, zero where a view would meet itself."""
+        """Return the batch mean of every pair (T, V), zero for a view with itself.
+
+        Scores and ``matches`` as in `forward`.
+        """
         table = [[self.center.new_zeros(()) for _ in student] for _ in teacher]
         for i, scores in enumerate(teacher):
             targets = self.targets(scores, temperature)
@@ -119,10 +132,10 @@ class DistillationHead(nn.Module):
     def masked(
         self, student: Sequence[Scores], teacher: Sequence[Scores], mask: Tensor, temperature: float
     ) -> Tensor:
-        """Mean over views and images of the mean over masked patches; observes the teacher.
+        """Return the mean loss () over views and images of the mean over masked patches.
 
         Scores (B, N, K) of V views each, mask (B, V, N). An image without mask counts as 0 and
-        stays in the mean (iBOT's L_MIM).
+        stays in the mean (iBOT's L_MIM). The teacher's scores are collected for the centre.
         """
         terms = []
         for own, scores, chosen in zip(student, teacher, mask.unbind(1), strict=True):
@@ -138,5 +151,5 @@ class DistillationHead(nn.Module):
         return torch.stack(terms).mean()
 
     def uniform(self) -> float:
-        """Return ln K: the loss of scores that favour no prototype."""
+        """Return ln K, the loss of equal scores of all prototypes."""
         return math.log(self.center.shape[-1])

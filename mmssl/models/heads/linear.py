@@ -18,7 +18,8 @@ class LinearHead(nn.Module):
     """One Linear layer, optionally after a norm.
 
     ``norm``: True is a batch norm without scale and shift, 'layer' a LayerNorm (MAE's fc_norm).
-    Weight N(0, ``init_std``), bias 0 (MoCo v3 ``main_lincls.py``: 0.01).
+    Weight N(0, ``init_std``), bias 0 (MoCo v3 ``main_lincls.py``: 0.01). Raises UserError for
+    another norm.
     """
 
     def __init__(
@@ -36,7 +37,11 @@ class LinearHead(nn.Module):
             'layer': partial(nn.LayerNorm, eps=1e-6),
         }
         if norm not in kinds:
-            raise UserError(f"LinearHead.norm={norm!r}: use True, False or 'layer'")
+            raise UserError(
+                f"LinearHead.norm={norm!r}: use True, False or 'layer'",
+                key='LinearHead.norm',
+                value=norm,
+            )
         self.norm = kinds[norm](in_features)
         self.fc = nn.Linear(in_features, num_classes)
         nn.init.normal_(self.fc.weight, std=init_std)
@@ -45,7 +50,7 @@ class LinearHead(nn.Module):
 
     @property
     def num_classes(self) -> int:
-        """Number of classes."""
+        """Return the number of classes."""
         return self.fc.out_features
 
     def forward(self, x: Tensor) -> Tensor:
@@ -53,9 +58,12 @@ class LinearHead(nn.Module):
         return self.fc(self.norm(x))
 
     def answer(self, logits: Tensor) -> Tensor:
-        """(B, classes), as they are: there is one layer."""
+        """Return the logits (B, classes) unchanged: there is one layer."""
         return logits
 
     def loss(self, logits: Tensor, target: Tensor) -> Tensor:
-        """Mean cross-entropy; target (B,) of classes or (B, classes) of shares."""
+        """Return the mean cross-entropy () of logits (B, classes).
+
+        ``target``: classes (B,), or shares of classes (B, classes).
+        """
         return cross_entropy(logits, target, label_smoothing=self.label_smoothing)

@@ -1,4 +1,4 @@
-"""Self-relation objectives of SERE."""
+"""Losses of SERE's spatial and channel self-relations (Li et al., TPAMI 2023)."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ KINDS = ('channel', 'spatial')
 
 
 class RelationLoss(nn.Module):
-    """Cross-entropy between a teacher view's self-relations and another student view's.
+    """Cross-entropy between self-relations of a teacher view and of another student view.
 
     ``alpha`` weighs the spatial relation, ``beta`` the channel relation. ``overlap_size`` are
     the grids on which two global views are aligned (queries, keys); a local view is aligned on
@@ -22,7 +22,7 @@ class RelationLoss(nn.Module):
     upstream's constants 14 and 6 for 224 and 96 px with patches of 16.
     ``local_heads``: 'kind' sends local views through the local necks; 'official' only when more
     than two of them share the forward, as upstream counts views (otherwise they go through the
-    global necks, and the local ones learn nothing).
+    global necks, and the local necks get no gradient). Raises UserError for values out of range.
     """
 
     def __init__(
@@ -38,16 +38,37 @@ class RelationLoss(nn.Module):
     ) -> None:
         super().__init__()
         if local_heads not in ('kind', 'official'):
-            raise UserError(f"local_heads '{local_heads}' is unknown; use 'kind' or 'official'")
-        if min(overlap_size) < 2 or local_grid < 2:
-            raise UserError('overlap_size and local_grid need at least 2 points a side')
-        if min(alpha, beta) < 0 or alpha + beta >= 4:
             raise UserError(
-                f'relation.alpha={alpha}, beta={beta}: alpha + beta must be below 4, where '
-                "the weight of iBOT's losses, (4 - alpha - beta) / 2, becomes 0"
+                f"model.relation.local_heads '{local_heads}' is unknown; use 'kind' or 'official'",
+                key='model.relation.local_heads',
+                value=local_heads,
+            )
+        if min(overlap_size) < 2:
+            raise UserError(
+                f'model.relation.overlap_size={overlap_size}: needs at least 2 points a side',
+                key='model.relation.overlap_size',
+                value=overlap_size,
+            )
+        if local_grid < 2:
+            raise UserError(
+                f'model.relation.local_grid={local_grid}: needs at least 2 points a side',
+                key='model.relation.local_grid',
+                value=local_grid,
+            )
+        if min(alpha, beta) < 0 or alpha + beta >= 4:
+            name, given = ('beta', beta) if beta < 0 <= alpha else ('alpha', alpha)
+            raise UserError(
+                f'model.relation.{name}={given}: alpha={alpha} and beta={beta} must not be below '
+                "0, and their sum must be below 4 (iBOT's losses weigh (4 - alpha - beta) / 2)",
+                key=f'model.relation.{name}',
+                value=given,
             )
         if len(temperatures) != 2 or min(temperatures) <= 0:
-            raise UserError(f'relation.temperatures={temperatures}: (spatial, channel), above 0')
+            raise UserError(
+                f'model.relation.temperatures={temperatures}: give (spatial, channel), above 0',
+                key='model.relation.temperatures',
+                value=temperatures,
+            )
         self.alpha = alpha
         self.beta = beta
         self.spatial_temp, self.channel_temp = temperatures
@@ -63,7 +84,10 @@ class RelationLoss(nn.Module):
         return {name: dict(type='RelationNeck', dim=width) for name in names}
 
     def combine(self, ibot: Tensor, spatial: Tensor, channel: Tensor) -> Tensor:
-        """Return the total; iBOT's share is (4 - alpha - beta) / 2, 2 when both weights are 0."""
+        """Return the weighted total () of iBOT's loss and both relations' losses, () each.
+
+        iBOT's weight is (4 - alpha - beta) / 2: 2 when both others are 0.
+        """
         factor = (4 - self.alpha - self.beta) / 2
         return ibot * factor + self.alpha * spatial + self.beta * channel
 
@@ -76,7 +100,10 @@ class RelationLoss(nn.Module):
         teacher: list[Features],
         boxes: list[Tensor],
     ) -> tuple[Tensor, Tensor]:
-        """Spatial and channel loss of two global views, L local ones and their boxes (B, 5)."""
+        """Return spatial and channel loss, () each, of two global and L local views.
+
+        ``boxes`` (B, 5): the crop of each view, global ones first.
+        """
         s_spatial, s_channel = self.relations(student_branch, student, 0, 1)
         with torch.no_grad():
             t_spatial, t_channel = self.relations(teacher_branch, teacher, 0, 0)
@@ -91,7 +118,7 @@ class RelationLoss(nn.Module):
     def relations(
         self, branch: Branch, features: list[Features], local: int, predicted: int
     ) -> tuple[list[Tensor], list[Tensor]]:
-        """Spatial (B, M, N, N) and channel (B, C, C) relations of each view.
+        """Return spatial (B, M, N, N) and channel (B, C, C) relations of each view.
 
         One pass of each neck over all views, on the tokens before the last norm; ``predicted``
         takes the predictor's output rather than the projection's.
@@ -107,7 +134,10 @@ class RelationLoss(nn.Module):
     def spatial_pairs(
         self, student: list[Tensor], local: list[Tensor], teacher: list[Tensor], boxes: list[Tensor]
     ) -> Tensor:
-        """Mean over pairs of another view's aligned spatial relation."""
+        """Return the mean loss () over pairs of views of aligned spatial relations (B, M, N, N).
+
+        ``boxes`` (B, 5): the crop of each view, global ones first.
+        """
         rows, columns = (
             relation.overlap_grids(boxes[0], boxes[1], size) for size in self.overlap_size
         )
@@ -126,20 +156,20 @@ class RelationLoss(nn.Module):
     def channel_pairs(
         self, student: list[Tensor], local: list[Tensor], teacher: list[Tensor]
     ) -> Tensor:
-        """Mean over pairs of another view's channel relation."""
+        """Return the mean loss () over pairs of views of channel relations (B, C, C)."""
         losses = [self.channel(teacher[q], student[1 - q]) for q in (0, 1)]
         losses += [self.channel(t, s) for t in teacher for s in local]
         return sum(losses) / len(losses)  # type: ignore[return-value]
 
     def spatial(self, teacher: Tensor, student: Tensor) -> Tensor:
-        """Mean cross-entropy of relations (B, M, R, S) over S."""
+        """Return the mean cross-entropy () of relations (B, M, R, S) over S."""
         return distill.cross_entropy((teacher / self.spatial_temp).softmax(-1), student).mean()
 
     def channel(self, teacher: Tensor, student: Tensor) -> Tensor:
-        """Mean cross-entropy of relations (B, C, C) over the last axis."""
+        """Return the mean cross-entropy () of relations (B, C, C) over the last axis."""
         return distill.cross_entropy((teacher / self.channel_temp).softmax(-1), student).mean()
 
 
 def to_map(features: Features) -> Tensor:
-    """Tokens before the last norm as a map (B, C, h, w)."""
+    """Return the tokens before the last norm as a map: (B, N, C) -> (B, C, h, w)."""
     return features.raw.transpose(1, 2).unflatten(2, features.grid)

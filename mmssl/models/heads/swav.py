@@ -1,4 +1,4 @@
-"""Prototypes, codes and memory of SwAV."""
+"""Head of SwAV: prototypes, codes and queue."""
 
 import math
 
@@ -18,7 +18,8 @@ class SwAVHead(nn.Module):
 
     ``assign`` are the crops that give codes. ``queue_length`` counts embeddings over all ranks
     (0: none); the memory fills from epoch ``queue_start`` on and is used once full. The recipe
-    sets both: ``model.head.queue_length``, ``model.head.queue_start``.
+    sets both: ``model.head.queue_length``, ``model.head.queue_start``. Raises UserError for a
+    temperature or ``epsilon`` that is not above 0, and for no iteration.
     """
 
     def __init__(
@@ -33,10 +34,18 @@ class SwAVHead(nn.Module):
         queue_start: int = 15,
     ) -> None:
         super().__init__()
-        if min(temperature, epsilon) <= 0 or iterations < 1:
+        for name, given in (('temperature', temperature), ('epsilon', epsilon)):
+            if given <= 0:
+                raise UserError(
+                    f'model.head.{name}={given}: must be above 0',
+                    key=f'model.head.{name}',
+                    value=given,
+                )
+        if iterations < 1:
             raise UserError(
-                f'head.temperature={temperature} and epsilon={epsilon} must be above 0, '
-                f'iterations={iterations} at least 1'
+                f'model.head.iterations={iterations}: must be at least 1',
+                key='model.head.iterations',
+                value=iterations,
             )
         self.in_dim = dim
         self.prototypes = nn.Linear(dim, prototypes, bias=False)
@@ -49,12 +58,15 @@ class SwAVHead(nn.Module):
 
     @torch.no_grad()
     def normalize_prototypes(self) -> Tensor:
-        """Make prototype rows (K, D) unit vectors, in place, as each iteration begins."""
+        """Return the prototypes (K, D), normalised in place; called as each iteration begins."""
         return self.prototypes.weight.copy_(F.normalize(self.prototypes.weight, dim=1))
 
     @torch.no_grad()
     def codes(self, scores: Tensor, crop: int, fill: bool) -> Tensor:
-        """Codes (B, K) of one assigning crop's scores (B, K), memory rows in front."""
+        """Return the codes (B, K) of one assigning crop's scores (B, K).
+
+        With ``fill`` the scores of stored embeddings take part. ``crop`` counts assigning crops.
+        """
         batch = len(scores)
         stored = self.memory.read(crop, batch) if self.memory is not None and fill else None
         if stored is not None:
@@ -62,7 +74,7 @@ class SwAVHead(nn.Module):
         return assign.sinkhorn(scores, self.epsilon, self.iterations)[-batch:]
 
     def forward(self, embeddings: list[Tensor], epoch: int) -> Tensor:
-        """Loss of V crops' unit embeddings (B, D), one batch of the same images each."""
+        """Return the loss () of V crops' unit embeddings (B, D), of the same images each."""
         scores = list(self.prototypes(torch.cat(embeddings)).split(len(embeddings[0])))
         fill = self.memory is not None and epoch >= self.queue_start
         terms = []
@@ -75,9 +87,9 @@ class SwAVHead(nn.Module):
         return sum(terms) / len(terms)  # type: ignore[return-value]
 
     def term(self, codes: Tensor, scores: Tensor) -> Tensor:
-        """Mean cross-entropy of codes (B, K) and another crop's scores (B, K)."""
+        """Return the mean cross-entropy () of codes (B, K) and another crop's scores (B, K)."""
         return distill.cross_entropy(codes, scores, self.temperature).mean()
 
     def uniform(self) -> float:
-        """Return ln K."""
+        """Return ln K, the loss of equal scores of all prototypes."""
         return math.log(self.prototypes.out_features)

@@ -15,13 +15,13 @@ RATES = tuple(n * 10.0**k for k in range(-4, 1) for n in range(1, 10))
 
 @MODELS.register_module()
 class SweepHead(nn.Module):
-    """G linear layers beside each other; layer g learns at ``rates[g]`` times the optimizer's rate.
+    """G linear layers; layer g is trained at ``rates[g]`` times the optimizer's rate.
 
     The 45 rates of iBOT (``eval_linear_multi.py``) by default: n * 10^k, n 1 to 9, k -4 to 0.
     SGD without weight decay is linear in the gradient, so a layer's rate is its share of the loss;
-    decay, clipping or an adaptive optimizer would break that. ``best`` is the layer that answers:
-    `SweepHook` sets it. Weights N(0, ``init_std``), biases 0. Raises UserError for rates that are
-    not above 0.
+    decay, clipping or an adaptive optimizer would break that. ``best`` is the layer whose scores
+    are predictions: `SweepHook` sets it. Weights N(0, ``init_std``), biases 0. Raises UserError for
+    no rates, and for rates that are not above 0.
     """
 
     rates: Tensor
@@ -36,7 +36,11 @@ class SweepHead(nn.Module):
     ) -> None:
         super().__init__()
         if not rates or min(rates) <= 0:
-            raise UserError('SweepHead needs rates, all of them above 0')
+            raise UserError(
+                f'SweepHead.rates={rates}: give at least one, and all above 0',
+                key='SweepHead.rates',
+                value=rates,
+            )
         self.num_classes = num_classes
         weight = torch.empty(len(rates), num_classes, in_features)
         bias = torch.zeros(len(rates), num_classes)
@@ -50,11 +54,14 @@ class SweepHead(nn.Module):
         return grouped_linear(x, self.fc['weight'], self.fc['bias'])
 
     def answer(self, logits: Tensor) -> Tensor:
-        """(B, G, classes) -> (B, classes) of the best layer."""
+        """Return the logits of the best layer: (B, G, classes) -> (B, classes)."""
         return logits[:, self.best]
 
     def loss(self, logits: Tensor, target: Tensor) -> Tensor:
-        """Sum over layers of rate * mean cross-entropy: (B, G, classes), target (B,) -> ()."""
+        """Return the sum () over layers of rate * mean cross-entropy.
+
+        Logits (B, G, classes), target (B,).
+        """
         targets = target[:, None].expand(logits.shape[:2])  # (B, G)
         each = cross_entropy(logits.transpose(1, 2), targets, reduction='none').mean(0)  # (G,)
         return (self.rates.to(each.dtype) * each).sum()

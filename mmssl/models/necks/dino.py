@@ -1,4 +1,4 @@
-"""The head of DINO, EsViT and iBOT: bottleneck MLP and weight-normalised prototypes."""
+"""Projection of DINO, EsViT and iBOT: bottleneck MLP and weight-normalised prototypes."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -18,7 +18,8 @@ class Prototypes(nn.Module):
     x (..., D) -> (..., K). The parameters are named as legacy weight norm names them
     (``weight_g`` (K, 1), ``weight_v`` (K, D)), whose modules cannot be copied for a teacher.
     ``train_scale=False`` freezes g at 1 (``norm_last_layer``). With ``chunk_size`` scores are left
-    as their factors, for objectives that make so many prototypes' scores at a time.
+    as their factors, for objectives that compute those of so many prototypes at a time. Raises
+    UserError when it is below 1.
     """
 
     def __init__(
@@ -26,7 +27,11 @@ class Prototypes(nn.Module):
     ) -> None:
         super().__init__()
         if chunk_size is not None and chunk_size < 1:
-            raise UserError(f'neck.chunk_size={chunk_size}: at least one prototype at a time')
+            raise UserError(
+                f'model.neck.chunk_size={chunk_size}: must be at least 1, or None',
+                key='model.neck.chunk_size',
+                value=chunk_size,
+            )
         self.chunk_size = chunk_size
         self.weight_g = nn.Parameter(torch.ones(count, 1), requires_grad=train_scale)
         self.weight_v = nn.Parameter(nn.Linear(dim, count, bias=False).weight.detach())
@@ -37,7 +42,7 @@ class Prototypes(nn.Module):
         return self.weight_v * (self.weight_g / self.weight_v.norm(dim=1, keepdim=True))
 
     def forward(self, x: Tensor) -> Tensor | FactoredLogits:
-        """Scores (..., K) of x (..., D), or their factors."""
+        """Return the scores of prototypes: (..., D) -> (..., K), or their factors."""
         return (
             FactoredLogits(x, self.weight(), self.chunk_size)
             if self.chunk_size
@@ -53,7 +58,8 @@ class DINONeck(nn.Module):
     last layer for patch tokens (iBOT); ``shared`` makes both one layer. Linear weights are
     truncated normal of std 0.02 (``DINOHead``). ``chunk_size`` (config key
     ``model.neck.chunk_size``, None by default): see `Prototypes`; the loss then needs a fraction
-    of the memory (docs/benchmarks.md).
+    of the memory (docs/benchmarks.md). Raises UserError when ``shared`` and both numbers of
+    prototypes differ.
     """
 
     def __init__(
@@ -69,7 +75,10 @@ class DINONeck(nn.Module):
         super().__init__()
         if shared and patch_prototypes not in (None, prototypes):
             raise UserError(
-                f'a shared last layer cannot have {prototypes} and {patch_prototypes} prototypes'
+                f'DINONeck.patch_prototypes={patch_prototypes}: with shared=True it must be left '
+                f'out, or equal prototypes={prototypes}',
+                key='DINONeck.patch_prototypes',
+                value=patch_prototypes,
             )
         layers: list[nn.Module] = []
         for i, (width, following) in enumerate(pairwise(dims)):
@@ -89,7 +98,7 @@ class DINONeck(nn.Module):
             self.last_layer2 = Prototypes(dims[-1], patch_prototypes, train_scale, chunk_size)
 
     def bottleneck(self, x: Tensor) -> Tensor:
-        """(..., C) -> unit rows (..., D); batch norms see all rows alike."""
+        """Return unit rows: (..., C) -> (..., D); batch norms treat all rows alike."""
         x = self.mlp(x.flatten(0, -2)).unflatten(0, x.shape[:-1])
         # float16 squares overflow in the norm
         return F.normalize(x.float() if x.dtype == torch.float16 else x, dim=-1)

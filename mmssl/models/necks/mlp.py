@@ -1,4 +1,4 @@
-"""The MLP that projectors and predictors are."""
+"""MLP, the projector and predictor of contrastive methods."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -26,7 +26,11 @@ class MLP(nn.Sequential):
         last_norm: bool = False,
     ) -> None:
         if len(dims) < 2:
-            raise UserError(f'an MLP needs its widths from input to output, got dims={dims}')
+            raise UserError(
+                f'an MLP needs its widths from input to output, got dims={dims}',
+                key='dims',
+                value=dims,
+            )
         layers: list[nn.Module] = []
         for i, (width, following) in enumerate(pairwise(dims)):
             layers.append(nn.Linear(width, following, bias=bias))

@@ -1,4 +1,4 @@
-"""Projection and predictor in front of SERE's self-relations."""
+"""Projection and predictor of features, from which SERE computes self-relations."""
 
 from torch import Tensor, nn
 
@@ -7,10 +7,10 @@ from ...registry import MODELS
 
 @MODELS.register_module()
 class RelationNeck(nn.Module):
-    """Batch norm and ReLU, then a 1x1 predictor with its own: x (B, C, h, w) twice alike.
+    """Batch norm and ReLU, then a 1x1 convolution, batch norm and ReLU (SERE).
 
-    `forward` returns (projection, prediction): the teacher's relation comes from the first, the
-    student's from the second.
+    `forward` returns (projection, prediction): the teacher's relation is computed from the first,
+    the student's from the second.
     """
 
     def __init__(self, dim: int) -> None:
@@ -22,6 +22,6 @@ class RelationNeck(nn.Module):
         )
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, C, h, w) -> two maps of the same shape."""
+        """Return projection and prediction: (B, C, h, w) -> two maps of this shape."""
         projected = self.projection(x)
         return projected, self.predictor(projected)
