@@ -7,7 +7,7 @@ import pytest
 
 from mmssl.core import UserError
 
-OBJECTS = ('file', 'folder', 'name')  # of which a message must say which one
+OBJECTS = ('file', 'folder')  # of which a message must say which one
 
 
 def check_refusal(error: UserError, key: str, value: object) -> None:
