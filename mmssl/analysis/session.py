@@ -42,7 +42,11 @@ def model_with_weights(name: str, weights: str | None, device: Any) -> BaseModel
     Raises UserError for a config without ``weights``: a random network must be requested.
     """
     if weights is None and not ModelHub.has(name):
-        raise UserError(f'{name}: add --weights FILE, or --weights random if that is meant')
+        raise UserError(
+            f'{name}: add --weights FILE, or --weights random for an untrained network',
+            key='--weights',
+            value=None,
+        )
     if weights is None:
         return get_model(name, True, device)
     if weights == 'random':
@@ -65,7 +69,7 @@ class AnalysisSession:
         self.reader = ImageReader(self.model)
         if args.size is not None:
             if args.size < 1:
-                raise UserError(f'--size {args.size}: at least 1')
+                raise UserError(f'--size {args.size}: at least 1', key='--size', value=args.size)
             step = dict(type='CenterView', size=args.size, resize=args.size)
             self.reader.transforms = [TRANSFORMS.build(step)]
 
@@ -81,7 +85,9 @@ class AnalysisSession:
         if side < cell:
             raise UserError(
                 f'{image}: a view of {side} px is smaller than a cell of the last map ({cell} px); '
-                f'use --size {cell} or more'
+                f'use --size {cell} or more',
+                key='--size',
+                value=side,
             )
         return view
 
