@@ -51,7 +51,8 @@ class FeatureExtractor:
 class ImageClassificationInferencer:
     """Classes of images by a trained classifier; arguments as `FeatureExtractor`'s.
 
-    ``classes`` are names for its outputs, where the file or the config does not say them.
+    ``classes`` are names for its outputs, where the file or the config does not say them. Raises
+    UserError when their number is not that of the outputs.
     """
 
     # arguments of a call, not of building
@@ -71,10 +72,16 @@ class ImageClassificationInferencer:
         self.reader = ImageReader(self.model)
         # only `get_model` and mmengine's loading set it
         known = getattr(self.model, '_dataset_meta', {}).get('classes', ())
-        self.classes = tuple(known if classes is None else classes)
+        names = known if classes is None else classes
+        self.classes = tuple(names)
         outputs = self.model.head.num_classes
         if self.classes and len(self.classes) != outputs:
-            raise UserError(f'classes: {len(self.classes)} names for {outputs} outputs')
+            raise UserError(
+                f'classes: {len(self.classes)} names for {outputs} outputs of the classifier; '
+                'give one for each',
+                key='classes',
+                value=names,
+            )
 
     @torch.no_grad()
     def __call__(
