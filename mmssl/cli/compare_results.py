@@ -67,14 +67,18 @@ def cell_text(content: dict[str, Any], places: str) -> str:
 
 
 def read_result(path: Path) -> dict[str, Any]:
-    """Return a result; a work dir stands for its newest. UserError when it is none."""
+    """Return a result; a work dir stands for its newest. Raises UserError for other files."""
     path = path / FILE if path.is_dir() else path
     try:
         content = json.loads(path.read_text())
     except (OSError, ValueError) as error:
-        raise UserError(f'{path}: not a readable result ({error})') from None
+        raise UserError(
+            f'{path}: not a readable result ({error})', key='file', value=str(path)
+        ) from None
     if not isinstance(content, dict) or content.get('format') != FORMAT or 'metric' not in content:
-        raise UserError(f'{path}: is no result of tools/train.py or tools/test.py')
+        raise UserError(
+            f'{path}: is no result of tools/train.py or tools/test.py', key='file', value=str(path)
+        )
     return content
 
 
@@ -111,14 +115,17 @@ def table(names: Sequence[str], results: Sequence[dict[str, Any]]) -> Table:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Print the table and, for each pair, why it is not comparable."""
+    """Print the table and, for each pair, why it is not comparable.
+
+    Raises UserError for fewer than two results.
+    """
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('results', nargs='+', type=Path, help='result.json files or work dirs')
     args = parser.parse_args(argv)
-    if len(args.results) < 2:
-        raise UserError('give at least two results to compare')
-    results = [read_result(path) for path in args.results]
     names = [str(path) for path in args.results]
+    if len(args.results) < 2:
+        raise UserError('results: give at least two to compare', key='results', value=names)
+    results = [read_result(path) for path in args.results]
     screen = Console(highlight=False)
     screen.print(table(names, results))
     pairs = {

@@ -9,11 +9,10 @@ import torch
 from mmengine.logging import MMLogger
 
 from ..apis import load_config
-from ..core import UserError
 from ..planning.complexity import count
 from ..planning.plan import GIB, Plan, Planner, accumulated_batches, read_memory
 from ..planning.timing import Probe, probe
-from .options import OptionAction
+from .options import OptionAction, check_at_least
 
 
 def size(count: int) -> str:
@@ -30,7 +29,7 @@ ROWS: dict[str, Callable[[Plan], str]] = {
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    """Read the command line."""
+    """Read the command line. Raises UserError for --gpus below 1."""
     made = argparse.ArgumentParser(description=__doc__)
     made.add_argument('config', help='config file of a pretraining')
     made.add_argument('--gpus', type=int, help='devices; default: those the config is written for')
@@ -39,8 +38,8 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     made.add_argument('--no-probe', action='store_true', help='take no real step: no times')
     made.add_argument('--cfg-options', nargs='+', action=OptionAction, default={}, help='key=value')
     args = made.parse_args(argv)
-    if args.gpus is not None and args.gpus < 1:
-        raise UserError(f'--gpus {args.gpus}: at least 1')
+    if args.gpus is not None:
+        check_at_least('--gpus', args.gpus)
     return args
 
 

@@ -65,10 +65,17 @@ def run(name: str, pretrained: str, args: argparse.Namespace) -> dict[str, float
 
 
 def sheet_of(folder: Path) -> Image.Image:
-    """Lay out some of a folder's images, each truth beside prediction, in two columns."""
+    """Lay out some of a folder's images, each truth beside prediction, in two columns.
+
+    Raises UserError for a folder without images.
+    """
     files = sorted(folder.rglob('*.png'))[:DRAWN]
     if not files:
-        raise UserError(f'{folder}: no images were drawn; remove its metrics.json and try again')
+        raise UserError(
+            f'{folder}: no images were drawn; remove its metrics.json and try again',
+            key='folder',
+            value=str(folder),
+        )
     images = [Image.open(file).convert('RGB') for file in files]
     width, height = images[0].size
     sheet = Image.new('RGB', (4 * width + 24, (len(images) + 1) // 2 * (2 * height + 24)), 'white')
