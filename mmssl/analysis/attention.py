@@ -177,7 +177,10 @@ def mass_mask(weights: Tensor, share: float) -> Tensor:
 
 
 def entropy(found: Attention) -> Tensor:
-    """Return the mean entropy (B, M) of the patches' attention: ln m if all m keys are alike."""
+    """Return the mean entropy (B, M), in nats, of the patches' attention.
+
+    It is ln m where a patch attends to all of its m keys alike.
+    """
     each = torch.special.entr(found.weights).sum(-1)  # (B, W, M, n)
     real = found.queries >= 0
     return (each * real[:, None]).sum((1, 3)) / real.sum()

@@ -79,7 +79,10 @@ class AnalysisSession:
         return self.model.backbone
 
     def view(self, image: Any) -> Tensor:
-        """Return the view of an image, uint8 (3, S, S). Raises UserError when it is too small."""
+        """Return the view of an image, uint8 (3, S, S).
+
+        Raises UserError for an unreadable image and for a view that is too small for the network.
+        """
         view = self.reader.view(open_image(image))
         cell, side = self.backbone.strides[-1], min(view.shape[1:])
         if side < cell:

@@ -53,7 +53,7 @@ def batches(images: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
 def open_image(image: Any) -> Image.Image:
     """Return one image as PIL in RGB; arrays are uint8 (H, W, 3) in BGR order, or (H, W).
 
-    Raises TypeError for another kind and UserError naming an unreadable file.
+    Raises TypeError for another kind, and UserError for an unreadable file or another array.
     """
     if isinstance(image, Image.Image):
         return to_rgb(image)
@@ -118,7 +118,10 @@ class ImageReader:
         self.transforms = [TRANSFORMS.build(step) for step in evaluation_steps(model)]
 
     def __call__(self, images: list[Any], size: int) -> Iterator[tuple[list[Image.Image], Tensor]]:
-        """Yield the images and (B, 3, H, W), normalised, of each batch."""
+        """Yield the images of each batch and their tensor (B, 3, H, W), normalised.
+
+        Raises UserError for a batch size below 1 and for what is no image.
+        """
         for part in batches(images, size):
             opened = [open_image(image) for image in part]
             inputs = torch.stack([self.view(image) for image in opened])

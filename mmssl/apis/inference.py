@@ -37,6 +37,7 @@ class FeatureExtractor:
     def __call__(self, images: Any, batch_size: int = 1, **stage: Any) -> list[Any]:
         """Return, for each image, the output of ``extract_feat`` without the batch dimension.
 
+        That is a tensor (C,), or a tuple of maps (C, h, w). Raises UserError for what is no image.
         ``stage`` goes to a classifier's ``extract_feat``: 'backbone', 'neck' or 'pre_logits'.
         """
         found: list[Any] = []
@@ -94,7 +95,7 @@ class ImageClassificationInferencer:
         """Return a dict for each image: pred_scores (array), pred_label, pred_score, pred_class.
 
         ``return_datasamples`` gives mmengine's data elements instead. ``show_dir`` is a folder
-        that receives each image with its prediction.
+        that receives each image with its prediction. Raises UserError for what is no image.
         """
         results: list[Any] = []
         for opened, inputs in self.reader(to_list(images), batch_size):

@@ -60,5 +60,5 @@ def main(argv: Sequence[str] | None = None) -> None:
                 f'{path.name}, {encoded.width} × {encoded.height} px, and its {len(views)} views.'
             )
             figures.append(CaptionedFigure(name, views_sheet(encoded, views), caption))
-    lead = f'{args.config}: what the network is shown. Crops are drawn in the colour of their view.'
+    lead = f'{args.config}: the views of training. Crops are drawn in the colour of their view.'
     write_figures(args.out, 'views', 'Views', lead, figures)

@@ -53,7 +53,7 @@ MAY_DIFFER = {
 
 
 def value_at(content: dict[str, Any], place: str) -> Any:
-    """Return what stands at 'a.b', or None."""
+    """Return the value at the path 'a.b', or None."""
     node: Any = content
     for key in place.split('.'):
         node = node.get(key) if isinstance(node, dict) else None
@@ -61,7 +61,7 @@ def value_at(content: dict[str, Any], place: str) -> Any:
 
 
 def cell_text(content: dict[str, Any], places: str) -> str:
-    """Return what stands at some places in words."""
+    """Return the values at paths that are separated by spaces, as one text."""
     values = [value_at(content, place) for place in places.split()]
     return ' '.join(str(value)[:60] for value in values if value not in (None, '', [], {}))
 

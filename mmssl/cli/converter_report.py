@@ -164,7 +164,7 @@ def _ours(found: Network, kind: str, size: dict[str, Any]) -> dict[str, Any]:
 
 # what differs -------------------------------------------------------------------------------------
 def swin_differences(found: Network, target: str) -> list[str]:
-    """Return what a foreign Swin computes otherwise, a sentence each."""
+    """Return how the Swin of another library differs in its results, one sentence each."""
     eps = norm_eps(found)
     notes = []
     if eps != 1e-5:

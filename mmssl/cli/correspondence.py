@@ -130,7 +130,7 @@ def region(here: Features, whole: Features) -> Tensor:
 
 @torch.no_grad()
 def main(argv: Sequence[str] | None = None) -> None:
-    """Draw or measure, and write."""
+    """Draw the pairs of images as PNGs and a page, or measure a folder."""
     args = parse(argv)
     session = AnalysisSession(args)
     if args.measure:
@@ -139,4 +139,4 @@ def main(argv: Sequence[str] | None = None) -> None:
     images = args.images if len(args.images) == 2 else to_list(args.images[0])[:16]
     sets = [images] if len(args.images) == 2 else [[image] for image in images]
     figures = [pair_figure(session, one, args) for one in sets]
-    write_figures(args.out, 'correspondence', 'What it takes for the same', session.lead, figures)
+    write_figures(args.out, 'correspondence', 'Correspondence of regions', session.lead, figures)

@@ -39,7 +39,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Extract, place, draw and write."""
+    """Extract features, project them to the plane, and write PNGs and a page."""
     args = parse(argv)
     session = AnalysisSession(args)
     folder = session.folder(args.folder)
@@ -68,4 +68,4 @@ def main(argv: Sequence[str] | None = None) -> None:
             'The same map with images: in each cell the image nearest to its middle.',
         ),
     ]
-    write_figures(args.out, f'embedding_{args.method}', 'How it orders them', session.lead, figures)
+    write_figures(args.out, f'embedding_{args.method}', 'Embedding', session.lead, figures)

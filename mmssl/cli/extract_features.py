@@ -48,7 +48,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Extract and write."""
+    """Extract the features of a folder and write them to the file."""
     args = parse(argv)
     model = model_with_weights(args.model, args.weights, args.device)
     images = ImageDataset(args.data, pipeline=[dict(type='LoadImage'), *evaluation_steps(model)])

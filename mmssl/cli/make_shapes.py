@@ -56,7 +56,7 @@ def _begin(root: Path, kind: str, arguments: dict[str, int]) -> dict[str, Any] |
         )
     for name, value in arguments.items():
         if value < 0:
-            raise UserError(f'{name} {value}: must not be negative', key=name, value=value)
+            raise UserError(f'{name} is {value}: must not be negative', key=name, value=value)
     if root.exists() and not root.is_dir():
         raise UserError(
             f'{root}: a file, not a folder; choose another place', key='folder', value=str(root)

@@ -34,7 +34,11 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
 
 @torch.no_grad()
 def main(argv: Sequence[str] | None = None) -> None:
-    """Find, draw and write. Raises UserError where the folder holds only the query itself."""
+    """Find the neighbours of images, and write a PNG and a page.
+
+    Raises UserError where the folder holds only the query itself, and for features that are not
+    finite.
+    """
     args = parse(argv)
     session = AnalysisSession(args)
     queries = [Path(str(image)) for image in to_list(args.images)[:MAX_QUERIES]]
@@ -73,5 +77,5 @@ def main(argv: Sequence[str] | None = None) -> None:
     sheet = neighbour_sheet(rows, same_class, side=112)
     figure = CaptionedFigure('neighbours', html_page.png_bytes(sheet), caption)
     rows_html = html_page.table(['image', 'neighbour', 'cosine'], table)
-    title = 'What looks alike to it'
+    title = 'Nearest neighbours'
     write_figures(args.out, 'neighbours', title, session.lead, [figure], rows_html)

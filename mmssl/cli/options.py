@@ -77,7 +77,7 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
 
 
 def apply_run_options(cfg: Config, args: argparse.Namespace) -> None:
-    """Write the common options into the config."""
+    """Write the options that train.py and test.py have in common into the config."""
     cfg.launcher = args.launcher
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     given = args.cfg_options.get('work_dir') or args.work_dir  # options are merged last

@@ -16,7 +16,7 @@ from .options import OptionAction, check_at_least
 
 
 def size(count: int) -> str:
-    """Return bytes in words."""
+    """Format a number of bytes in GiB or MiB."""
     return f'{count / GIB:.2f} GiB' if count >= GIB / 10 else f'{count / 2**20:.1f} MiB'
 
 
@@ -44,14 +44,14 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 def table(plans: dict[str, Plan], each: str) -> str:
-    """Return the plans side by side."""
+    """Return the plans as a table, a column for each."""
     rows = [['', *plans], ['images', *(f'{p.batch} {each}' for p in plans.values())]]
     rows += [[name, *map(show, plans.values())] for name, show in ROWS.items()]
     return '\n'.join(f'{row[0]:26}' + ''.join(f'{cell:>24}' for cell in row[1:]) for row in rows)
 
 
 def describe(planner: Planner) -> str:
-    """Return what does not depend on the batch."""
+    """Return the lines of the plan that do not depend on the batch size."""
     training = planner.fake_step.training
     parameters = training.parameters
     size_all = count(training.model) / 1e6
@@ -68,7 +68,7 @@ def describe(planner: Planner) -> str:
 
 
 def measured(timing: Probe, device: str, predicted: int) -> str:
-    """Say where the times come from, and what the probe took beside the prediction."""
+    """Return a line on the source of the times, with the measured and the predicted peak."""
     where = 'this GPU' if device == 'cuda' else f'this CPU on {torch.get_num_threads()} threads'
     batches = ' and '.join(str(batch) for batch, _ in timing.times[-2:])
     return f'times: of {where}, from batches of {batches}, without loader and exchange' + (
@@ -77,7 +77,10 @@ def measured(timing: Probe, device: str, predicted: int) -> str:
 
 
 def main(argv: Sequence[str] | None = None) -> dict[str, Plan]:
-    """Print the plan and return its columns."""
+    """Print the plan and return its columns.
+
+    Raises UserError for a config that trains nothing, and when no batch fits into --memory.
+    """
     args = parse(argv)
     memory = read_memory(args.memory) if args.memory else None
     cfg = load_config(args.config, args.cfg_options)

@@ -28,7 +28,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Draw and write."""
+    """Draw the schedules of a config, and write a PNG and a page."""
     args = parse(argv)
     cfg = load_config(args.config, args.cfg_options)
     MMLogger.get_current_instance().setLevel(logging.ERROR)  # groups are listed at every build

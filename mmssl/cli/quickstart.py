@@ -183,7 +183,7 @@ def evaluate(
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Data, training, evaluation, report; what is there is not done again."""
+    """Prepare the data, train, evaluate and report; steps whose result exists are skipped."""
     args = parse(argv)
     name = 'quickstart' if args.data is None else f'quickstart_{args.data.resolve().name}'
     work_dir = args.work_dir or Path('work_dirs') / name

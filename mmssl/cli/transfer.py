@@ -18,7 +18,10 @@ from .options import apply_run_options, apply_train_options, require_gpu_for_amp
 
 
 def prepare_config(args: argparse.Namespace, unused: tuple[str, ...]) -> Config:
-    """Read a config, apply the options and check its data; ``unused`` keys become None."""
+    """Read a config, apply the options and check its data; ``unused`` keys become None.
+
+    Raises UserError for data that are not there.
+    """
     cfg = read_transfer_config(args.config, args.cfg_options)
     apply_run_options(cfg, args)
     for key in unused:

@@ -47,7 +47,7 @@ def backbone(args: argparse.Namespace) -> str:
 
 
 def run(name: str, pretrained: str, args: argparse.Namespace) -> dict[str, float]:
-    """Train, test and draw one model; what is there is not done again."""
+    """Train, test and draw one model, unless its metrics exist; return them in percent."""
     config, shown = RUNS[name]
     path, folder = os.path.relpath(SMALL / f'{config}.py'), args.work_dir / name
     out = folder / 'metrics.json'
@@ -86,7 +86,7 @@ def sheet_of(folder: Path) -> Image.Image:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Convert, train, evaluate and draw; write one page."""
+    """Convert, train, evaluate and draw; write one page. Raises UserError without drawings."""
     args = parse(argv)
     args.work_dir.mkdir(parents=True, exist_ok=True)
     pretrained = backbone(args)

@@ -99,7 +99,7 @@ def largest_batch(need: Callable[[int], float], limit: float, start: int, most: 
 
 
 class Planner:
-    """What a config needs on ``gpus`` devices of a kind, 'cuda' or 'cpu'.
+    """Memory, learning rate and time of a config on ``gpus`` devices, 'cuda' or 'cpu'.
 
     Without ``gpus`` they are as many as the config is written for. Raises UserError for a config
     that is no pretraining.
