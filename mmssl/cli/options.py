@@ -118,7 +118,7 @@ def select_by_prefix(option: str, prefixes: Sequence[str], names: Iterable[str])
     chosen = [name for name in names if name.startswith(tuple(prefixes))]
     if not chosen:
         raise UserError(
-            f'{option} {" ".join(prefixes)}: no match; available: {", ".join(names)}',
+            f'{option}: no match; available: {", ".join(names)}',
             key=option,
             value=list(prefixes),
         )
