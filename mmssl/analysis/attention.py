@@ -71,7 +71,12 @@ def window_patches(backbone: Backbone, block: int, grid: tuple[int, int]) -> tup
 
     Register a backbone family of your own here. Raises UserError for an unknown one.
     """
-    raise UserError(f'{type(backbone).__name__}: nothing says where its windows lie')
+    kind = type(backbone).__name__
+    raise UserError(
+        f'backbone {kind}: the places of its windows are unknown; register them for window_patches',
+        key='backbone',
+        value=kind,
+    )
 
 
 @window_patches.register
@@ -121,7 +126,9 @@ def attention_maps(found: Attention, query: Query = 'mean') -> Tensor:
     if query == 'cls':
         if not found.cls:
             raise UserError(
-                "this block has no class token that looks at all; use 'mean' or a patch"
+                "query 'cls': this block has no class token; use 'mean' or a patch",
+                key='query',
+                value=query,
             )
         return _add_on_grid(found.weights[:, 0, :, 0], found.keys[0], h * w).unflatten(-1, (h, w))
     real = found.queries >= 0  # (W, n)
@@ -130,10 +137,16 @@ def attention_maps(found: Attention, query: Query = 'mean') -> Tensor:
         each = weights.transpose(1, 2).flatten(2)  # (B, M, W*m)
         return _add_on_grid(each, found.keys.flatten(), h * w).unflatten(-1, (h, w)) / (h * w)
     if isinstance(query, str):
-        raise UserError(f"query '{query}' is unknown; use cls, mean or ROW,COLUMN")
+        raise UserError(
+            f"query '{query}' is unknown; use cls, mean or ROW,COLUMN", key='query', value=query
+        )
     row, column = query
     if not (0 <= row < h and 0 <= column < w):
-        raise UserError(f'query {row},{column}: the block has {h} x {w} patches, counted from 0')
+        raise UserError(
+            f'query {row},{column}: the block has {h} x {w} patches, counted from 0',
+            key='query',
+            value=query,
+        )
     window, n = (found.queries == row * w + column).nonzero()[0].tolist()
     keys = found.keys[window]
     seen = _add_on_grid(torch.ones_like(keys, dtype=torch.float64), keys, h * w)
@@ -154,7 +167,9 @@ def mass_mask(weights: Tensor, share: float) -> Tensor:
     as nothing. Raises UserError for a share outside of (0, 1].
     """
     if not 0 < share <= 1:
-        raise UserError(f'mass {share:g}: give a share between 0 and 1')
+        raise UserError(
+            f'mass {share:g}: give a share above 0 and at most 1', key='mass', value=share
+        )
     order = weights.nan_to_num(0.0).double().sort(-1)
     sums = order.values.cumsum(-1)
     kept = sums > (1 - share) * sums[..., -1:]
@@ -162,7 +177,10 @@ def mass_mask(weights: Tensor, share: float) -> Tensor:
 
 
 def entropy(found: Attention) -> Tensor:
-    """Return the mean entropy (B, M) of the patches' attention: ln m if all m keys are alike."""
+    """Return the mean entropy (B, M), in nats, of the patches' attention.
+
+    It is ln m where a patch attends to all of its m keys alike.
+    """
     each = torch.special.entr(found.weights).sum(-1)  # (B, W, M, n)
     real = found.queries >= 0
     return (each * real[:, None]).sum((1, 3)) / real.sum()

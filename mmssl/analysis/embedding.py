@@ -22,9 +22,17 @@ def project(features: Tensor, method: str = 'tsne', seed: int = 0) -> np.ndarray
     `MIN_IMAGES` images, for features that are not finite, and where umap-learn is missing.
     """
     if method not in METHODS:
-        raise UserError(f"method '{method}' is unknown; use one of {', '.join(METHODS)}")
+        raise UserError(
+            f"method '{method}' is unknown; use one of {', '.join(METHODS)}",
+            key='method',
+            value=method,
+        )
     if len(features) < MIN_IMAGES:
-        raise UserError(f'{len(features)} images are too few for a map; give at least {MIN_IMAGES}')
+        raise UserError(
+            f'features of {len(features)} images are too few for a map; give at least {MIN_IMAGES}',
+            key='features',
+            value=len(features),
+        )
     refuse_non_finite(features, 'features of images')
     rows = F.normalize(features.double(), dim=1).cpu().numpy()
     if method == 'pca':
@@ -39,7 +47,9 @@ def _umap(rows: np.ndarray, seed: int) -> np.ndarray:
     try:
         from umap import UMAP
     except ImportError:
-        raise UserError("method 'umap' needs umap-learn: pip install umap-learn") from None
+        raise UserError(
+            "method 'umap' needs umap-learn: pip install umap-learn", key='method', value='umap'
+        ) from None
     neighbours = min(15, len(rows) - 1)
     # with fewer images than a spectral start has dimensions it fails
     start = 'spectral' if len(rows) > 2 * neighbours else 'random'

@@ -9,9 +9,9 @@ from torch.nn import functional as F
 def patch_colors(tokens: Tensor, grid: tuple[int, int]) -> Tensor:
     """First three principal components of tokens (B, N, C) as RGB in 0..1 -> (B, h, w, 3).
 
-    What all patches of an image have in common is taken away first. The components are shared by
-    all images, so that like colours mean like features; each is stretched from its 2nd to its
-    98th percentile, and its sign makes the heaviest channel positive.
+    The mean over the patches of each image is subtracted first. The components are shared by all
+    images, so that equal colours mean equal features; each is scaled from its 2nd to its 98th
+    percentile, and its sign makes its channel of the largest weight positive.
     """
     rows = (tokens - tokens.mean(1, keepdim=True)).flatten(0, 1).double()  # (B*N, C)
     axes = torch.linalg.svd(rows, full_matrices=False).Vh[:3]  # (3, C)

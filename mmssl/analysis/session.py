@@ -42,7 +42,11 @@ def model_with_weights(name: str, weights: str | None, device: Any) -> BaseModel
     Raises UserError for a config without ``weights``: a random network must be requested.
     """
     if weights is None and not ModelHub.has(name):
-        raise UserError(f'{name}: add --weights FILE, or --weights random if that is meant')
+        raise UserError(
+            f'{name}: add --weights FILE, or --weights random for an untrained network',
+            key='--weights',
+            value=None,
+        )
     if weights is None:
         return get_model(name, True, device)
     if weights == 'random':
@@ -65,7 +69,7 @@ class AnalysisSession:
         self.reader = ImageReader(self.model)
         if args.size is not None:
             if args.size < 1:
-                raise UserError(f'--size {args.size}: at least 1')
+                raise UserError(f'--size {args.size}: at least 1', key='--size', value=args.size)
             step = dict(type='CenterView', size=args.size, resize=args.size)
             self.reader.transforms = [TRANSFORMS.build(step)]
 
@@ -75,13 +79,18 @@ class AnalysisSession:
         return self.model.backbone
 
     def view(self, image: Any) -> Tensor:
-        """Return the view of an image, uint8 (3, S, S). Raises UserError when it is too small."""
+        """Return the view of an image, uint8 (3, S, S).
+
+        Raises UserError for an unreadable image and for a view that is too small for the network.
+        """
         view = self.reader.view(open_image(image))
         cell, side = self.backbone.strides[-1], min(view.shape[1:])
         if side < cell:
             raise UserError(
                 f'{image}: a view of {side} px is smaller than a cell of the last map ({cell} px); '
-                f'use --size {cell} or more'
+                f'use --size {cell} or more',
+                key='--size',
+                value=side,
             )
         return view
 

@@ -96,8 +96,8 @@ def html_section(sheets: SimilaritySheets | str) -> str:
         )
     colors = (
         'Below each image its patches, seen at twice the size and coloured by the first three '
-        'principal components of their features (what the patches of an image share is taken '
-        'away first): like colours are like features.'
+        'principal components of their features (the mean of each image is subtracted first): '
+        'similar colours are similar features.'
     )
     return html_page.figure(
         html_page.png_bytes(sheets.neighbours), caption, 'images and their neighbours'

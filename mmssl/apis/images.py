@@ -32,18 +32,20 @@ def to_list(images: Any) -> list[Any]:
         found: list[Any] = sorted(p for p in folder.iterdir() if p.suffix.lower() in EXTENSIONS)
         if not found:
             known = ', '.join(sorted(EXTENSIONS))
-            raise UserError(f'{folder}: no images in it (looked for {known})')
+            raise UserError(
+                f'{folder}: no images in it (looked for {known})', key='folder', value=str(folder)
+            )
         return found
     found = list(images) if isinstance(images, (list, tuple)) else [images]
     if not found:
-        raise UserError('an empty list of images')
+        raise UserError('images: the list is empty; give at least one', key='images', value=images)
     return found
 
 
 def batches(images: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
     """Cut a list into parts of at most ``size``. Raises UserError for a size below 1."""
     if size < 1:
-        raise UserError(f'batch_size={size}: at least 1')
+        raise UserError(f'batch_size={size}: at least 1', key='batch_size', value=size)
     for begin in range(0, len(images), size):
         yield images[begin : begin + size]
 
@@ -51,7 +53,7 @@ def batches(images: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
 def open_image(image: Any) -> Image.Image:
     """Return one image as PIL in RGB; arrays are uint8 (H, W, 3) in BGR order, or (H, W).
 
-    Raises TypeError for another kind and UserError naming an unreadable file.
+    Raises TypeError for another kind, and UserError for an unreadable file or another array.
     """
     if isinstance(image, Image.Image):
         return to_rgb(image)
@@ -76,7 +78,9 @@ def _read(path: Path, name: str = '') -> Image.Image:
     try:
         return EncodedImage(path.read_bytes(), name).pil
     except OSError as error:
-        raise UserError(f'{name}: not a readable image ({error.strerror})') from None
+        raise UserError(
+            f'{name}: not a readable image ({error.strerror})', key='file', value=name
+        ) from None
     except UnreadableImage as error:
         reason = str(error).removeprefix(f'{name}: ')
         raise UnreadableImage(f'{name}: not a readable image ({reason})') from None
@@ -86,9 +90,12 @@ def _from_array(array: np.ndarray) -> Image.Image:
     if array.dtype != np.uint8 or not (
         array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (1, 3))
     ):
+        kind = f'{array.dtype} {array.shape}'
         raise UserError(
-            f'an image array is {array.dtype} {array.shape}; pass uint8 (H, W, 3) in BGR order, '
-            'as cv2.imread returns it, or (H, W)'
+            f'image is an array {kind}; pass uint8 (H, W, 3) in BGR order, as cv2.imread returns '
+            'it, or (H, W)',
+            key='image',
+            value=kind,
         )
     if array.ndim == 3 and array.shape[2] == 3:
         return Image.fromarray(np.ascontiguousarray(array[..., ::-1]))
@@ -111,7 +118,10 @@ class ImageReader:
         self.transforms = [TRANSFORMS.build(step) for step in evaluation_steps(model)]
 
     def __call__(self, images: list[Any], size: int) -> Iterator[tuple[list[Image.Image], Tensor]]:
-        """Yield the images and (B, 3, H, W), normalised, of each batch."""
+        """Yield the images of each batch and their tensor (B, 3, H, W), normalised.
+
+        Raises UserError for a batch size below 1 and for what is no image.
+        """
         for part in batches(images, size):
             opened = [open_image(image) for image in part]
             inputs = torch.stack([self.view(image) for image in opened])

@@ -37,6 +37,7 @@ class FeatureExtractor:
     def __call__(self, images: Any, batch_size: int = 1, **stage: Any) -> list[Any]:
         """Return, for each image, the output of ``extract_feat`` without the batch dimension.
 
+        That is a tensor (C,), or a tuple of maps (C, h, w). Raises UserError for what is no image.
         ``stage`` goes to a classifier's ``extract_feat``: 'backbone', 'neck' or 'pre_logits'.
         """
         found: list[Any] = []
@@ -51,7 +52,8 @@ class FeatureExtractor:
 class ImageClassificationInferencer:
     """Classes of images by a trained classifier; arguments as `FeatureExtractor`'s.
 
-    ``classes`` are names for its outputs, where the file or the config does not say them.
+    ``classes`` are names for its outputs, where the file or the config does not say them. Raises
+    UserError when their number is not that of the outputs.
     """
 
     # arguments of a call, not of building
@@ -71,10 +73,16 @@ class ImageClassificationInferencer:
         self.reader = ImageReader(self.model)
         # only `get_model` and mmengine's loading set it
         known = getattr(self.model, '_dataset_meta', {}).get('classes', ())
-        self.classes = tuple(known if classes is None else classes)
+        names = known if classes is None else classes
+        self.classes = tuple(names)
         outputs = self.model.head.num_classes
         if self.classes and len(self.classes) != outputs:
-            raise UserError(f'classes: {len(self.classes)} names for {outputs} outputs')
+            raise UserError(
+                f'classes: {len(self.classes)} names for {outputs} outputs of the classifier; '
+                'give one for each',
+                key='classes',
+                value=names,
+            )
 
     @torch.no_grad()
     def __call__(
@@ -87,7 +95,7 @@ class ImageClassificationInferencer:
         """Return a dict for each image: pred_scores (array), pred_label, pred_score, pred_class.
 
         ``return_datasamples`` gives mmengine's data elements instead. ``show_dir`` is a folder
-        that receives each image with its prediction.
+        that receives each image with its prediction. Raises UserError for what is no image.
         """
         results: list[Any] = []
         for opened, inputs in self.reader(to_list(images), batch_size):

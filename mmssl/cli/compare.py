@@ -51,7 +51,7 @@ class Run(NamedTuple):
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    """Read the command line."""
+    """Read the command line. Raises UserError for --data without configs."""
     parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
     parser.add_argument(
         '--data', default='shapes', help='ending of the configs in configs/compare to run'
@@ -71,15 +71,28 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     if not args.configs:
         args.configs = sorted((REPO / 'configs/compare').glob(f'*_{args.data}.py'))
         if not args.configs:
-            raise UserError(f'--data {args.data}: configs/compare has no config for it')
+            raise UserError(
+                f'--data {args.data}: configs/compare has no config for it',
+                key='--data',
+                value=args.data,
+            )
     return args
 
 
 def read_entry(path: Path, options: dict[str, Any]) -> Entry:
-    """Read and check a config and its data, before anything is trained."""
+    """Read and check a config and its data, before anything is trained.
+
+    Raises UserError for a config without a kNN monitor from the start on.
+    """
     cfg = load_config(path, options)
-    if not cfg.get('val_cfg') or not cfg.train_cfg.get('val_at_start'):
-        raise UserError(f'{path}: needs val_cfg and train_cfg.val_at_start=True to be compared')
+    if not cfg.get('val_cfg'):
+        raise UserError(f'{path}: has no val_cfg, so no kNN to compare', key='val_cfg', value=None)
+    if not cfg.train_cfg.get('val_at_start'):
+        raise UserError(
+            f'{path}: set train_cfg.val_at_start=True; the comparison needs the untrained kNN',
+            key='train_cfg.val_at_start',
+            value=cfg.train_cfg.get('val_at_start'),
+        )
     loader = cfg.train_dataloader
     batches = len(DATASETS.build(loader.dataset)) // loader.batch_size
     sizes = Counter(
@@ -110,7 +123,11 @@ def collect(run: Run) -> dict[str, float]:
     record = read_record(run.folder)
     points = read_history(run.folder).val.get(METRIC, [])
     if not points or points[0][0] != 0 or points[-1][0] != run.entry.cfg.train_cfg.max_epochs:
-        raise UserError(f'{run.folder}: no {METRIC} of the first and last epoch; remove the folder')
+        raise UserError(
+            f'{run.folder}: no {METRIC} of the first and last epoch; remove the folder',
+            key='folder',
+            value=str(run.folder),
+        )
     result = dict(
         random=points[0][1],
         last=points[-1][1],
@@ -183,7 +200,7 @@ def machine_note(runs: Sequence[Run]) -> str:
 
 
 def main(argv: Sequence[str] | None = None) -> str:
-    """Run what is missing and return the table."""
+    """Run what is missing and return the table. Raises UserError when a run failed."""
     args = parse(argv)
     entries = [read_entry(path, args.cfg_options) for path in args.configs]
     runs = [Run(e, s, folder_of(e, s, args.work_dir)) for s in args.seeds for e in entries]
@@ -207,7 +224,12 @@ def main(argv: Sequence[str] | None = None) -> str:
     text = write_table(args.out, runs)
     print('\n' + text)
     if failed:
-        raise UserError(f'failed, see above: {", ".join(failed)}; the same command tries again')
+        names = ', '.join(failed)
+        raise UserError(
+            f'runs that failed (see above): {names}; the same command tries again',
+            key='runs',
+            value=names,
+        )
     return text
 
 

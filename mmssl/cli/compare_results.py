@@ -53,7 +53,7 @@ MAY_DIFFER = {
 
 
 def value_at(content: dict[str, Any], place: str) -> Any:
-    """Return what stands at 'a.b', or None."""
+    """Return the value at the path 'a.b', or None."""
     node: Any = content
     for key in place.split('.'):
         node = node.get(key) if isinstance(node, dict) else None
@@ -61,20 +61,24 @@ def value_at(content: dict[str, Any], place: str) -> Any:
 
 
 def cell_text(content: dict[str, Any], places: str) -> str:
-    """Return what stands at some places in words."""
+    """Return the values at paths that are separated by spaces, as one text."""
     values = [value_at(content, place) for place in places.split()]
     return ' '.join(str(value)[:60] for value in values if value not in (None, '', [], {}))
 
 
 def read_result(path: Path) -> dict[str, Any]:
-    """Return a result; a work dir stands for its newest. UserError when it is none."""
+    """Return a result; a work dir stands for its newest. Raises UserError for other files."""
     path = path / FILE if path.is_dir() else path
     try:
         content = json.loads(path.read_text())
     except (OSError, ValueError) as error:
-        raise UserError(f'{path}: not a readable result ({error})') from None
+        raise UserError(
+            f'{path}: not a readable result ({error})', key='file', value=str(path)
+        ) from None
     if not isinstance(content, dict) or content.get('format') != FORMAT or 'metric' not in content:
-        raise UserError(f'{path}: is no result of tools/train.py or tools/test.py')
+        raise UserError(
+            f'{path}: is no result of tools/train.py or tools/test.py', key='file', value=str(path)
+        )
     return content
 
 
@@ -111,14 +115,17 @@ def table(names: Sequence[str], results: Sequence[dict[str, Any]]) -> Table:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Print the table and, for each pair, why it is not comparable."""
+    """Print the table and, for each pair, why it is not comparable.
+
+    Raises UserError for fewer than two results.
+    """
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('results', nargs='+', type=Path, help='result.json files or work dirs')
     args = parser.parse_args(argv)
-    if len(args.results) < 2:
-        raise UserError('give at least two results to compare')
-    results = [read_result(path) for path in args.results]
     names = [str(path) for path in args.results]
+    if len(args.results) < 2:
+        raise UserError('results: give at least two to compare', key='results', value=names)
+    results = [read_result(path) for path in args.results]
     screen = Console(highlight=False)
     screen.print(table(names, results))
     pairs = {

@@ -54,7 +54,7 @@ def convert(
     written = export(found.state, target)
     notes = written.notes
     if family(found.state) == 'swin' and target != 'mmssl':
-        check_whole_swin(found.state)
+        check_whole_swin(found.state, source)
         notes = notes + swin_differences(found, target)
     save.write({'state_dict': written.state}, Path(output))
     print(f'{source}: {found.layout} file, {found.branch} branch')
@@ -164,7 +164,7 @@ def _ours(found: Network, kind: str, size: dict[str, Any]) -> dict[str, Any]:
 
 # what differs -------------------------------------------------------------------------------------
 def swin_differences(found: Network, target: str) -> list[str]:
-    """Return what a foreign Swin computes otherwise, a sentence each."""
+    """Return how the Swin of another library differs in its results, one sentence each."""
     eps = norm_eps(found)
     notes = []
     if eps != 1e-5:
@@ -180,8 +180,11 @@ def swin_differences(found: Network, target: str) -> list[str]:
     return notes
 
 
-def check_whole_swin(state: dict[str, Tensor]) -> None:
-    """Raise UserError when tensors of a Swin are missing, left over or of another shape."""
+def check_whole_swin(state: dict[str, Tensor], source: str) -> None:
+    """Check that the tensors of ``source`` (by name) are those of a Swin, of its shapes.
+
+    Raises UserError when some are missing, left over or of another shape.
+    """
     size = sizes(state)
     net = SwinTransformer(
         (size['width'], size['depths'], size['heads']),
@@ -193,4 +196,7 @@ def check_whole_swin(state: dict[str, Tensor]) -> None:
     try:
         net.load_state_dict(state)
     except RuntimeError as error:
-        raise UserError(f'the file holds no whole Swin: {error}') from None
+        reason = ' '.join(str(error).split())
+        raise UserError(
+            f'{source}: holds no whole Swin: {reason}', key='file', value=source
+        ) from None

@@ -20,12 +20,16 @@ from ..core import UserError
 from ..datasets import ImageDataset
 from ..models.backbones import Features
 from ..reports.figure_page import CaptionedFigure, write_figures
+from .options import check_at_least
 
 MARKS = ('D', '*')  # nearest to the pooled feature of its own, of the other image
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    """Read the command line."""
+    """Read the command line.
+
+    Raises UserError for too many images and for numbers below 1.
+    """
     made = analysis_parser(__doc__)
     made.add_argument('images', nargs='+', help='an image, two images, or a folder')
     made.add_argument('--measure', action='store_true', help='measure over all images of a folder')
@@ -34,9 +38,14 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     made.add_argument('--seed', type=int, default=0, help='of the second views')
     args = made.parse_args(argv)
     if len(args.images) > 2 or (args.measure and len(args.images) > 1):
-        raise UserError(f'{len(args.images)} images: give one, two to compare, or a folder')
-    if args.pairs < 1 or args.most < 1:
-        raise UserError('--pairs and --most are at least 1')
+        raise UserError(
+            f'images: {len(args.images)} are given; give one, two to compare, or a folder '
+            '(--measure takes a folder)',
+            key='images',
+            value=args.images,
+        )
+    check_at_least('--pairs', args.pairs)
+    check_at_least('--most', args.most)
     return args
 
 
@@ -112,13 +121,16 @@ def pair_figure(
 
 
 def region(here: Features, whole: Features) -> Tensor:
-    """Return the centre of the region of one image most like the pooled feature of another."""
+    """Return the centre (x, y) of the region of ``here`` most like the pooled feature of ``whole``.
+
+    Features are of one image each; the centre (2,) is in shares of the sides.
+    """
     return summary_region(whole.pooled[0], here.tokens[0], here.grid)
 
 
 @torch.no_grad()
 def main(argv: Sequence[str] | None = None) -> None:
-    """Draw or measure, and write."""
+    """Draw the pairs of images as PNGs and a page, or measure a folder."""
     args = parse(argv)
     session = AnalysisSession(args)
     if args.measure:
@@ -127,4 +139,4 @@ def main(argv: Sequence[str] | None = None) -> None:
     images = args.images if len(args.images) == 2 else to_list(args.images[0])[:16]
     sets = [images] if len(args.images) == 2 else [[image] for image in images]
     figures = [pair_figure(session, one, args) for one in sets]
-    write_figures(args.out, 'correspondence', 'What it takes for the same', session.lead, figures)
+    write_figures(args.out, 'correspondence', 'Correspondence of regions', session.lead, figures)

@@ -17,7 +17,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Print the counts."""
+    """Print the parameters of a model and the operations of its backbone."""
     args = parse(argv)
     with warnings.catch_warnings():
         warnings.simplefilter('ignore')  # tracing warns of every Python number

@@ -14,13 +14,14 @@ from ..core import UserError
 from ..evaluation.feature_extraction import extract
 from ..reports.figure_page import CaptionedFigure, write_figures
 from ..reports.html_page import png_bytes
+from .options import check_at_least
 
 CELLS = 18  # images a side of the sheet
 NAMES = dict(pca='PCA', tsne='t-SNE', umap='UMAP')
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    """Read the command line."""
+    """Read the command line. Raises UserError for an unknown --method and --most below 1."""
     made = analysis_parser(__doc__)
     made.add_argument('folder', help='folder of images; class folders give the colours')
     made.add_argument('--method', default='tsne', help=f'one of {", ".join(METHODS)}')
@@ -28,14 +29,17 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     made.add_argument('--seed', type=int, default=0, help='of the method and of the choice')
     args = made.parse_args(argv)
     if args.method not in METHODS:
-        raise UserError(f"--method '{args.method}' is unknown; use one of {', '.join(METHODS)}")
-    if args.most < 1:
-        raise UserError(f'--most {args.most}: at least 1')
+        raise UserError(
+            f"--method '{args.method}' is unknown; use one of {', '.join(METHODS)}",
+            key='--method',
+            value=args.method,
+        )
+    check_at_least('--most', args.most)
     return args
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Extract, place, draw and write."""
+    """Extract features, project them to the plane, and write PNGs and a page."""
     args = parse(argv)
     session = AnalysisSession(args)
     folder = session.folder(args.folder)
@@ -64,4 +68,4 @@ def main(argv: Sequence[str] | None = None) -> None:
             'The same map with images: in each cell the image nearest to its middle.',
         ),
     ]
-    write_figures(args.out, f'embedding_{args.method}', 'How it orders them', session.lead, figures)
+    write_figures(args.out, f'embedding_{args.method}', 'Embedding', session.lead, figures)

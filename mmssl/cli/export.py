@@ -74,7 +74,9 @@ def read(args: argparse.Namespace) -> tuple[Backbone, dict]:
     """
     model = load_config(args.config, args.cfg_options).model
     if 'backbone' not in model:
-        raise UserError(f'{args.config}: has no model.backbone to export')
+        raise UserError(
+            f'{args.config}: has no model.backbone to export', key='model.backbone', value=None
+        )
     wanted = {k: v for k, v in model.backbone.items() if k not in ('init_cfg', 'mask_token')}
     if args.maps:
         wanted['out_indices'] = tuple(args.maps)
@@ -94,7 +96,9 @@ def to_onnx(net: ExportedNetwork, example: Tensor, images: Tensor, out: Path) ->
         import onnxruntime
         import onnxscript  # noqa: F401
     except ImportError as error:
-        raise UserError(f"{error}; install them with: pip install 'mmssl[deploy]'") from None
+        raise UserError(
+            f"kind onnx needs {error.name}: pip install 'mmssl[deploy]'", key='kind', value='onnx'
+        ) from None
     count = len(net.backbone.out_channels) if net.maps else 1
     big = sum(p.numel() * p.element_size() for p in net.parameters()) > BIG
     torch.onnx.export(
@@ -147,7 +151,10 @@ def to_huggingface(backbone: Backbone, size: int, pixels: dict, out: Path) -> st
 
 @torch.no_grad()
 def main(argv: Sequence[str] | None = None) -> float:
-    """Export, print the check, and return the largest absolute difference."""
+    """Export, print the check, and return the largest absolute difference.
+
+    Raises UserError for --maps with a Hugging Face folder, and for a result that differs.
+    """
     args = parse(argv)
     out = Path(args.out)
     differs = ''
@@ -158,7 +165,11 @@ def main(argv: Sequence[str] | None = None) -> float:
     images = torch.randn(3, 3, args.size, args.size, generator=generator)
     if args.kind == 'huggingface':
         if args.maps:
-            raise UserError('--maps: a Hugging Face folder holds the whole network')
+            raise UserError(
+                '--maps: a Hugging Face folder holds the whole network; leave it out',
+                key='--maps',
+                value=args.maps,
+            )
         images = images.double()
         differs = to_huggingface(backbone, args.size, pixels, out)
         found = [timm.create_model(f'local-dir:{out}', pretrained=True).double().eval()(images)]
@@ -174,7 +185,10 @@ def main(argv: Sequence[str] | None = None) -> float:
 def check(
     args: argparse.Namespace, differs: str, found: list[Tensor], expected: list[Tensor]
 ) -> float:
-    """Print the largest difference and return it; raise UserError when it is too large."""
+    """Print the largest absolute difference of the outputs ``found`` and ``expected``; return it.
+
+    Outputs are (B, C) or maps (B, C, h, w). Raises UserError when it is too large.
+    """
     worst = max(float((a - b).abs().max()) for a, b in zip(found, expected, strict=True))
     largest = max(float(b.abs().max()) for b in expected)
     tolerance = args.tolerance or (1e-3 if differs else TOLERANCE[args.kind])
@@ -184,5 +198,9 @@ def check(
     )
     print(f'{text}; {differs}' if differs else text)
     if not worst <= tolerance * largest:
-        raise UserError(f'{args.out}: does not equal the network it was made from; do not use it')
+        raise UserError(
+            f'{args.out}: does not equal the network it was made from; do not use it',
+            key='folder' if args.kind == 'huggingface' else 'file',
+            value=args.out,
+        )
     return worst

@@ -18,10 +18,14 @@ from ..core import UserError
 from ..core.io import atomic_path
 from ..datasets import ImageDataset
 from ..evaluation.feature_extraction import extract
+from .options import check_at_least
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    """Read the command line."""
+    """Read the command line.
+
+    Raises UserError for another ending of --out and for numbers that are too small.
+    """
     raw = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=raw)
     parser.add_argument('model', help='name of a published model, or config file')
@@ -35,14 +39,16 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu')
     args = parser.parse_args(argv)
     if args.out.suffix != '.npz':
-        raise UserError(f'--out {args.out}: end the name with .npz')
-    if args.batch_size < 1 or args.workers < 0:
-        raise UserError('--batch-size is at least 1, --workers at least 0')
+        raise UserError(
+            f'--out {args.out}: end the name with .npz', key='--out', value=str(args.out)
+        )
+    check_at_least('--batch-size', args.batch_size)
+    check_at_least('--workers', args.workers, smallest=0)
     return args
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Extract and write."""
+    """Extract the features of a folder and write them to the file."""
     args = parse(argv)
     model = model_with_weights(args.model, args.weights, args.device)
     images = ImageDataset(args.data, pipeline=[dict(type='LoadImage'), *evaluation_steps(model)])

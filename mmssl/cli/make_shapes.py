@@ -49,11 +49,18 @@ def _begin(root: Path, kind: str, arguments: dict[str, int]) -> dict[str, Any] |
     Raises UserError for impossible arguments and for a folder that holds something else.
     """
     if arguments['size'] < SMALLEST[kind]:
-        raise UserError(f'size {arguments["size"]}: at least {SMALLEST[kind]} pixels are needed')
-    if wrong := [f'{name} is {value}' for name, value in arguments.items() if value < 0]:
-        raise UserError(f'{", ".join(wrong)}: must not be negative')
+        raise UserError(
+            f'size {arguments["size"]}: at least {SMALLEST[kind]} pixels are needed',
+            key='size',
+            value=arguments['size'],
+        )
+    for name, value in arguments.items():
+        if value < 0:
+            raise UserError(f'{name} is {value}: must not be negative', key=name, value=value)
     if root.exists() and not root.is_dir():
-        raise UserError(f'{root}: a file, not a folder; choose another place')
+        raise UserError(
+            f'{root}: a file, not a folder; choose another place', key='folder', value=str(root)
+        )
     manifest = dict(generator='mmssl shapes', version=VERSION, kind=kind, arguments=arguments)
     final = root / 'manifest.json'
     part = root / 'manifest.json.part'
@@ -64,7 +71,11 @@ def _begin(root: Path, kind: str, arguments: dict[str, int]) -> dict[str, Any] |
     ours = (old or _read(part)).get('kind') == kind
     taken = [name for name in ('manifest.json', *FOLDERS[kind]) if (root / name).exists()]
     if taken and not ours:
-        raise UserError(f'{root}: holds {", ".join(taken)}, not of this tool; choose another place')
+        raise UserError(
+            f'{root}: holds {", ".join(taken)}, not of this tool; choose another place',
+            key='folder',
+            value=str(root),
+        )
     root.mkdir(parents=True, exist_ok=True)
     part.write_text(json.dumps(manifest) + '\n')  # before anything goes: an interruption shows
     final.unlink(missing_ok=True)
@@ -218,5 +229,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             new = write_scenes(root, args.scene_size, args.scenes, val, seed, progress)
             said.append(f'{"wrote" if new else "reused"} {args.scenes} + {val} scenes in {root}')
     except OSError as error:
-        raise UserError(f'{error.filename}: {error.strerror}') from error
+        raise UserError(
+            f'{error.filename}: {error.strerror}', key='file', value=str(error.filename)
+        ) from error
     print('make_shapes:', ', '.join(said) or 'nothing to write')

@@ -16,25 +16,29 @@ from ..evaluation.knn import nearest
 from ..evaluation.sanity_checks import refuse_non_finite
 from ..reports import html_page
 from ..reports.figure_page import CaptionedFigure, write_figures
+from .options import check_at_least
 
 MAX_QUERIES = 12
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    """Read the command line."""
+    """Read the command line. Raises UserError for --count below 1."""
     made = analysis_parser(__doc__)
     made.add_argument('images', help='an image, or a folder of images, to find neighbours of')
     made.add_argument('folder', help='where to look for them; class folders colour the frames')
     made.add_argument('--count', type=int, default=8, help='neighbours of each')
     args = made.parse_args(argv)
-    if args.count < 1:
-        raise UserError(f'--count {args.count}: at least 1')
+    check_at_least('--count', args.count)
     return args
 
 
 @torch.no_grad()
 def main(argv: Sequence[str] | None = None) -> None:
-    """Find, draw and write. Raises UserError where the folder holds only the query itself."""
+    """Find the neighbours of images, and write a PNG and a page.
+
+    Raises UserError where the folder holds only the query itself, and for features that are not
+    finite.
+    """
     args = parse(argv)
     session = AnalysisSession(args)
     queries = [Path(str(image)) for image in to_list(args.images)[:MAX_QUERIES]]
@@ -50,7 +54,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     for query, view, feature in zip(queries, views, features, strict=True):
         others = [i for i, path in enumerate(paths) if path != query.resolve()]
         if not others:
-            raise UserError(f'{args.folder}: holds no image but {query} itself')
+            raise UserError(
+                f'{args.folder}: holds no image but {query} itself',
+                key='folder',
+                value=args.folder,
+            )
         count = min(args.count, len(others))
         cosines, found = nearest(bank.features[others], feature[None], count)
         indices = bank.indices[others][found[0]].tolist()  # in the folder
@@ -69,5 +77,5 @@ def main(argv: Sequence[str] | None = None) -> None:
     sheet = neighbour_sheet(rows, same_class, side=112)
     figure = CaptionedFigure('neighbours', html_page.png_bytes(sheet), caption)
     rows_html = html_page.table(['image', 'neighbour', 'cosine'], table)
-    title = 'What looks alike to it'
+    title = 'Nearest neighbours'
     write_figures(args.out, 'neighbours', title, session.lead, [figure], rows_html)

@@ -14,7 +14,7 @@ from ..transfer.network_settings import METHODS, check_method
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Rewrite the file; UserError when it holds no network or is of another method."""
+    """Rewrite the file. Raises UserError when it holds no network or is of another method."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('src', help='file, or its address')
     parser.add_argument('dst', help='file to write')

@@ -38,15 +38,28 @@ class OptionAction(DictAction):
 
     @classmethod
     def value(cls, text: str) -> Any:
-        """Read a Python literal, else mmengine's forms: true, a,b,c and [a,b]."""
+        """Read a Python literal, else mmengine's forms: true, a,b,c and [a,b].
+
+        Raises UserError for ``dict(...)``.
+        """
         try:
             found = ast.literal_eval(text)
         except (ValueError, SyntaxError):
             if text.startswith('dict('):
-                raise UserError(f"--cfg-options {text}: write dicts as {{'key': value}}") from None
+                raise UserError(
+                    f"--cfg-options {text}: write dicts as {{'key': value}}",
+                    key='--cfg-options',
+                    value=text,
+                ) from None
             nested = any(mark in text for mark in ',([')
             return cls._parse_iterable(text) if nested else cls._parse_int_float_bool(text)
         return list(found) if isinstance(found, tuple) and text[0] != '(' else found
+
+
+def check_at_least(option: str, value: int, smallest: int = 1) -> None:
+    """Check the number given for an option. Raises UserError when it is below ``smallest``."""
+    if value < smallest:
+        raise UserError(f'{option} {value}: at least {smallest}', key=option, value=value)
 
 
 def add_run_options(parser: argparse.ArgumentParser) -> None:
@@ -64,7 +77,7 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
 
 
 def apply_run_options(cfg: Config, args: argparse.Namespace) -> None:
-    """Write the common options into the config."""
+    """Write the options that train.py and test.py have in common into the config."""
     cfg.launcher = args.launcher
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     given = args.cfg_options.get('work_dir') or args.work_dir  # options are merged last
@@ -78,9 +91,16 @@ def apply_run_options(cfg: Config, args: argparse.Namespace) -> None:
 
 
 def apply_train_options(cfg: Config, args: argparse.Namespace) -> None:
-    """Write --resume, --overwrite and --no-persistent-workers into the config."""
+    """Write --resume, --overwrite and --no-persistent-workers into the config.
+
+    Raises UserError for both --resume and --overwrite.
+    """
     if args.resume and args.overwrite:
-        raise UserError('--resume continues a run and --overwrite replaces it: give one')
+        raise UserError(
+            '--resume continues a run and --overwrite replaces it: give one',
+            key='--resume',
+            value=args.resume,
+        )
     cfg.overwrite = args.overwrite
     if args.resume:
         cfg.resume = True
@@ -91,17 +111,26 @@ def apply_train_options(cfg: Config, args: argparse.Namespace) -> None:
 
 
 def select_by_prefix(option: str, prefixes: Sequence[str], names: Iterable[str]) -> list[str]:
-    """Return the names that begin with one of ``prefixes``. Raises UserError when none does."""
+    """Return the names that begin with one of ``prefixes``, which were given for ``option``.
+
+    Raises UserError when none does.
+    """
     chosen = [name for name in names if name.startswith(tuple(prefixes))]
     if not chosen:
-        raise UserError(f'{option}: no match; available: {", ".join(names)}')
+        raise UserError(
+            f'{option}: no match; available: {", ".join(names)}',
+            key=option,
+            value=list(prefixes),
+        )
     return chosen
 
 
 def require_gpu_for_amp() -> None:
-    """Raise UserError for --amp where no GPU is visible."""
+    """Check that --amp has a GPU to run on. Raises UserError where none is visible."""
     if not torch.cuda.is_available():
-        raise UserError('--amp needs a GPU and none is visible; leave it out')
+        raise UserError(
+            '--amp needs a GPU and none is visible; leave it out', key='--amp', value=True
+        )
 
 
 def set_load_from(cfg: Config, weights: str) -> None:

@@ -84,10 +84,18 @@ def pack(args: argparse.Namespace) -> str:
     root = f'lmdb://{args.out}' if args.to == 'lmdb' else str(args.out)
     copy = ImageDataset(root, args.split, source=dict(type=writer.reader))
     if (len(copy), copy.labels) != (len(images), images.labels):
-        raise UserError(f'{args.out}: {copy.describe()} are read back; pack again')
+        raise UserError(
+            f'{args.out}: {copy.describe()} are read back; pack again',
+            key='folder',
+            value=str(args.out),
+        )
     for i in _bar(range(len(copy)), 'reading back', args.quiet):
         if hashlib.sha256(copy.read(i)).digest() != sums[i]:
-            raise UserError(f'{copy.name(i)}: reads back with other bytes; pack again')
+            raise UserError(
+                f'{copy.name(i)}: reads back with other bytes; pack again',
+                key='file',
+                value=copy.name(i),
+            )
     return f'{said}; all read back the same'
 
 
@@ -97,4 +105,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     try:
         print('pack_dataset:', index(args.index) if args.index else pack(args))
     except OSError as error:
-        raise UserError(f'{error.filename}: {error.strerror}') from error
+        raise UserError(
+            f'{error.filename}: {error.strerror}', key='file', value=str(error.filename)
+        ) from error

@@ -25,7 +25,10 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
 
 @torch.no_grad()
 def main(argv: Sequence[str] | None = None) -> None:
-    """Draw and write."""
+    """Colour the patches of images, and write a PNG and a page.
+
+    Raises UserError for features that are not finite.
+    """
     args = parse(argv)
     session = AnalysisSession(args)
     views = [session.view(image) for image in to_list(args.images)[:MAX_IMAGES]]
@@ -40,8 +43,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     side = 360 if len(views) == 1 else 168 if len(views) <= 4 else 112
     caption = (
         f'{len(views)} images and their {h} × {w} patches, coloured by the first three principal '
-        'components of the features of all: like colours are like features. What the patches of '
-        'an image share is taken away first.'
+        'components of the features of all: similar colours are similar features. The mean of '
+        'each image is subtracted first.'
     )
     figure = CaptionedFigure('patch_pca', png_bytes(patch_sheet(views, colors, side)), caption)
-    write_figures(args.out, 'patch_pca', 'What its patches are to it', session.lead, [figure])
+    write_figures(args.out, 'patch_pca', 'Patch features as colours', session.lead, [figure])

@@ -41,11 +41,16 @@ def read_image(file: Any) -> Image.Image:
             image.load()
             return image
     except (OSError, KeyError, UnidentifiedImageError) as error:
-        raise UserError(f'{file}: {error}; download {ADDRESS} again') from None
+        raise UserError(
+            f'{file}: {error}; download {ADDRESS} again', key='file', value=str(file)
+        ) from None
 
 
 def convert(folder: Any, out: Path) -> dict[str, int]:
-    """Write photographs and lists; return how many people each list has. Raises UserError."""
+    """Write photographs and lists; return how many people each list has.
+
+    Raises UserError for missing or damaged images.
+    """
     names = [file.name for file in folder.joinpath('PNGImages').iterdir()]
     names = [Path(name).stem for name in names if name.endswith('.png')]
     (out / 'images').mkdir(parents=True, exist_ok=True)
@@ -69,7 +74,7 @@ def convert(folder: Any, out: Path) -> dict[str, int]:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Convert."""
+    """Convert the archive or folder. Raises UserError for missing or damaged files."""
     raw = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=raw)
     parser.add_argument('source', type=Path, help='PennFudanPed.zip, or its folder')

@@ -9,15 +9,14 @@ import torch
 from mmengine.logging import MMLogger
 
 from ..apis import load_config
-from ..core import UserError
 from ..planning.complexity import count
 from ..planning.plan import GIB, Plan, Planner, accumulated_batches, read_memory
 from ..planning.timing import Probe, probe
-from .options import OptionAction
+from .options import OptionAction, check_at_least
 
 
 def size(count: int) -> str:
-    """Return bytes in words."""
+    """Format a number of bytes in GiB or MiB."""
     return f'{count / GIB:.2f} GiB' if count >= GIB / 10 else f'{count / 2**20:.1f} MiB'
 
 
@@ -30,7 +29,7 @@ ROWS: dict[str, Callable[[Plan], str]] = {
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    """Read the command line."""
+    """Read the command line. Raises UserError for --gpus below 1."""
     made = argparse.ArgumentParser(description=__doc__)
     made.add_argument('config', help='config file of a pretraining')
     made.add_argument('--gpus', type=int, help='devices; default: those the config is written for')
@@ -39,20 +38,20 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     made.add_argument('--no-probe', action='store_true', help='take no real step: no times')
     made.add_argument('--cfg-options', nargs='+', action=OptionAction, default={}, help='key=value')
     args = made.parse_args(argv)
-    if args.gpus is not None and args.gpus < 1:
-        raise UserError(f'--gpus {args.gpus}: at least 1')
+    if args.gpus is not None:
+        check_at_least('--gpus', args.gpus)
     return args
 
 
 def table(plans: dict[str, Plan], each: str) -> str:
-    """Return the plans side by side."""
+    """Return the plans as a table, a column for each."""
     rows = [['', *plans], ['images', *(f'{p.batch} {each}' for p in plans.values())]]
     rows += [[name, *map(show, plans.values())] for name, show in ROWS.items()]
     return '\n'.join(f'{row[0]:26}' + ''.join(f'{cell:>24}' for cell in row[1:]) for row in rows)
 
 
 def describe(planner: Planner) -> str:
-    """Return what does not depend on the batch."""
+    """Return the lines of the plan that do not depend on the batch size."""
     training = planner.fake_step.training
     parameters = training.parameters
     size_all = count(training.model) / 1e6
@@ -69,7 +68,7 @@ def describe(planner: Planner) -> str:
 
 
 def measured(timing: Probe, device: str, predicted: int) -> str:
-    """Say where the times come from, and what the probe took beside the prediction."""
+    """Return a line on the source of the times, with the measured and the predicted peak."""
     where = 'this GPU' if device == 'cuda' else f'this CPU on {torch.get_num_threads()} threads'
     batches = ' and '.join(str(batch) for batch, _ in timing.times[-2:])
     return f'times: of {where}, from batches of {batches}, without loader and exchange' + (
@@ -78,7 +77,10 @@ def measured(timing: Probe, device: str, predicted: int) -> str:
 
 
 def main(argv: Sequence[str] | None = None) -> dict[str, Plan]:
-    """Print the plan and return its columns."""
+    """Print the plan and return its columns.
+
+    Raises UserError for a config that trains nothing, and when no batch fits into --memory.
+    """
     args = parse(argv)
     memory = read_memory(args.memory) if args.memory else None
     cfg = load_config(args.config, args.cfg_options)

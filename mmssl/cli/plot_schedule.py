@@ -9,28 +9,26 @@ from mmengine.logging import MMLogger
 
 from ..analysis.session import add_out_option
 from ..apis import load_config
-from ..core import UserError
 from ..planning.schedule_figures import draw_panels
 from ..planning.schedules import schedules
 from ..reports.figure_page import CaptionedFigure, write_figures
-from .options import OptionAction
+from .options import OptionAction, check_at_least
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    """Read the command line."""
+    """Read the command line. Raises UserError for --per-epoch below 1."""
     made = argparse.ArgumentParser(description=__doc__)
     made.add_argument('config', help='config file')
     add_out_option(made)
     made.add_argument('--per-epoch', type=int, default=20, help='iterations of an epoch')
     made.add_argument('--cfg-options', nargs='+', action=OptionAction, default={}, help='key=value')
     args = made.parse_args(argv)
-    if args.per_epoch < 1:
-        raise UserError(f'--per-epoch {args.per_epoch}: at least 1')
+    check_at_least('--per-epoch', args.per_epoch)
     return args
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Draw and write."""
+    """Draw the schedules of a config, and write a PNG and a page."""
     args = parse(argv)
     cfg = load_config(args.config, args.cfg_options)
     MMLogger.get_current_instance().setLevel(logging.ERROR)  # groups are listed at every build

@@ -16,7 +16,7 @@ from ..version import __version__
 
 
 def main(argv: Sequence[str] | None = None) -> Path:
-    """Write the file and return its path; UserError when it is not a training file of ours."""
+    """Write the file and return its path. Raises UserError for what is no training file."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('src', help='training file of ours')
     parser.add_argument('dst', help='file to write, the hash is added')

@@ -60,7 +60,11 @@ def user_data(folder: Path) -> Data:
     Raises UserError naming the folder and what to do.
     """
     if not folder.is_dir():
-        raise UserError(f'{folder}: no such folder; pass --data FOLDER with images in it')
+        raise UserError(
+            f'{folder}: no such folder; pass --data FOLDER with images in it',
+            key='folder',
+            value=str(folder),
+        )
     root, split = str(folder), 'train' if (folder / 'train').is_dir() else ''
     images = ImageDataset(root, split)
     # one class says nothing, and classes of one or two images leave none to measure with
@@ -70,7 +74,11 @@ def user_data(folder: Path) -> Data:
         val_classes = ImageDataset(root, 'val').classes
         if images.classes != val_classes:
             odd = ', '.join(sorted(set(images.classes) ^ set(val_classes))[:3])
-            raise UserError(f'{folder}: train/ and val/ differ in their class folders ({odd})')
+            raise UserError(
+                f'{folder}: train/ and val/ differ in their class folders ({odd})',
+                key='folder',
+                value=str(folder),
+            )
     elif labelled:
         images = ImageDataset(root, split, share=(0.0, 0.8))
         options |= _for_both_sets(split=split, share=((0.0, 0.8), (0.8, 1.0)))
@@ -78,7 +86,9 @@ def user_data(folder: Path) -> Data:
         options |= _for_both_sets(split=split, with_label=False)
     if len(images) < MIN_IMAGES:
         raise UserError(
-            f'{folder}: {len(images)} images for training; at least {MIN_IMAGES} are needed'
+            f'{folder}: {len(images)} images for training; at least {MIN_IMAGES} are needed',
+            key='folder',
+            value=str(folder),
         )
     return Data(len(images), labelled, options)
 
@@ -173,7 +183,7 @@ def evaluate(
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Data, training, evaluation, report; what is there is not done again."""
+    """Prepare the data, train, evaluate and report; steps whose result exists are skipped."""
     args = parse(argv)
     name = 'quickstart' if args.data is None else f'quickstart_{args.data.resolve().name}'
     work_dir = args.work_dir or Path('work_dirs') / name

@@ -79,13 +79,19 @@ def sheets_of(cfg: Config, checkpoint: str | None) -> SimilaritySheets | str:
 
 
 def main(argv: Sequence[str] | None = None) -> Path:
-    """Write the report and return its path."""
+    """Write the report and return its path. Raises UserError for what is no work dir."""
     args = parse(argv)
     if not args.work_dir.is_dir():
-        raise UserError(f'{args.work_dir}: no such work dir')
+        raise UserError(
+            f'{args.work_dir}: no such work dir', key='folder', value=str(args.work_dir)
+        )
     path = args.config or newest_config(args.work_dir)
     if path is None:
-        raise UserError(f'{args.work_dir}: no training in it; is it a work dir of ours?')
+        raise UserError(
+            f'{args.work_dir}: no training in it; give the work dir of one, or --config',
+            key='folder',
+            value=str(args.work_dir),
+        )
     # a module that the config imports lies beside the file it came from
     came_from = read_record(args.work_dir).get('config') or path
     cfg = load_config(path, beside=Path(came_from))

@@ -9,5 +9,5 @@ from .converter_report import run_converter
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Convert."""
+    """Convert the backbone. Raises UserError for a file without one."""
     run_converter(__doc__, argv, target='mmseg')

@@ -19,7 +19,7 @@ from .options import add_run_options, apply_run_options, require_gpu_for_amp
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    """Read the command line."""
+    """Read the command line. Raises UserError for --out-item without --out."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('config', help='config file')
     parser.add_argument(
@@ -39,24 +39,37 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     add_run_options(parser)
     args = parser.parse_args(argv)
     if args.out_item and not args.out:
-        raise UserError('--out-item says what --out receives: add --out FILE')
+        raise UserError(
+            '--out-item says what --out receives: add --out FILE', key='--out', value=None
+        )
     return args
 
 
 def main(argv: Sequence[str] | None = None) -> dict[str, float]:
-    """Evaluate and return the metrics."""
+    """Evaluate and return the metrics.
+
+    Raises UserError for a config without an evaluation and for options that do not fit it.
+    """
     args = parse(argv)
     if library_of(args.config):
         return transfer.test(args)
     if args.tta:
-        raise UserError('--tta is for configs of mmseg and mmdet that have a tta_pipeline')
+        raise UserError(
+            '--tta is for configs of mmseg and mmdet that have a tta_pipeline; leave it out',
+            key='--tta',
+            value=True,
+        )
     cfg = load_config(args.config, args.cfg_options)
     set_checkpoint(cfg, args.checkpoint)
     apply_run_options(cfg, args)
     pretrained.require_pretrained(cfg)
     if cfg.get('test_cfg') is None:
         if cfg.get('val_cfg') is None:
-            raise UserError(f'{args.config}: has neither test_cfg nor val_cfg to evaluate with')
+            raise UserError(
+                f'{args.config}: has neither test_cfg nor val_cfg to evaluate with',
+                key='test_cfg',
+                value=None,
+            )
         cfg.test_cfg = dict(cfg.val_cfg)
         if cfg.test_cfg.type == 'KNNLoop':
             cfg.test_cfg.mode = 'test'
@@ -85,7 +98,9 @@ def set_checkpoint(cfg: Config, checkpoint: str | None) -> None:
     if pretrained.measures_encoder_alone(cfg) or checkpoint == pretrained.RANDOM:
         pretrained.set_pretrained(cfg, checkpoint)
     elif checkpoint is None:
-        raise UserError(f'{cfg.filename}: give the file to test after the config')
+        raise UserError(
+            f'{cfg.filename}: give the file to test after the config', key='file', value=None
+        )
     else:
         cfg.load_from = checkpoint
         cfg.load_part = 'all'

@@ -36,7 +36,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Train."""
+    """Train a config. Raises UserError for one without training."""
     args = parse(argv)
     if library_of(args.config):
         return transfer.train(args)
@@ -45,7 +45,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     apply_train_options(cfg, args)
     pretrained.require_pretrained(cfg)
     if cfg.get('train_cfg') is None:
-        raise UserError(f'{args.config}: has nothing to train; tools/test.py runs it')
+        raise UserError(
+            f'{args.config}: has no train_cfg, so nothing to train; tools/test.py evaluates it',
+            key='train_cfg',
+            value=None,
+        )
     if args.no_validate:
         cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
     if args.amp:

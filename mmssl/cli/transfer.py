@@ -18,7 +18,10 @@ from .options import apply_run_options, apply_train_options, require_gpu_for_amp
 
 
 def prepare_config(args: argparse.Namespace, unused: tuple[str, ...]) -> Config:
-    """Read a config, apply the options and check its data; ``unused`` keys become None."""
+    """Read a config, apply the options and check its data; ``unused`` keys become None.
+
+    Raises UserError for data that are not there.
+    """
     cfg = read_transfer_config(args.config, args.cfg_options)
     apply_run_options(cfg, args)
     for key in unused:
@@ -31,7 +34,10 @@ def prepare_config(args: argparse.Namespace, unused: tuple[str, ...]) -> Config:
 
 
 def train(args: argparse.Namespace) -> None:
-    """Train through the library's own loops, losses and metrics."""
+    """Train through the library's own loops, losses and metrics.
+
+    Raises UserError for --auto-scale-lr where the config states no batch.
+    """
     parts = ('val_cfg', 'val_dataloader', 'val_evaluator') if args.no_validate else ()
     tests = ('test_cfg', 'test_dataloader', 'test_evaluator')
     cfg = prepare_config(args, (*parts, *tests))
@@ -42,8 +48,13 @@ def train(args: argparse.Namespace) -> None:
         cfg.optim_wrapper.type = 'AmpOptimWrapper'
         cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
     if args.auto_scale_lr:
-        if not (cfg.get('auto_scale_lr') or {}).get('base_batch_size'):
-            raise UserError('--auto-scale-lr needs auto_scale_lr.base_batch_size in the config')
+        base = (cfg.get('auto_scale_lr') or {}).get('base_batch_size')
+        if not base:
+            raise UserError(
+                '--auto-scale-lr needs auto_scale_lr.base_batch_size in the config',
+                key='auto_scale_lr.base_batch_size',
+                value=base,
+            )
         cfg.auto_scale_lr.enable = True
     start = start_from(cfg, str(library_of(args.config)))
     runner = Runner.from_cfg(cfg)
@@ -53,9 +64,16 @@ def train(args: argparse.Namespace) -> None:
 
 
 def test(args: argparse.Namespace) -> dict[str, float]:
-    """Evaluate a checkpoint of a whole model and return the metrics."""
+    """Evaluate a checkpoint of a whole model and return the metrics.
+
+    Raises UserError for --out without --out-item metrics.
+    """
     if args.out and args.out_item != 'metrics':
-        raise UserError('--out writes the metrics of a transfer config: add --out-item metrics')
+        raise UserError(
+            '--out writes the metrics of a transfer config: add --out-item metrics',
+            key='--out-item',
+            value=args.out_item,
+        )
     trains = ('train_cfg', 'train_dataloader', 'optim_wrapper', 'param_scheduler')
     cfg = prepare_config(args, (*trains, 'val_cfg', 'val_dataloader', 'val_evaluator'))
     cfg.model.backbone.init_cfg = None
@@ -73,18 +91,33 @@ def test(args: argparse.Namespace) -> dict[str, float]:
 
 
 def enable_tta(cfg: Config) -> None:
-    """Test on the views of ``tta_pipeline``, whose predictions ``tta_model`` joins."""
-    if not (cfg.get('tta_model') and cfg.get('tta_pipeline')):
-        raise UserError(f'{cfg.filename}: has no tta_model and tta_pipeline for --tta')
+    """Test on the views of ``tta_pipeline``, whose predictions ``tta_model`` joins.
+
+    Raises UserError for a config without one of the two.
+    """
+    missing = [key for key in ('tta_model', 'tta_pipeline') if not cfg.get(key)]
+    if missing:
+        raise UserError(
+            f'{cfg.filename}: has no tta_model and tta_pipeline for --tta',
+            key=missing[0],
+            value=cfg.get(missing[0]),
+        )
     cfg.test_dataloader.dataset.pipeline = cfg.tta_pipeline
     cfg.model = dict(cfg.tta_model, module=cfg.model)
 
 
 def set_show_dir(cfg: Config, folder: Path) -> None:
-    """Make the library draw truth and predictions side by side into a folder."""
+    """Make the library draw truth and predictions side by side into a folder.
+
+    Raises UserError for a config without the hook that draws.
+    """
     hook = (cfg.get('default_hooks') or {}).get('visualization')
     if hook is None:
-        raise UserError(f'{cfg.filename}: has no default_hooks.visualization to draw with')
+        raise UserError(
+            f'{cfg.filename}: has no default_hooks.visualization to draw with',
+            key='default_hooks.visualization',
+            value=None,
+        )
     hook.update(draw=True, interval=1)
     if hook['type'].endswith('DetVisualizationHook'):
         hook['test_out_dir'] = str(folder)

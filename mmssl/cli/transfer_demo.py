@@ -47,7 +47,7 @@ def backbone(args: argparse.Namespace) -> str:
 
 
 def run(name: str, pretrained: str, args: argparse.Namespace) -> dict[str, float]:
-    """Train, test and draw one model; what is there is not done again."""
+    """Train, test and draw one model, unless its metrics exist; return them in percent."""
     config, shown = RUNS[name]
     path, folder = os.path.relpath(SMALL / f'{config}.py'), args.work_dir / name
     out = folder / 'metrics.json'
@@ -65,10 +65,17 @@ def run(name: str, pretrained: str, args: argparse.Namespace) -> dict[str, float
 
 
 def sheet_of(folder: Path) -> Image.Image:
-    """Lay out some of a folder's images, each truth beside prediction, in two columns."""
+    """Lay out some of a folder's images, each truth beside prediction, in two columns.
+
+    Raises UserError for a folder without images.
+    """
     files = sorted(folder.rglob('*.png'))[:DRAWN]
     if not files:
-        raise UserError(f'{folder}: no images were drawn; remove its metrics.json and try again')
+        raise UserError(
+            f'{folder}: no images were drawn; remove its metrics.json and try again',
+            key='folder',
+            value=str(folder),
+        )
     images = [Image.open(file).convert('RGB') for file in files]
     width, height = images[0].size
     sheet = Image.new('RGB', (4 * width + 24, (len(images) + 1) // 2 * (2 * height + 24)), 'white')
@@ -79,7 +86,7 @@ def sheet_of(folder: Path) -> Image.Image:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Convert, train, evaluate and draw; write one page."""
+    """Convert, train, evaluate and draw; write one page. Raises UserError without drawings."""
     args = parse(argv)
     args.work_dir.mkdir(parents=True, exist_ok=True)
     pretrained = backbone(args)

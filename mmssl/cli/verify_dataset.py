@@ -106,7 +106,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     """
     args = parse(argv)
     if not args.what.exists():
-        raise UserError(f'{args.what}: no such config file or folder')
+        raise UserError(
+            f'{args.what}: no such config file or folder', key='file', value=str(args.what)
+        )
     bad: list[str] = []
     for name, images in sets(args).items():
         count = len(bad)

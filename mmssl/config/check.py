@@ -112,17 +112,19 @@ def _check_node(node: Any, known: Registry, file: str, path: Path) -> None:
         _check_node(value, INNER_REGISTRIES.get(key, known), file, (*path, key))
 
 
-def place(file: str, path: Path) -> str:
-    """Return where a path leads, for a message: 'FILE: train_dataloader.dataset.pipeline[1]'."""
-    steps = [f'[{step}]' if isinstance(step, int) else f'.{step}' for step in path]
-    return f'{file}: {"".join(steps).removeprefix(".")}'
+def place(path: Path) -> str:
+    """Return a path as --cfg-options takes it, such as 'train_dataloader.dataset.pipeline.1'."""
+    return '.'.join(map(str, path))
 
 
 def _check_keys(node: dict, file: str, path: Path) -> None:
     allowed = UNTYPED.get(path[-1])
     for key in node:
         if allowed is not None and key not in allowed:
-            raise UserError(f"{place(file, path)}: unknown key '{key}'{closest(key, allowed)}")
+            where = place((*path, key))
+            raise UserError(
+                f"{file}: unknown key '{where}'{closest(key, allowed)}", key=where, value=node[key]
+            )
 
 
 def _check_number(value: Any, file: str, path: Path) -> None:
@@ -131,7 +133,12 @@ def _check_number(value: Any, file: str, path: Path) -> None:
     kind, smallest = NUMBERS[path[-1]]
     if not isinstance(value, kind) or isinstance(value, bool) or value < smallest:
         wanted = 'a whole number' if kind is int else 'a number'
-        raise UserError(f'{place(file, path)}={value!r}: give {wanted} of at least {smallest:g}')
+        where = place(path)
+        raise UserError(
+            f'{file}: {where}={value!r}: give {wanted} of at least {smallest:g}',
+            key=where,
+            value=value,
+        )
 
 
 def check_call(node: dict, known: Registry, file: str, path: Path) -> None:
@@ -146,15 +153,20 @@ def check_call(node: dict, known: Registry, file: str, path: Path) -> None:
         registries = [known] if known.parent is None else [known, known.parent]
         names = {name for each in registries for name in each.module_dict}
         raise UserError(
-            f"{place(file, path)}: type '{kind}' is not registered{closest(kind, names)}"
+            f"{file}: {place(path)}: type '{kind}' is not registered{closest(kind, names)}",
+            key=place((*path, 'type')),
+            value=kind,
         )
     allowed = _arguments(target)
     if allowed is None:
         return
     for key in node:
         if key not in allowed and key not in INJECTED and not _read_by_container(key, path):
+            where = place((*path, key))
             raise UserError(
-                f"{place(file, path)}: {kind} has no argument '{key}'{closest(key, allowed)}"
+                f"{file}: {where}: {kind} has no argument '{key}'{closest(key, allowed)}",
+                key=where,
+                value=node[key],
             )
 
 

@@ -32,5 +32,5 @@ def import_custom(wanted: dict[str, Any] | None, files: Iterable[Path]) -> None:
                 'its folder on PYTHONPATH'
             )
             if not wanted.get('allow_failed_imports'):
-                raise UserError(text) from error
+                raise UserError(text, key='custom_imports.imports', value=name) from error
             warnings.warn(text, stacklevel=2)

@@ -50,7 +50,7 @@ def load_config(
     options = options or {}
     if not path.is_file():
         near = closest(path.name, [p.name for p in path.parent.glob('*.py')])
-        raise UserError(f'{path}: no such config file{near}')
+        raise UserError(f'{path}: no such config file{near}', key='file', value=str(path))
     bases, cfg = _read_over_defaults(path)
     helpers = _helper_names(path, bases, cfg)
     pretrained.check_pretrained_option(options, cfg, path)
@@ -69,7 +69,12 @@ def read_config_file(path: str | Path) -> Config:
     try:
         return Config.fromfile(str(path), import_custom_modules=False)
     except Exception as error:  # a config is a program: anything can go wrong in it
-        raise UserError(f'{path}: {type(error).__name__}: {error}') from None
+        raise _error_in_file(path, error) from None
+
+
+def _error_in_file(path: str | Path, error: Exception) -> UserError:
+    text = ' '.join(str(error).split())
+    return UserError(f'{path}: {type(error).__name__}: {text}', key='file', value=str(path))
 
 
 def merge_options(
@@ -86,14 +91,23 @@ def merge_options(
             continue
         if name in helpers:
             raise UserError(
-                f"--cfg-options {option}: '{name}' is a helper name of the file, already used up; "
-                'name the place it went to, or edit the file'
+                f"--cfg-options {option}: '{name}' is a helper variable of the file and no key; "
+                'set the keys that are computed from it, or edit the file',
+                key=option,
+                value=options[option],
             )
-        raise UserError(f"--cfg-options {option}: unknown key '{name}'{closest(name, keys)}")
+        raise UserError(
+            f"--cfg-options {option}: unknown key '{name}'{closest(name, keys)}",
+            key=option,
+            value=options[option],
+        )
     try:
         cfg.merge_from_dict(options)
     except (KeyError, TypeError, IndexError, AssertionError) as error:
-        raise UserError(f'--cfg-options: {error}') from None
+        names = ', '.join(options)
+        raise UserError(
+            f'--cfg-options {names}: {error}', key='--cfg-options', value=options
+        ) from None
 
 
 def _read_over_defaults(path: Path) -> tuple[list[Path], Config]:
@@ -103,7 +117,7 @@ def _read_over_defaults(path: Path) -> tuple[list[Path], Config]:
         bases = _base_files(path)
         return bases, merge_over_defaults(cfg, [path, *bases])
     except TypeError as error:  # a dict meets another kind of value
-        raise UserError(f'{path}: {type(error).__name__}: {error}') from None
+        raise _error_in_file(path, error) from None
 
 
 def _helper_names(path: Path, bases: list[Path], cfg: Config) -> set[str]:
@@ -117,7 +131,9 @@ def _helper_names(path: Path, bases: list[Path], cfg: Config) -> set[str]:
                 read.add(node.attr)
     unknown = set(cfg._cfg_dict) - TOP_KEYS
     for name in sorted(unknown - read):
-        raise UserError(f"{path}: unknown key '{name}'{closest(name, TOP_KEYS)}")
+        raise UserError(
+            f"{path}: unknown key '{name}'{closest(name, TOP_KEYS)}", key=name, value=cfg[name]
+        )
     return unknown
 
 
@@ -168,20 +184,33 @@ def check_recipe(cfg: Config) -> None:
     """
     model = cfg.get('model')
     if not isinstance(model, dict):
-        raise UserError(f'{cfg.filename}: has no model; it is a base for other configs')
+        raise UserError(
+            f'{cfg.filename}: has no model; it is a base for other configs',
+            key='model',
+            value=model,
+        )
     method: Any = registry.MODELS.get(model['type']) if model.get('type') else None
     epochs = (cfg.get('train_cfg') or {}).get('max_epochs')
     if epochs is None:
         return
-    schedules = [(f'param_scheduler of {s.get("param_name")}', s) for s in schedulers(cfg)]
-    schedules += [
-        (f'model.{k}', v) for k, v in model.items() if isinstance(v, dict) and 'start' in v
+    schedules = [
+        (f'param_scheduler of {s.get("param_name")}', f'param_scheduler.{i}', s)
+        for i, s in enumerate(schedulers(cfg))
     ]
-    for where, schedule in schedules:
+    schedules += [
+        (f'model.{k}', f'model.{k}', v)
+        for k, v in model.items()
+        if isinstance(v, dict) and 'start' in v
+    ]
+    for name, place, schedule in schedules:
         rise = schedule.get('delay', 0) + schedule.get('warmup', 0)
         if isinstance(rise, (int, float)) and rise > epochs:
+            longest = 'warmup' if schedule.get('warmup') else 'delay'
             raise UserError(
-                f'{where}: warm-up of {rise:g} epochs is longer than train_cfg.max_epochs={epochs}'
+                f'{name}: warm-up of {rise:g} epochs is longer than train_cfg.max_epochs={epochs}; '
+                f'lower {place}.{longest}',
+                key=f'{place}.{longest}',
+                value=schedule[longest],
             )
     if hasattr(method, 'check_recipe'):  # a model of the user's own may have none
         pipeline = cfg.train_dataloader.dataset.get('pipeline', [])

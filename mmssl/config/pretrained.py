@@ -33,7 +33,9 @@ def copy_options(cfg: Config) -> None:
     if given and in_backbone and given != in_backbone:
         raise UserError(
             f'pretrained={given} and model.backbone.init_cfg.checkpoint={in_backbone} are two '
-            'encoders: give one'
+            'encoders: give one',
+            key='pretrained',
+            value=given,
         )
     cfg.pretrained = given or in_backbone or None
     if cfg.pretrained and 'type' not in backbone:
@@ -64,7 +66,9 @@ def backbone_of(source: str) -> dict[str, Any]:
     if not found:
         raise UserError(
             f'pretrained={source} does not tell which network it is; describe it, for example by '
-            f'{NETWORK}'
+            f'{NETWORK}',
+            key='pretrained',
+            value=source,
         )
     return {key: value for key, value in found.items() if key != 'init_cfg'}
 
@@ -86,7 +90,11 @@ def set_pretrained(cfg: Config, checkpoint: str | None) -> None:
     if checkpoint is None or 'pretrained' not in cfg:
         return
     if cfg.pretrained not in (None, checkpoint):
-        raise UserError(f'pretrained={cfg.pretrained} and {checkpoint} are two encoders: give one')
+        raise UserError(
+            f'pretrained={cfg.pretrained} and {checkpoint} are two encoders: give one',
+            key='pretrained',
+            value=cfg.pretrained,
+        )
     cfg.pretrained = checkpoint
     copy_options(cfg)
 
@@ -97,11 +105,16 @@ def measures_encoder_alone(cfg: Config) -> bool:
 
 
 def check_pretrained_option(options: dict[str, Any], cfg: Config, path: Path) -> None:
-    """Raise UserError for option ``pretrained`` of a pretraining config: it has ``load_from``."""
+    """Refuse the option ``pretrained`` of a pretraining config, which has ``load_from``.
+
+    Raises UserError when it is given.
+    """
     if 'pretrained' in options and 'pretrained' not in cfg:
         raise UserError(
             f'--cfg-options pretrained: {path} evaluates no encoder; training starts from '
-            'load_from=PATH'
+            'load_from=PATH',
+            key='pretrained',
+            value=options['pretrained'],
         )
 
 
@@ -115,22 +128,38 @@ def fetch_pretrained(cfg: Config) -> None:
 
 
 def require_pretrained(cfg: Config) -> None:
-    """Raise UserError, before anything is built, when the encoder is not given or not there."""
+    """Check, before anything is built, that the encoder is given and there.
+
+    Raises UserError when it is not, and when the config names no network.
+    """
     if 'pretrained' not in cfg or cfg.get('resume'):
         return
     if cfg.pretrained is None and not cfg.get('load_from'):
         raise UserError(
             f'{cfg.filename}: evaluates an encoder, and none is given: add {OPTION}; the untrained '
-            f'network is pretrained={RANDOM}'
+            f'network is pretrained={RANDOM}',
+            key='pretrained',
+            value=None,
         )
     backbone = cfg.model.get('backbone') or {}
     if 'type' not in backbone:
-        raise UserError(f'{cfg.filename}: names no network; add it, for example by {NETWORK}')
+        raise UserError(
+            f'{cfg.filename}: names no network; add it, for example by {NETWORK}',
+            key='model.backbone.type',
+            value=None,
+        )
     require_file((backbone.get('init_cfg') or {}).get('checkpoint'))
 
 
 def require_file(file: str | None) -> None:
-    """Raise UserError, with the models of near names, when a file to start from is not there."""
+    """Check that a file to start from is there; an address and None pass.
+
+    Raises UserError with the models of near names when it is not.
+    """
     if file and '://' not in file and not Path(file).is_file():
         near = closest(file.lower(), ModelHub.models())
-        raise UserError(f'pretrained={file}: no such file, and no model has this name{near}')
+        raise UserError(
+            f'pretrained={file}: no such file, and no model has this name{near}',
+            key='pretrained',
+            value=file,
+        )

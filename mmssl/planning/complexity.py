@@ -27,6 +27,7 @@ class _AllOutputs(nn.Module):
         self.backbone = backbone
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, 3, H, W) -> pooled (B, C), tokens (B, N, C)."""
         features = self.backbone.encode(x)
         return features.pooled, features.tokens
 

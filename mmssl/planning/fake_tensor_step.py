@@ -47,7 +47,7 @@ class FakeTensorStep:
     """Training steps on FakeTensors, which take seconds and no memory at any batch size.
 
     ``device`` is the one that is emulated: with 'cuda' mixed precision and fused attention as a
-    GPU has them, with 'cpu' neither.
+    GPU has them, with 'cpu' neither. Raises UserError for a config that trains nothing.
     """
 
     def __init__(self, cfg: Any, device: str = 'cuda') -> None:

@@ -35,7 +35,9 @@ def read_memory(text: str) -> int:
     found = re.fullmatch(r'(\d+(?:\.\d+)?) ?([MGT])(?:i?B)?', text, re.IGNORECASE)
     size = float(found[1]) * 2 ** {'M': 20, 'G': 30, 'T': 40}[found[2].upper()] if found else 0
     if size <= 0:
-        raise UserError(f'--memory {text}: write a size such as 24G or 8000M')
+        raise UserError(
+            f'--memory {text}: write a size such as 24G or 8000M', key='--memory', value=text
+        )
     return int(size)
 
 
@@ -97,7 +99,7 @@ def largest_batch(need: Callable[[int], float], limit: float, start: int, most: 
 
 
 class Planner:
-    """What a config needs on ``gpus`` devices of a kind, 'cuda' or 'cpu'.
+    """Memory, learning rate and time of a config on ``gpus`` devices, 'cuda' or 'cpu'.
 
     Without ``gpus`` they are as many as the config is written for. Raises UserError for a config
     that is no pretraining.
@@ -142,7 +144,9 @@ class Planner:
             raise UserError(
                 f'--memory: {MIN_BATCH} images take {self.peak(MIN_BATCH) / GIB:.2f} GiB beside '
                 f'{RESERVE / GIB:g} GiB for the process, more than {memory / GIB:.2f}: '
-                'no batch fits'
+                'no batch fits',
+                key='--memory',
+                value=memory,
             )
         return found
 

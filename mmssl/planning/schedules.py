@@ -40,7 +40,12 @@ def schedules(cfg: Any, per_epoch: int) -> Panels:
     """
     epochs = (cfg.get('train_cfg') or {}).get('max_epochs')
     if not epochs or not cfg.get('optim_wrapper'):
-        raise UserError(f'{cfg.filename}: trains nothing, so it has no schedules')
+        key = 'optim_wrapper' if epochs else 'train_cfg.max_epochs'
+        raise UserError(
+            f'{cfg.filename}: has no {key}, so it trains nothing; give a config that trains',
+            key=key,
+            value=None,
+        )
     total = epochs * per_epoch
     configs = cfg.get('param_scheduler') or []
     configs = [configs] if isinstance(configs, dict) else configs

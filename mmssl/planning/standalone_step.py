@@ -26,8 +26,13 @@ def noise_batch(cfg: Any, count: int) -> Batch:
 
     Raises UserError for a config that trains nothing.
     """
-    if not cfg.get('optim_wrapper') or not cfg.get('train_dataloader'):
-        raise UserError(f'{cfg.filename}: trains nothing; plan a pretraining')
+    for key in ('optim_wrapper', 'train_dataloader'):
+        if not cfg.get(key):
+            raise UserError(
+                f'{cfg.filename}: has no {key}, so it trains nothing; give a pretraining config',
+                key=key,
+                value=None,
+            )
     multi_view = build_multi_view(cfg.train_dataloader.dataset.get('pipeline', []))
     image = _noise_image()
     last_epoch = cfg.train_cfg.max_epochs - 1  # some masks begin later than at 0
@@ -82,13 +87,13 @@ class StandaloneTraining:
         self.wrapper.optimizer.zero_grad()
 
     def forward(self, batch: Batch) -> Tensor:
-        """Return the loss of a batch, a scalar."""
+        """Return the loss of a batch, a scalar ()."""
         with self.wrapper.optim_context(self.model):
             losses = self.model(**self.model.data_preprocessor(batch, True), mode='loss')
         return self.model.parse_losses(losses)[0]
 
     def step(self, batch: Batch, before_forward: Callable[[], None] = lambda: None) -> Tensor:
-        """Update the model once; return the loss of the last of the gathered batches.
+        """Update the model once; return the loss () of the last of the gathered batches.
 
         The order is the runner's: `begin_update`, forward, backward and update, `finish_update`.
         """

@@ -35,7 +35,8 @@ class Probe(NamedTuple):
 def probe(cfg: Any, device: str, target: int) -> Probe:
     """Take real steps on this machine, each of twice the images, until they are long enough.
 
-    The peak is that of GPU's allocator for the last, or of tracked bytes for the first on a CPU.
+    The peak, in bytes, is that of the GPU's allocator in the last step; on a CPU that of the
+    tensors of the first.
     """
     times: list[tuple[int, float]] = []
     batch, cuda = MIN_BATCH, device == 'cuda'

@@ -40,7 +40,11 @@ def read_history(work_dir: Path) -> History:
     train = _joined([[line for line in lines if 'epoch' in line] for lines in starts])
     val = _joined([[line for line in lines if 'epoch' not in line] for lines in starts])
     if not train and not val:
-        raise UserError(f'{work_dir}: no vis_data/scalars.json below it; is it a work dir of ours?')
+        raise UserError(
+            f'{work_dir}: no vis_data/scalars.json below it; give the work dir of a training',
+            key='folder',
+            value=str(work_dir),
+        )
     per_epoch = max((line['iter'] / line['epoch'] for line in train), default=1.0)
     return History(
         _by_name([(line['iter'] / per_epoch, line) for line in train]),

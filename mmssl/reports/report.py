@@ -197,11 +197,11 @@ def build(work_dir: Path, cfg: Any, similarity: str) -> str:
         )
     sections = [
         html_page.Section('Results', _results(results, cfg)),
-        html_page.Section('Does it learn?', _learning(history, results)),
-        html_page.Section('Is it healthy?', _health(history)),
-        html_page.Section('What looks alike to it?', similarity),
+        html_page.Section('Learning curves', _learning(history, results)),
+        html_page.Section('Training health', _health(history)),
+        html_page.Section('Similar images', similarity),
         html_page.Section('Schedules', _schedules(history)),
-        html_page.Section('How it was made', _provenance(record, cfg)),
+        html_page.Section('Provenance', _provenance(record, cfg)),
     ]
     top = html_page.tiles(_tiles(history, record, results))
     return html_page.page(f'{cfg.model.type}: {work_dir.name}', 'mmssl report', lead, top, sections)

@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 from torch.testing import assert_close
 
-from mmssl.analysis import attention
 from mmssl.analysis.attention import Attention, attention_maps, block_attention, entropy, mass_mask
 from mmssl.analysis.attention_figures import darkened
 from mmssl.core import UserError
@@ -174,22 +173,8 @@ def test_darkened_outside():
             lambda: block_attention(swin(), pixels(), 4),
             'attention of block 4, but the network has 4',
         ),
-        (lambda: attention_maps(block_attention(swin(), pixels()), 'cls'), 'no class token'),
-        (
-            lambda: attention_maps(block_attention(vil(), pixels(), 0), (10, 0)),
-            'query 10,0: the block has 10 x 14',
-        ),
-        (
-            lambda: attention_maps(block_attention(swin(), pixels()), 'all'),
-            "query 'all' is unknown",
-        ),
-        (lambda: mass_mask(torch.ones(3), 0.0), 'mass 0: give a share'),
-        (
-            lambda: attention.window_patches(ResNet(18, layers=(1,), width=4), 0, (2, 2)),
-            'where its win',
-        ),
     ],
 )
-def test_refusals(call, message):
+def test_blocks_that_do_not_exist(call, message):
     with pytest.raises(UserError, match=message):
         call()

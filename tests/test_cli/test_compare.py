@@ -7,9 +7,9 @@ import pytest
 
 from mmssl.apis import load_config
 from mmssl.cli import compare
-from mmssl.core import UserError
 
 from ..helpers.paths import REPO
+from ..helpers.refusals import refuses
 from ..helpers.tiny import write_config
 
 
@@ -47,22 +47,31 @@ def test_trains_what_is_missing_and_only_that(config, tmp_path, monkeypatch, cap
     assert compare.main(arguments(config, tmp_path)) == text
     shutil.rmtree(results[1].parent)
     monkeypatch.setattr(compare, 'train', lambda *_: 2)
-    with pytest.raises(UserError, match='failed, see above: mocov3_vit seed 1;'):
+    with refuses('runs', 'mocov3_vit seed 1'):
         compare.main(arguments(config, tmp_path))
     assert '[1/1] mocov3_vit, seed 1' in capsys.readouterr().out
     # other settings: other folders, new runs
     changed = ['--cfg-options', 'optim_wrapper.optimizer.lr=0.5']
-    with pytest.raises(UserError, match='seed 0, mocov3_vit seed 1'):
+    with refuses('runs', 'mocov3_vit seed 0, mocov3_vit seed 1'):
         compare.main(arguments(config, tmp_path, *changed))
     assert '2 runs, 0 of them finished' in capsys.readouterr().out
 
 
 def test_what_cannot_be_compared_is_refused_before_training(config, tmp_path):
     config.write_text(config.read_text().replace('val_at_start=True', 'val_interval=1'))
-    with pytest.raises(UserError, match='val_at_start=True'):
+    with refuses('train_cfg.val_at_start'):
         compare.main(arguments(config, tmp_path))
-    with pytest.raises(UserError, match='--data nothing'):
-        compare.main(['--data', 'nothing'])
+    with refuses('val_cfg'):
+        compare.main(arguments(config, tmp_path, '--cfg-options', 'val_cfg=None'))
+
+
+def test_a_run_without_its_first_accuracy_is_refused(config, tmp_path):
+    run = compare.Run(compare.read_entry(config, {}), 0, tmp_path / 'run')
+    logged = run.folder / 'start' / 'vis_data' / 'scalars.json'
+    logged.parent.mkdir(parents=True)
+    logged.write_text('{"knn/top1": 40.0, "step": 2}\n')
+    with refuses('folder', str(run.folder)):
+        compare.collect(run)
 
 
 @pytest.mark.parametrize('data', ['shapes', 'cifar10', 'imagenette'])

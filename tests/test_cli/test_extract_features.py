@@ -62,21 +62,15 @@ def test_a_flat_folder_and_a_published_model(config, file, tmp_path, image_folde
 
 def test_a_random_network_only_when_asked_for(config, tmp_path, image_folder, capsys):
     words = (config, image_folder / 'val', '--out', tmp_path / 'f.npz', '--workers', 0)
-    assert 'add --weights FILE, or --weights random' in refused(call(capsys, *words, script=SCRIPT))
+    refused(call(capsys, *words, script=SCRIPT), '--weights')
     assert call(capsys, *words, '--weights', 'random', script=SCRIPT).code == 0
     assert np.load(tmp_path / 'f.npz')['features'].shape == (9, 16)
 
 
-@pytest.mark.parametrize(
-    ('words', 'message'),
-    [
-        (('c', 'd', '--out', 'f.npy'), '--out f.npy: end the name with .npz'),
-        (('c', 'd', '--out', 'f.npz', '--batch-size', '0'), '--batch-size is at least 1'),
-        (('nothing', 'd', '--out', 'f.npz', '--weights', 'random'), 'is no model of mmssl'),
-    ],
-)
-def test_mistakes_are_one_line(words, message, capsys):
-    assert message in refused(call(capsys, *words, script=SCRIPT))
+def test_mistakes_are_one_line(capsys):
+    refused(call(capsys, 'c', 'd', '--out', 'f.npy', script=SCRIPT), '--out', 'f.npy')
+    words = ('nothing', 'd', '--out', 'f.npz', '--weights', 'random')
+    assert 'is no model of mmssl' in refused(call(capsys, *words, script=SCRIPT))
 
 
 def test_a_missing_folder_is_one_line(config, tmp_path, capsys):

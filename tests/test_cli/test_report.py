@@ -6,9 +6,9 @@ import sys
 import pytest
 
 from mmssl.cli import report
-from mmssl.core import UserError
 
 from ..helpers.paths import REPO
+from ..helpers.refusals import refuses
 from ..helpers.tiny import losses, make_runner
 
 LINEAR = """
@@ -69,10 +69,8 @@ def test_without_checkpoint_data_or_config(tiny_config, tmp_path, tool, image_fo
     assert 'holds no checkpoint yet' in tool.main([str(work_dir)]).read_text()
     shutil.rmtree(work_dir)
     work_dir.mkdir()
-    with pytest.raises(UserError, match='no training in it'):
+    with refuses('folder', str(work_dir)):
         tool.main([str(work_dir)])
-    with pytest.raises(UserError, match='no such work dir'):
-        tool.main([str(work_dir / 'x')])
 
 
 def test_a_run_that_imports_a_module_beside_its_config(tiny_config, tmp_path, tool, monkeypatch):

@@ -79,9 +79,10 @@ def test_one_knn_config_measures_any_training_file(checkpoint, tmp_path, capsys,
 
 
 def test_a_file_of_others_needs_its_network_described(tmp_path, capsys):
-    torch.save({'state_dict': {'conv1.weight': torch.ones(2)}}, tmp_path / 'official.pth')
-    line = refused(call(capsys, KNN, tmp_path / 'official.pth', script=SCRIPT))
-    assert 'official.pth does not tell which network it is; describe it' in line
+    file = tmp_path / 'official.pth'
+    torch.save({'state_dict': {'conv1.weight': torch.ones(2)}}, file)
+    line = refused(call(capsys, KNN, file, script=SCRIPT), 'pretrained', str(file))
+    assert 'model.backbone.type=' in line
 
 
 def test_another_networks_file_is_refused(tiny_config, tmp_path, capsys):
@@ -93,21 +94,23 @@ def test_another_networks_file_is_refused(tiny_config, tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    ('words', 'message'),
+    ('words', 'key', 'value', 'fact'),
     [
-        (('gone.pth',), 'gone.pth: no such file'),
-        (('random', '--out-item', 'metrics'), '--out-item says what --out receives: add --out'),
-        (('random', '--cfg-options', 'val_cfg.kk=3'), "KNNLoop has no argument 'kk'"),
-        (('random', '--cfg-options', 'data_root=gone'), 'gone/val: no such folder'),
-        (('random', '--cfg-options', 'val_cfg=None'), 'neither test_cfg nor val_cfg'),
+        ((), 'file', None, ''),
+        (('gone.pth',), '', None, 'gone.pth: no such file'),
+        (('random', '--out-item', 'metrics'), '--out', None, ''),
+        (('random', '--tta'), '--tta', True, ''),
+        (('random', '--cfg-options', 'val_cfg.kk=3'), 'val_cfg.kk', 3, 'KNNLoop'),
+        (('random', '--cfg-options', 'data_root=gone'), '', None, 'gone/val: no such folder'),
+        (('random', '--cfg-options', 'val_cfg=None'), 'test_cfg', None, 'val_cfg'),
         pytest.param(
             ('random', '--amp'),
-            '--amp needs a GPU and none is visible',
+            *('--amp', True, ''),
             marks=pytest.mark.skipif(torch.cuda.is_available(), reason='there is a GPU'),
         ),
     ],
 )
-def test_bad_input_is_one_line(tiny_config, tmp_path, capsys, monkeypatch, words, message):
+def test_bad_input_is_one_line(tiny_config, tmp_path, capsys, monkeypatch, words, key, value, fact):
     monkeypatch.chdir(tmp_path)
     done = call(capsys, tiny_config(), *words, '--work-dir', tmp_path / 'w', script=SCRIPT)
-    assert message in refused(done)
+    assert fact in refused(done, key, value)

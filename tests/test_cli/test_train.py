@@ -53,8 +53,7 @@ def test_a_folder_of_another_run_needs_a_word(tiny_config, tmp_path, capsys):
     short = ('--cfg-options', 'train_cfg.max_epochs=1')
     assert call(capsys, *words, *short).code == 0
     assert 'epoch_1.pth' in refused(call(capsys, *words, *short))
-    both = refused(call(capsys, *words, '--resume', '--overwrite', *short))
-    assert both.endswith('--resume continues a run and --overwrite replaces it: give one')
+    refused(call(capsys, *words, '--resume', '--overwrite', *short), '--resume', 'auto')
     assert call(capsys, *words, '--resume').code == 0
     assert last(tmp_path)['progress']['iter'] == 3 * PER_EPOCH
     assert call(capsys, *words, '--overwrite', *short).code == 0
@@ -87,34 +86,48 @@ def test_loader_options(tiny_config, tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    ('words', 'message'),
+    ('words', 'key', 'value', 'fact'),
     [
-        (('--resume', 'gone.pth'), 'gone.pth: no such file'),
-        (('--cfg-options', 'trian_cfg.max_epochs=1'), "'trian_cfg' (did you mean train_cfg"),
-        (('--cfg-options', 'data_root=gone/'), 'gone/train: no such folder; pass your data by'),
-        (('--cfg-options', 'train_dataloader.batch_size=25'), '24 images make no batch of 25'),
-        (('--cfg-options', 'train_dataloader.dataset.ann_file=no.txt'), 'no.txt: no such list'),
-        (('--cfg-options', 'model.momentum.strat=1'), "argument 'strat' (did you mean start"),
-        (('--auto-scale-lr',), '--auto-scale-lr needs auto_scale_lr.base_batch_size'),
-        (('--launcher', 'pytorch'), '--launcher pytorch: RANK is not set; start with torchrun'),
+        (('--resume', 'gone.pth'), '', None, 'gone.pth: no such file'),
+        (
+            ('--cfg-options', 'trian_cfg.max_epochs=1'),
+            'trian_cfg.max_epochs', 1, 'did you mean train_cfg',
+        ),
+        (('--cfg-options', 'train_cfg=None'), 'train_cfg', None, 'tools/test.py'),
+        (('--cfg-options', 'data_root=gone/'), '', None, 'gone/train: no such folder; pass your d'),
+        (
+            ('--cfg-options', 'train_dataloader.batch_size=25'),
+            '', None, '24 images make no batch of 25',
+        ),
+        (
+            ('--cfg-options', 'train_dataloader.dataset.ann_file=no.txt'),
+            '', None, 'no.txt: no such list',
+        ),
+        (
+            ('--cfg-options', 'model.momentum.strat=1'),
+            '', None, "argument 'strat' (did you mean start",
+        ),
+        (('--auto-scale-lr',), '', None, '--auto-scale-lr needs auto_scale_lr.base_batch_size'),
+        (('--launcher', 'pytorch'), '', None, '--launcher pytorch: RANK is not set; start with t'),
         pytest.param(
             ('--amp',),
-            '--amp needs a GPU and none is visible',
+            '', None, '--amp needs a GPU and none is visible',
             marks=pytest.mark.skipif(torch.cuda.is_available(), reason='there is a GPU'),
         ),
     ],
 )  # fmt: skip
-def test_bad_input_is_one_line(tiny_config, tmp_path, capsys, monkeypatch, words, message):
+def test_bad_input_is_one_line(tiny_config, tmp_path, capsys, monkeypatch, words, key, value, fact):
     monkeypatch.chdir(tmp_path)
     for name in ('RANK', 'WORLD_SIZE', 'LOCAL_RANK'):
         monkeypatch.delenv(name, raising=False)
-    assert message in refused(call(capsys, tiny_config(), '--work-dir', tmp_path / 'w', *words))
+    done = call(capsys, tiny_config(), '--work-dir', tmp_path / 'w', *words)
+    assert fact in refused(done, key, value)
     assert not list(tmp_path.rglob('*.pth'))
 
 
 def test_a_missing_config_is_one_line(tiny_config, capsys):
-    done = call(capsys, tiny_config().with_name('tiny_vot.py'))
-    assert 'tiny_vot.py: no such config file (did you mean tiny_' in refused(done)
+    path = tiny_config().with_name('tiny_vot.py')
+    assert 'did you mean tiny_' in refused(call(capsys, path), 'file', str(path))
 
 
 def test_bad_input_is_one_line_in_a_process_of_its_own(tiny_config, tmp_path):

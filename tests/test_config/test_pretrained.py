@@ -12,6 +12,7 @@ from mmssl.registry import MODELS
 
 from ..helpers.hub import entry, registered
 from ..helpers.paths import REPO
+from ..helpers.refusals import refuses
 from ..helpers.tiny import make_runner
 
 BASES = ('knn', 'linear', 'finetune_deit')
@@ -43,15 +44,16 @@ def test_the_key_and_the_habit_lead_to_the_same_place(config):
         assert cfg.model.backbone.init_cfg == dict(type='Pretrained', checkpoint='some.pth')
     same = {'pretrained': 'some.pth', PLACE: 'some.pth'}
     assert load_config(config, same).pretrained == 'some.pth'
-    with pytest.raises(UserError, match=r'pretrained=a\.pth and model.*=b\.pth are two encoders'):
+    with refuses('pretrained', 'a.pth') as caught:
         load_config(config, {'pretrained': 'a.pth', PLACE: 'b.pth'})
+    assert f'{PLACE}=b.pth' in str(caught.value)
 
 
 def test_no_encoder_is_said_before_anything_runs(config):
-    with pytest.raises(UserError, match=r'none is given: add --cfg-options pretrained=PATH'):
+    with refuses('pretrained'):
         pretrained.require_pretrained(load_config(config))
     cfg = load_config(config, {'pretrained': 'gone.pth'})
-    with pytest.raises(UserError, match=r'pretrained=gone\.pth: no such file, and no model'):
+    with refuses('pretrained', 'gone.pth'):
         pretrained.require_pretrained(cfg)
     for enough in ({'pretrained': 'random'}, {'load_from': 'whole.pth'}, {'resume': True}):
         pretrained.require_pretrained(load_config(config, enough))
@@ -78,12 +80,6 @@ def test_a_name_becomes_its_file_and_its_side(tmp_path, config, tiny_config):
     )
 
 
-def test_a_name_that_is_nearly_one_is_answered_with_it(config):
-    cfg = load_config(config, {'pretrained': 'moby_swin-tiny_3rdparty_8xb64-amp-coslr-300e_in1'})
-    with pytest.raises(UserError, match=r'did you mean moby_swin-tiny_3rdparty_8xb64-amp'):
-        pretrained.require_pretrained(cfg)
-
-
 @pytest.mark.parametrize('branch', ['student', 'teacher', None])
 def test_the_side_of_a_pretraining_file(tmp_path, image_folder, tiny_config, branch):
     """MoCo v3 exports the student; ``branch`` takes the other one."""
@@ -97,11 +93,6 @@ def test_the_side_of_a_pretraining_file(tmp_path, image_folder, tiny_config, bra
     model.init_weights()
     expected = getattr(method, branch or 'student').backbone.state_dict()
     assert_close(model.backbone.state_dict(), expected, rtol=0, atol=0)
-
-
-def test_pretraining_has_no_encoder_to_take(tiny_config):
-    with pytest.raises(UserError, match=r'tiny_vit\.py evaluates no encoder; training starts'):
-        load_config(tiny_config(), {'pretrained': 'some.pth'})
 
 
 @pytest.mark.parametrize(('base', 'kind'), [('linear', 'linear'), ('finetune_deit', 'fine-tuned')])
@@ -129,7 +120,7 @@ def test_the_first_word_of_the_command_is_an_encoder_too(tmp_path, image_folder)
     cfg = load_config(write(tmp_path, image_folder, 'knn'), {'pretrained': 'a.pth'})
     pretrained.set_pretrained(cfg, None)
     pretrained.set_pretrained(cfg, 'a.pth')
-    with pytest.raises(UserError, match=r'pretrained=a\.pth and b\.pth are two encoders'):
+    with refuses('pretrained', 'a.pth'):
         pretrained.set_pretrained(cfg, 'b.pth')
     cfg = load_config(write(tmp_path, image_folder, 'knn'))
     pretrained.set_pretrained(cfg, 'b.pth')
@@ -206,15 +197,10 @@ def test_a_file_of_others_needs_a_network(tmp_path):
     file = tmp_path / 'official.pth'
     torch.save({'state_dict': {'conv1.weight': torch.ones(2)}}, file)
     for source in (str(file), 'random', 'https://a.org/x.pth'):
-        with pytest.raises(
-            UserError, match=rf'pretrained={source} does not tell .*backbone\.type='
-        ):
+        with refuses('pretrained', source) as caught:
             load_config(KNN, {'pretrained': source})
+        assert 'backbone.type=' in str(caught.value)
         described = {'model.backbone.type': 'ResNet', 'model.backbone.depth': 50}
         assert load_config(KNN, {'pretrained': source, **described}).model.backbone.depth == 50
-    with pytest.raises(UserError, match=r'gone\.pth: no such file, and no model has this name'):
-        load_config(KNN, {'pretrained': 'gone.pth'})
-    with pytest.raises(UserError, match=r'knn_in1k\.py: names no network; .*backbone\.type='):
-        pretrained.require_pretrained(load_config(KNN, {'load_from': str(file)}))
     with pytest.raises(UserError, match=r'Encoder: has no network; add model\.backbone'):
         MODELS.build(load_config(KNN).model)

@@ -11,9 +11,10 @@ from mmengine.config import Config
 from PIL import Image
 
 from mmssl.analysis import patches, sheets, similarity
-from mmssl.core import UserError
 from mmssl.evaluation.knn import nearest
 from mmssl.reports import figures, history, report
+
+from ..helpers.refusals import refuses
 
 CFG = Config(
     dict(
@@ -79,7 +80,7 @@ def test_later_start_replaces_what_it_repeats(tmp_path: Path) -> None:
 
 
 def test_folder_without_scalars_is_named(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=re.escape(str(tmp_path))):
+    with refuses('folder', str(tmp_path)):
         history.read_history(tmp_path)
 
 
