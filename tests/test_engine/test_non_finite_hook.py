@@ -18,7 +18,7 @@ from ..helpers.methods import batch, build, state
 from ..helpers.paths import REPO
 from ..helpers.tiny import Watch, log, losses, make_runner, weights
 
-sys.path.insert(0, str(REPO / 'tools' / 'dev' / 'benchmarks'))
+sys.path.insert(0, str(REPO / 'tools' / 'dev' / 'faults'))
 import breaker
 
 SGD = dict(
