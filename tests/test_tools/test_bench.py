@@ -5,6 +5,7 @@ import json
 import sys
 
 import pytest
+import torch
 
 from ..helpers.command import call, refused
 from ..helpers.paths import REPO
@@ -17,6 +18,9 @@ CASES = ['inference', 'knn', 'losses', 'optim', 'plan', 'probe', 'step', 'views'
 def importable(monkeypatch):
     """A script finds what stands beside it; so must one that runs in this process."""
     monkeypatch.syspath_prepend(REPO / 'tools/dev')
+    threads = torch.get_num_threads()
+    yield
+    torch.set_num_threads(threads)
 
 
 def test_the_cases_are_listed(capsys):
@@ -91,4 +95,4 @@ def test_an_unknown_case_and_an_unknown_comparison(capsys):
 def test_a_peer_that_is_not_installed(capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, 'lightly.loss', None)
     line = refused(call(capsys, 'losses', '--peer', script=SCRIPT), '--peer', 'lightly')
-    assert 'tools/dev/benchmarks/peers.py' in line
+    assert 'see the head of peers.py' in line

@@ -24,11 +24,12 @@ def views(monkeypatch):
 
 
 def test_all_kinds_make_the_same_number_of_pixels(views, tmp_path):
-    make_image((240, 180)).save(tmp_path / 'a.jpg')
+    (tmp_path / 'class').mkdir()
+    make_image((240, 180)).save(tmp_path / 'class/a.jpg')
     assert set(views.RECIPES) == set(SHAPES)
     for name, sizes in SHAPES.items():
         for kind, make in views.KINDS.items():
             item = make(tmp_path, views.views_of(name))[0]
-            made = item if kind == 'torchvision' else item['inputs']
+            made = item[0] if kind == 'torchvision' else item['inputs']
             assert [tuple(v.shape) for v in made] == [(3, s, s) for s in sizes]
             assert made[0].dtype == (torch.float32 if kind == 'torchvision' else torch.uint8)

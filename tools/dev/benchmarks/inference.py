@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from mmssl.planning.complexity import count
 from mmssl.registry import MODELS
 
-from .timing import DEVICE, Builders, Comparison
+from .timing import DEVICE, Builders, Comparison, Taken, spread
 
 
 class Entry(NamedTuple):
@@ -71,9 +71,13 @@ def beside_library(entry: Entry, batch: int) -> Comparison:
     nets: dict[str, Any] = dict(ours=lambda x: ours.encode(x).pooled)
     if entry.library:
         nets['library'] = library(entry.library).to(DEVICE).eval()
-    told = {'parameters': f'{count(ours) / 1e6:.1f} M', 'published, V100': entry.published}
+
+    def facts(name: str, taken: Taken) -> dict[str, Any]:
+        parameters, speed = f'{count(ours) / 1e6:.1f} M', batch / spread(taken[name])['median']
+        return {'parameters': parameters, 'img/s': speed, 'published, V100': entry.published}
+
     contestants = {name: partial(look, net, images) for name, net in nets.items()}
-    return Comparison(contestants, ['library'], items=batch, facts=lambda *_: told)
+    return Comparison(contestants, ['library'], facts=facts)
 
 
 def comparisons(batch: int = 256 if DEVICE == 'cuda' else 16) -> Builders:

@@ -15,6 +15,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+from torch.utils._pytree import tree_map_only
 
 from mmssl.functional import contrast, distill
 from mmssl.functional.chunked import FactoredLogits
@@ -27,6 +28,12 @@ from .timing import Builders, Comparison, make_on_device
 HOT, COLD = 0.1, 0.04
 WIDTH = 256
 Found = tuple[Tensor, list[Tensor]]  # loss and gradients
+
+
+def in_float64(x: Tensor) -> Tensor:
+    """Return a leaf of the same values; indices and masks stay what they are."""
+    exact = x.detach().double() if x.is_floating_point() else x
+    return exact.requires_grad_(x.requires_grad)
 
 
 class Task(NamedTuple):
@@ -45,14 +52,7 @@ class Task(NamedTuple):
 
     def double(self) -> 'Task':
         """The same in float64."""
-        student = [x.detach().double().requires_grad_() for x in self.student]
-        weight = self.weights[0].detach().double().requires_grad_()
-        return self._replace(
-            student=student,
-            teacher=[x.double() for x in self.teacher],
-            weights=(weight, self.weights[1].double()),
-            center=self.center.double(),
-        )
+        return tree_map_only(torch.Tensor, in_float64, self)
 
 
 Form = Callable[[Task], Tensor]

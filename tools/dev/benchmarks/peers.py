@@ -25,10 +25,7 @@ from mmssl.core import UserError
 
 RECIPES = {
     ('MoCoV3', 'ResNet'): 'mocov3/mocov3_resnet50_8xb512-amp-coslr-100e_in1k.py',
-    (
-        'MoCoV3',
-        'VisionTransformer',
-    ): 'mocov3/mocov3_vit-small-p16_16xb256-amp-coslr-300e_in1k.py',
+    ('MoCoV3', 'VisionTransformer'): 'mocov3/mocov3_vit-small-p16_16xb256-amp-coslr-300e_in1k.py',
     ('SwAV', 'ResNet'): 'swav/swav_resnet50_8xb32-mcrop-coslr-200e_in1k-224px-96px.py',
 }
 
@@ -38,8 +35,7 @@ def library(name: str) -> Any:
     try:
         return importlib.import_module(name)
     except ImportError as error:
-        text = f'--peer {name} does not import ({error}): the head of '
-        text += 'tools/dev/benchmarks/peers.py makes an environment for it'
+        text = f'--peer: {name} does not import ({error}); see the head of {Path(__file__).name}'
         raise UserError(text, '--peer', name.partition('.')[0]) from None
 
 

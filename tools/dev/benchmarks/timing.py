@@ -36,9 +36,9 @@ class Comparison(NamedTuple):
     """Contestants to measure side by side, and what else the table says of them.
 
     ``measure`` makes a number in ``unit`` of a contestant, which is taken once where it does not
-    vary. ``items`` is what a call works on, for items per second. ``peaks`` names those whose peak
-    memory is counted, without ``uncounted`` bytes of results that all must make. ``facts`` returns
-    further columns for a contestant, given its name and what the rounds of all took.
+    vary. ``peaks`` names those whose peak memory is counted, without ``uncounted`` bytes of results
+    that all must make. ``facts`` returns further columns for a contestant, given its name and what
+    the rounds of all took.
     """
 
     contestants: Mapping[str, Call]
@@ -46,7 +46,6 @@ class Comparison(NamedTuple):
     unit: str = 's'
     measure: Callable[[Call], float] = seconds
     once: bool = False
-    items: int = 0
     peaks: Collection[str] = ()
     uncounted: int = 0
     facts: Callable[[str, Taken], Mapping[str, Any]] = lambda name, taken: {}
@@ -101,11 +100,10 @@ def compare(comparison: Comparison, repeat: int) -> dict[str, Any]:
         others = [r for r in comparison.references if r in taken and r != name]
         one: dict[str, Any] = dict(values=values, **spread(values))
         one['ratio'] = {r: ratio(values, taken[r]) for r in others}
-        if comparison.items:
-            one['items/s'] = comparison.items / one['median']
+        facts = dict(comparison.facts(name, taken))
         if name in comparison.peaks:
-            one['MB'] = peak(comparison.contestants[name]) - comparison.uncounted / 1e6
-        found[name] = one | dict(facts=dict(comparison.facts(name, taken)))
+            facts['MB'] = peak(comparison.contestants[name]) - comparison.uncounted / 1e6
+        found[name] = one | dict(facts=facts)
     references = [r for r in comparison.references if r in taken]
     return dict(unit=comparison.unit, references=references, contestants=found)
 
@@ -133,7 +131,6 @@ def table(found: Mapping[str, dict[str, Any]]) -> Table:
             row = {'': name, 'contestant': contestant, comparison['unit']: interval(one)}
             for reference in comparison['references']:
                 row[f'ratio to {reference}'] = interval(one['ratio'].get(reference))
-            row |= {key: number(one[key]) for key in ('items/s', 'MB') if key in one}
             rows.append(row | {key: number(value) for key, value in one['facts'].items()})
     columns = dict.fromkeys(key for row in rows for key in row)
     shown = Table(*columns)

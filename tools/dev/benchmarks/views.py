@@ -18,6 +18,7 @@ from PIL import Image, ImageFilter, ImageOps
 from torch.utils.benchmark import timer
 from torch.utils.data import DataLoader
 from torchvision import transforms as T
+from torchvision.datasets import ImageFolder
 
 from mmssl.apis import load_config
 from mmssl.cli.subprocess_tools import REPO
@@ -36,11 +37,9 @@ SMALL = 32  # pixels; recipes without a larger view read small PNG files
 NORMALIZE = T.Normalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 
-class Blur:
+def blur(image: Image.Image) -> Image.Image:
     """Pillow's Gaussian blur as the official codes call it."""
-
-    def __call__(self, image: Image.Image) -> Image.Image:
-        return image.filter(ImageFilter.GaussianBlur(random.uniform(0.1, 2.0)))
+    return image.filter(ImageFilter.GaussianBlur(random.uniform(0.1, 2.0)))
 
 
 def official(view: dict[str, Any]) -> T.Compose:
@@ -51,7 +50,7 @@ def official(view: dict[str, Any]) -> T.Compose:
         T.RandomResizedCrop(size, view.get('scale', (0.08, 1.0)), interpolation=kind),
         T.RandomApply([T.ColorJitter(*view['jitter'])], p=0.8),
         T.RandomGrayscale(p=0.2),
-        T.RandomApply([Blur()], p=view.get('blur', 0.0)),
+        T.RandomApply([blur], p=view.get('blur', 0.0)),
         T.RandomApply([ImageOps.solarize], p=view.get('solarize', 0.0)),
         T.RandomHorizontalFlip(),
         T.ToTensor(),
@@ -59,20 +58,10 @@ def official(view: dict[str, Any]) -> T.Compose:
     ])  # fmt: skip
 
 
-class Torchvision(torch.utils.data.Dataset):
-    """What an official code's ImageDataset with several transforms does."""
-
-    def __init__(self, root: Path, views: list[dict[str, Any]]) -> None:
-        self.paths = sorted(root.iterdir())
-        self.transforms = [official(v) for v in views for _ in range(v.get('repeat', 1))]
-
-    def __len__(self) -> int:
-        return len(self.paths)
-
-    def __getitem__(self, i: int) -> list[torch.Tensor]:
-        with open(self.paths[i], 'rb') as file:
-            image = Image.open(file).convert('RGB')
-        return [transform(image) for transform in self.transforms]
+def torchvision(root: Path, views: list[dict[str, Any]]) -> ImageFolder:
+    """Return what an official code's data set with several transforms is."""
+    transforms = [official(v) for v in views for _ in range(v.get('repeat', 1))]
+    return ImageFolder(root, lambda image: [transform(image) for transform in transforms])
 
 
 def ours(pixels: str) -> Callable[[Path, list[dict[str, Any]]], Any]:
@@ -85,19 +74,20 @@ def ours(pixels: str) -> Callable[[Path, list[dict[str, Any]]], Any]:
     return make
 
 
-KINDS = {'torchvision': Torchvision, 'exact': ours('exact'), 'fast': ours('fast')}
+KINDS = {'torchvision': torchvision, 'exact': ours('exact'), 'fast': ours('fast')}
 
 
 def draw(root: Path, count: int, size: tuple[int, ...], ending: str) -> Path:
     """Write pictures with the spectrum of photographs: noise of every scale."""
-    root.mkdir(exist_ok=True)
+    folder = root / 'class'
+    folder.mkdir(parents=True, exist_ok=True)
     for i in range(count):
         rng, total = np.random.default_rng(i), np.zeros((size[1], size[0], 3), np.float32)
         for side, strength in ((4, 60), (12, 30), (40, 15), (120, 8), (360, 4)):
             noise = rng.normal(0, strength, (side, side, 3)).astype(np.float32)
             total += cv2.resize(noise, size, interpolation=cv2.INTER_CUBIC)
         image = Image.fromarray((128 + total).clip(0, 255).astype(np.uint8))
-        image.save(root / f'{i:04d}.{ending}', quality=87)
+        image.save(folder / f'{i:04d}.{ending}', quality=87)
     return root
 
 

@@ -4,6 +4,7 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -47,12 +48,14 @@ def elastic(root: Path, data: Path, port: int) -> str:
 def _machine(work: Path, port: int) -> subprocess.Popen:
     """Start torchrun with one process; its words go to work/machines."""
     script, config = REPO / 'tools/dist_train.sh', work / 'config.py'
+    path = f'{Path(sys.executable).parent}{os.pathsep}{os.environ["PATH"]}'  # for its `python`
+    place = dict(NNODES='1:2', MASTER_ADDR='127.0.0.1', PORT=str(port), PATH=path)
     with open(work / 'machines', 'a') as out:
         return subprocess.Popen(
             [script, config, '1', '--resume', '--work-dir', work / 'run'],
             stdout=out,
             stderr=out,
-            env=os.environ | dict(NNODES='1:2', MASTER_ADDR='127.0.0.1', PORT=str(port)),
+            env=os.environ | place,
             start_new_session=True,
         )
 
