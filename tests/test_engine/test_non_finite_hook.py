@@ -19,7 +19,7 @@ from ..helpers.paths import REPO
 from ..helpers.refusals import refuses
 from ..helpers.tiny import Watch, log, losses, make_runner, weights
 
-sys.path.insert(0, str(REPO / 'tools' / 'dev' / 'benchmarks'))
+sys.path.insert(0, str(REPO / 'tools' / 'dev' / 'faults'))
 import breaker
 
 SGD = dict(

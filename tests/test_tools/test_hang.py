@@ -14,7 +14,7 @@ from ..helpers.paths import REPO
 @pytest.mark.parametrize('kind', ['hang', 'kill'])
 def test_the_job_ends_with_the_name_of_the_rank(tiny_config, tmp_path, kind):
     config = tmp_path / 'broken.py'
-    shutil.copy(REPO / 'tools' / 'dev' / 'benchmarks' / 'breaker.py', tmp_path)
+    shutil.copy(REPO / 'tools' / 'dev' / 'faults' / 'breaker.py', tmp_path)
     config.write_text(
         f"_base_ = '{tiny_config()}'\n"
         "custom_imports = dict(imports=['breaker'])\n"

@@ -1,8 +1,8 @@
 """The benchmark of a step compares equal steps."""
 
-import importlib.util
-import sys
+import importlib
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,20 +13,14 @@ from mmssl.apis import load_config
 from ..helpers.paths import REPO
 from ..helpers.tiny import precision
 
-FOLDER = REPO / 'tools/dev/benchmarks'
-
 
 def module(name: str) -> Any:
-    spec = importlib.util.spec_from_file_location(f'{name}_benchmark', FOLDER / f'{name}.py')
-    assert spec and spec.loader
-    found = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(found)
-    return found
+    return importlib.import_module(f'benchmarks.{name}')
 
 
 @pytest.fixture(autouse=True)
-def beside(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, 'path', [str(FOLDER), *sys.path])
+def importable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(REPO / 'tools/dev')
 
 
 OPTIONS = {
@@ -52,12 +46,14 @@ def double() -> Iterator[None]:
 
 @pytest.mark.usefixtures('double')
 @pytest.mark.parametrize('name', OPTIONS)
-def test_textbook_and_ours_take_the_same_steps(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_textbook_and_ours_take_the_same_steps(
+    name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     """Three steps with a rate that shows: losses and both branches' weights agree."""
     tool, cfg = module('step'), load_config(REPO / 'configs' / name, OPTIONS[name])
     cfg.optim_wrapper.pop('amp')
     monkeypatch.setattr(tool, 'RATE', 1e-2)
-    built = tool.forms(cfg, tool.noise_batch(cfg, 3), None)
+    built = tool.forms(cfg, tool.noise_batch(cfg, 3), False, tmp_path)
     before = {k: v.clone() for k, v in built['ours'].model.state_dict().items()}
     losses = {}
     for kind, form in built.items():
@@ -74,23 +70,15 @@ def test_textbook_and_ours_take_the_same_steps(name: str, monkeypatch: pytest.Mo
         assert any(k.endswith('weight') for k in moved)
 
 
-def test_bytes_without_a_step() -> None:
+def test_bytes_without_a_step(tmp_path: Path) -> None:
     """What ours saves grows with the batch, and of half the images about half is taken."""
     tool, name = module('step'), next(iter(OPTIONS))
     cfg = load_config(REPO / 'configs' / name, {**OPTIONS[name], 'optim_wrapper.amp': None})
-    few, many = ({n: float(mb) for n, mb, _ in tool.dry(cfg, batch)} for batch in (32, 64))
+    peaks = [tool.bytes_alone(cfg, batch, tmp_path).contestants for batch in (32, 64)]
+    few, many = ({name: call() for name, call in peak.items()} for peak in peaks)
     assert many['textbook'] / few['textbook'] == pytest.approx(2, rel=0.05)
     assert many['ours'] / few['ours'] == pytest.approx(2, rel=0.05)
     assert many['ours'] < 0.5 * many['textbook']
-
-
-def test_turns_leave_out_the_first_call() -> None:
-    calls: list[str] = []
-    turns = module('turns')
-    taken = turns.in_turns({n: lambda n=n: calls.append(n) for n in 'ab'}, 2)
-    assert calls == list('ababab')
-    assert {n: len(times) for n, times in taken.items()} == {'a': 2, 'b': 2}
-    assert turns.ratio([1.0, 4.0, 2.0], [2.0, 4.0, 8.0]) == '0.50 (0.25 to 1.00)'
 
 
 def test_neighbours_vote_alike() -> None:

@@ -1,28 +1,22 @@
-"""Images per second of the networks of the published tables, beside timm's and torchvision's.
+"""Forward alone of the networks of the published tables, beside timm's and torchvision's.
 
-Forward only, no gradients, one batch of random images of 224 px, float32, or bfloat16 on a GPU.
-Printed: parameters, img/s of ours and of the library's network (medians), the rounds' ratios of
-times (ours / library), and the img/s that MoBY's README publishes: a V100's, so that only the
-order of networks may be compared with it.
+No gradients, one batch of random images of 224 px, float32, or bfloat16 on a GPU. The img/s that
+MoBY's README publishes are a V100's: only the order of networks may be compared with them.
 """
 
-import argparse
-import statistics
-from collections.abc import Sequence
+from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import timm
 import torch
 import torchvision
-from rich.console import Console
-from rich.table import Table
-from torch import nn
-from turns import DEVICE, in_turns, ratio
+from torch import Tensor, nn
 
-from mmssl.cli.options import run_tool, select_by_prefix
-from mmssl.core import UserError
 from mmssl.planning.complexity import count
 from mmssl.registry import MODELS
+
+from .timing import DEVICE, Builders, Comparison, Taken, spread
 
 
 class Entry(NamedTuple):
@@ -63,57 +57,29 @@ def library(name: str) -> nn.Module:
     return timm.create_model(name, num_classes=0)
 
 
-def measure(name: str, batch: int, rounds: int) -> list[str]:
-    """Return the cells of a network."""
-    entry = NETWORKS[name]
-    nets: dict[str, Any] = dict(ours=MODELS.build(entry.backbone))
-    if entry.library:
-        nets['library'] = library(entry.library)
-        if count(nets['library']) != count(nets['ours']):
-            raise UserError(f'{name}: {entry.library} is another network')
+@torch.no_grad()
+def look(features: Callable[[Tensor], Tensor], images: Tensor) -> float:
+    """Encode images (B, 3, H, W), and wait for the sum."""
+    with torch.autocast(DEVICE, torch.bfloat16, enabled=DEVICE == 'cuda'):
+        return float(features(images).sum())
+
+
+def beside_library(entry: Entry, batch: int) -> Comparison:
+    """Ours and, where there is one, the library's network."""
+    ours = MODELS.build(entry.backbone).to(DEVICE).eval()
     images = torch.randn(batch, 3, 224, 224, device=DEVICE)
-    nets = {k: net.to(DEVICE).eval() for k, net in nets.items()}
+    nets: dict[str, Any] = dict(ours=lambda x: ours.encode(x).pooled)
+    if entry.library:
+        nets['library'] = library(entry.library).to(DEVICE).eval()
 
-    @torch.no_grad()
-    def look(form: str) -> float:
-        with torch.autocast(DEVICE, torch.bfloat16, enabled=DEVICE == 'cuda'):
-            net = nets[form]
-            return float((net.encode(images).pooled if form == 'ours' else net(images)).sum())
+    def facts(name: str, taken: Taken) -> dict[str, Any]:
+        parameters, speed = f'{count(ours) / 1e6:.1f} M', batch / spread(taken[name])['median']
+        return {'parameters': parameters, 'img/s': speed, 'published, V100': entry.published}
 
-    taken = in_turns({form: lambda form=form: look(form) for form in nets}, rounds)
-    speeds = {form: f'{batch / statistics.median(times):.1f}' for form, times in taken.items()}
-    return [
-        name,
-        f'{count(nets["ours"]) / 1e6:.1f} M',
-        speeds['ours'],
-        speeds.get('library', ''),
-        ratio(taken['ours'], taken['library']) if entry.library else '',
-        entry.published,
-    ]
+    contestants = {name: partial(look, net, images) for name, net in nets.items()}
+    return Comparison(contestants, ['library'], facts=facts)
 
 
-COLUMNS = ('network', 'parameters', 'img/s', 'img/s, library', 'ours / library', 'published, V100')
-
-
-def main(argv: Sequence[str] | None = None) -> list[list[str]]:
-    """Measure, print the table and return its rows."""
-    parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
-    parser.add_argument('--batch', type=int, default=256 if DEVICE == 'cuda' else 16)
-    parser.add_argument('--rounds', type=int, default=5)
-    parser.add_argument('--networks', nargs='+', default=list(NETWORKS), help='beginnings of names')
-    args = parser.parse_args(argv)
-    chosen = select_by_prefix('--networks', args.networks, NETWORKS)
-    table, rows = Table(*COLUMNS), []
-    for name in chosen:
-        torch.manual_seed(0)
-        rows.append(measure(name, args.batch, args.rounds))
-        table.add_row(*rows[-1])
-    console = Console(width=110)
-    console.print(table)
-    threads = torch.get_num_threads()
-    console.print(f'batch {args.batch}, {DEVICE}, {threads} threads, torch {torch.__version__}')
-    return rows
-
-
-if __name__ == '__main__':
-    run_tool(main)
+def comparisons(batch: int = 256 if DEVICE == 'cuda' else 16) -> Builders:
+    """One of each network."""
+    return {name: lambda _, e=entry: beside_library(e, batch) for name, entry in NETWORKS.items()}

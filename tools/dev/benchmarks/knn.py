@@ -6,26 +6,21 @@ sklearn   KNeighborsClassifier, brute force
 faiss     IndexFlatIP, then the same votes; where it is installed
 
 On a CPU a sample of the queries is run, and the time of all is told in proportion. Features are
-made: unit vectors around the centres of 1,000 classes. Printed: median seconds, ratios (ours /
-form), peak MB above the features (torch's, not those of other libraries) and on how many queries a
-form names the same class.
+made: unit vectors around the centres of 1,000 classes. MB are those above the features, torch's.
 """
 
-import argparse
 import importlib.util
-import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import torch
-from rich.console import Console
-from rich.table import Table
 from torch import Tensor
 from torch.nn import functional as F
-from turns import DEVICE, in_turns, peak, ratio
 
-from mmssl.cli.options import run_tool
 from mmssl.evaluation.knn import knn
+
+from .timing import DEVICE, Builders, Comparison, Taken, spread
 
 BANK, QUERIES, WIDTH, CLASSES = 1_281_167, 50_000, 384, 1000
 K, TEMPERATURE = 20, 0.07
@@ -63,9 +58,7 @@ def sklearn(bank: Tensor, labels: Tensor, queries: Tensor) -> Form:
 
 def faiss(bank: Tensor, labels: Tensor, queries: Tensor) -> Form:
     """Build an index, return its search and the votes."""
-    import faiss as library
-
-    index = library.IndexFlatIP(WIDTH)
+    index = importlib.import_module('faiss').IndexFlatIP(WIDTH)
     index.add(bank.cpu().numpy())
 
     def search() -> Tensor:
@@ -89,41 +82,25 @@ def forms(bank: Tensor, labels: Tensor, queries: Tensor, chunk: int) -> dict[str
     return built
 
 
-def main(argv: Sequence[str] | None = None) -> list[list[str]]:
-    """Measure, print the table and return its rows."""
-    parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
-    sample = QUERIES if DEVICE == 'cuda' else QUERIES // 100
-    parser.add_argument('--bank', type=int, default=BANK)
-    parser.add_argument('--queries', type=int, default=sample, help=f'of {QUERIES}')
-    parser.add_argument('--chunk', type=int, default=QUERIES // 100, help='of the textbook form')
-    parser.add_argument('--rounds', type=int, default=3)
-    args = parser.parse_args(argv)
-    torch.manual_seed(0)
-    centres = torch.randn(CLASSES, WIDTH, device=DEVICE)
-    (bank, labels), (queries, _) = made(args.bank, centres), made(args.queries, centres)
-    built = forms(bank, labels, queries, args.chunk)
-    found = {name: form() for name, form in built.items()}
-    taken = in_turns(built, args.rounds)
-    table, rows = Table('form', 's', f's, {QUERIES:,}', 'ours / form', 'MB', 'same class'), []
-    for name, times in taken.items():
-        middle = statistics.median(times)
-        rows.append(
-            [
-                name,
-                f'{middle:.2f}',
-                f'{middle * QUERIES / args.queries:.0f}',
-                ratio(taken['ours'], times),
-                f'{peak(built[name]):.0f}' if name in ('ours', 'textbook') else '',
-                f'{100 * (found[name] == found["ours"]).float().mean():.1f} %',
-            ]
-        )
-        table.add_row(*rows[-1])
-    console = Console(width=100)
-    console.print(table)
-    place = f'{DEVICE}, {torch.get_num_threads()} threads'
-    console.print(f'{args.queries:,} of {QUERIES:,} queries, bank {args.bank:,}, {place}')
-    return rows
+def comparisons(
+    bank: int = BANK,
+    queries: int = QUERIES if DEVICE == 'cuda' else QUERIES // 100,
+    chunk: int = QUERIES // 100,
+) -> Builders:
+    """One search, by the textbook in chunks of queries."""
 
+    def searches(_: Path) -> Comparison:
+        centres = torch.randn(CLASSES, WIDTH, device=DEVICE)
+        stored, asked = made(bank, centres), made(queries, centres)[0]
+        built = forms(*stored, asked, chunk)
+        found = {name: form() for name, form in built.items()}
 
-if __name__ == '__main__':
-    run_tool(main)
+        def facts(name: str, taken: Taken) -> dict[str, str]:
+            same = (found[name] == found['ours']).float().mean()
+            whole = spread(taken[name])['median'] * QUERIES / queries
+            return {f's, {QUERIES:,}': f'{whole:.0f}', 'same class': f'{100 * same:.1f} %'}
+
+        counted = ('ours', 'textbook')  # torch's memory
+        return Comparison(built, ['textbook', 'sklearn', 'faiss'], peaks=counted, facts=facts)
+
+    return {f'{queries:,} queries, bank {bank:,}': searches}

@@ -1,33 +1,39 @@
-"""Distillation losses in blocks of prototypes against their textbook form, in the same run.
+"""Losses in chunks of prototypes against their textbook form, and ours beside lightly's.
 
-Both get bottleneck features and effective prototype weights and give the loss and its gradients
-with respect to the student's. Printed: median seconds of forward and backward, peak memory above
-the inputs without the weights' gradients, ratios (blocked / textbook), and the error of loss and
-gradients of each: against the textbook form in float64, relative to the largest value.
+textbook  distillation as papers and official codes write it, from all scores at once
+lightly   (--peer) its DINO, SwAV and MoCo losses; benchmarks/peers.py says how to get it
+
+All forms get the same bottleneck features and effective prototype weights, embeddings or negatives,
+and give the loss and its gradients. MB are those above the inputs, without gradients of weights;
+errors are those against the textbook form in float64, relative to the largest value.
 """
 
-import argparse
-import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import NamedTuple
 
 import torch
-from rich.console import Console
-from rich.table import Table
 from torch import Tensor
 from torch.nn import functional as F
-from turns import DEVICE, in_turns, make_on_device, ratio
-from turns import peak as above
+from torch.utils._pytree import tree_map_only
 
-from mmssl.cli.options import run_tool, select_by_prefix
-from mmssl.functional import distill
+from mmssl.functional import contrast, distill
 from mmssl.functional.chunked import FactoredLogits
-from mmssl.models.heads import DistillationHead
+from mmssl.models.heads import DistillationHead, SwAVHead
+from mmssl.models.queue import Queue
+
+from .peers import LightlyLosses
+from .timing import Builders, Comparison, make_on_device
 
 HOT, COLD = 0.1, 0.04
 WIDTH = 256
 Found = tuple[Tensor, list[Tensor]]  # loss and gradients
+
+
+def in_float64(x: Tensor) -> Tensor:
+    """Return a leaf of the same values; indices and masks stay what they are."""
+    exact = x.detach().double() if x.is_floating_point() else x
+    return exact.requires_grad_(x.requires_grad)
 
 
 class Task(NamedTuple):
@@ -46,14 +52,10 @@ class Task(NamedTuple):
 
     def double(self) -> 'Task':
         """The same in float64."""
-        student = [x.detach().double().requires_grad_() for x in self.student]
-        weight = self.weights[0].detach().double().requires_grad_()
-        return self._replace(
-            student=student,
-            teacher=[x.double() for x in self.teacher],
-            weights=(weight, self.weights[1].double()),
-            center=self.center.double(),
-        )
+        return tree_map_only(torch.Tensor, in_float64, self)
+
+
+Form = Callable[[Task], Tensor]
 
 
 def unit(*shape: int) -> Tensor:
@@ -73,19 +75,6 @@ def task(prototypes: int, batch: int, places: list[int], mask: float | None = No
         matches = distill.match_views(*tokens)
     chosen = torch.rand(batch, 2, places[0]) < mask if mask is not None else None
     return Task(student, teacher, weights, matches, chosen, 0.1 * torch.randn(1, prototypes))
-
-
-CASES: dict[str, Callable[[int], list[Task]]] = {
-    'EsViT Swin, views and regions, 65,536': lambda batch: [
-        task(65536, batch, [0] * 10),
-        task(65536, batch, [49] * 2 + [9] * 8),
-    ],
-    'DINO, 65,536': lambda batch: [task(65536, 4 * batch, [0] * 10)],
-    'iBOT and SERE, 8,192': lambda batch: [
-        task(8192, 2 * batch, [0] * 12),
-        task(8192, 2 * batch, [196] * 2, mask=0.15),
-    ],
-}
 
 
 def textbook(t: Task) -> Tensor:
@@ -108,93 +97,113 @@ def textbook(t: Task) -> Tensor:
     return torch.stack(terms).mean()
 
 
-def in_blocks(t: Task, block: int) -> Tensor:
-    """The same through our head."""
+def chunked(t: Task, size: int) -> Tensor:
+    """The same through our head, ``size`` prototypes at a time."""
     head = DistillationHead(t.center.shape[1], HOT)
     head.center = t.center
     views = (t.student, t.teacher)
     student, teacher = (
-        [FactoredLogits(x, w, block) for x in side]
-        for side, w in zip(views, t.weights, strict=True)
+        [FactoredLogits(x, w, size) for x in side] for side, w in zip(views, t.weights, strict=True)
     )
     if t.mask is not None:
         return head.masked(student, teacher, t.mask, COLD)
     return head(student, teacher, COLD, t.matches)
 
 
-def run(tasks: list[Task], form: Callable[[Task], Tensor]) -> Found:
+def gradients(inputs: list[Tensor], loss: Callable[[], Tensor]) -> Found:
+    """Forward and backward of a loss."""
+    value = loss().sum()
+    found = torch.autograd.grad(value, inputs, allow_unused=True)
+    return value.detach(), [x for x in found if x is not None]
+
+
+def run(tasks: list[Task], form: Form) -> Found:
     """Forward and backward of the mean over tasks."""
     inputs = [x for t in tasks for x in t.inputs()]
-    for x in inputs:
-        x.grad = None
-    loss = torch.stack([form(t) for t in tasks]).mean()
-    loss.backward()
-    return loss.detach(), [x.grad for x in inputs if x.grad is not None]
+    return gradients(inputs, lambda: torch.stack([form(t) for t in tasks]).mean())
 
 
-def peak(tasks: list[Task], form: Callable[[Task], Tensor]) -> float:
-    """MB above inputs and weight gradients."""
-    for x in (x for t in tasks for x in t.inputs()):
-        x.grad = None
-    return above(partial(run, tasks, form)) - sum(t.weights[0].nbytes for t in tasks) / 1e6
-
-
-def error(found: Found, exact: Found) -> str:
+def error(found: Found, exact: Found) -> dict[str, str]:
     """Largest relative errors of loss and gradients."""
-    pairs = zip(found[1], exact[1], strict=True)
     loss = float((found[0].double() - exact[0]).abs() / exact[0])
-    grads = max(float((a.double() - b).abs().max() / b.abs().max()) for a, b in pairs)
-    return f'{loss:.0e}, {grads:.0e}'
+    pairs = zip(found[1], exact[1], strict=True)
+    largest = max(float((a.double() - b).abs().max() / b.abs().max()) for a, b in pairs)
+    return {'error of loss': f'{loss:.0e}', 'of gradients': f'{largest:.0e}'}
 
 
-def compare(tasks: list[Task], block: int, rounds: int) -> list[str]:
-    """Return the cells of a case."""
-    forms = {'textbook': textbook, 'blocked': lambda t: in_blocks(t, block)}
-    seconds = in_turns({name: partial(run, tasks, form) for name, form in forms.items()}, rounds)
-    found = {name: run(tasks, form) for name, form in forms.items()}
+def side_by_side(
+    calls: Mapping[str, Callable[[], Found]], exact: Found | None = None, uncounted: int = 0
+) -> Comparison:
+    """Time, memory, first value and, where the exact one is known, errors of a loss."""
+    facts = {}
+    for name, call in calls.items():
+        found = call()
+        facts[name] = dict(loss=f'{found[0]:.6f}', **(error(found, exact) if exact else {}))
+    return Comparison(
+        calls,
+        ['textbook', 'lightly'],
+        peaks=calls,
+        uncounted=uncounted,
+        facts=lambda name, _: facts[name],
+    )
+
+
+def distillation(tasks: list[Task], size: int, peer: Form | None = None) -> Comparison:
+    """The forms of a loss over prototypes."""
+    forms: dict[str, Form] = dict(textbook=textbook, ours=partial(chunked, size=size))
+    if peer:
+        forms['lightly'] = peer
     exact = run([t.double() for t in tasks], textbook)
-    errors = [error(found[name], exact) for name in forms]
-    memory = {name: peak(tasks, form) for name, form in forms.items()}
-    return [
-        *(f'{statistics.median(seconds[name]):.2f}' for name in forms),
-        ratio(seconds['blocked'], seconds['textbook']),
-        *(f'{memory[name]:.0f}' for name in forms),
-        f'1/{memory["textbook"] / memory["blocked"]:.0f}',
-        *errors,
-    ]
+    calls = {name: partial(run, tasks, form) for name, form in forms.items()}
+    return side_by_side(calls, exact, sum(t.weights[0].nbytes for t in tasks))
 
 
-COLUMNS = (
-    *('loss', 's, textbook', 's, blocked', 'ratio', 'MB, textbook', 'MB, blocked', 'ratio'),
-    *('error, textbook', 'error, blocked'),
-)
+def swav(peer: Callable[..., Callable[[], Tensor]]) -> Comparison:
+    """Swapped prediction without a memory, codes included: 2 + 6 crops of 64 images."""
+    head = SwAVHead()
+    crops = [unit(64, 128).requires_grad_() for _ in range(8)]
+    forms = dict(ours=lambda: head(crops, 0), lightly=peer(head, crops))
+    inputs = [*crops, head.prototypes.weight]
+    return side_by_side({name: partial(gradients, inputs, form) for name, form in forms.items()})
 
 
-def main(argv: Sequence[str] | None = None) -> list[list[str]]:
-    """Measure, print the table and return its rows."""
-    parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
-    parser.add_argument(
-        '--batch', type=int, default=4, help='images; DINO takes 4 and iBOT 2 times as many'
-    )
-    parser.add_argument('--block', type=int, default=1024, help='prototypes at a time')
-    parser.add_argument('--rounds', type=int, default=5)
-    parser.add_argument('--cases', nargs='+', default=list(CASES), help='beginnings of names')
-    args = parser.parse_args(argv)
+def moco(peer: Callable[..., Callable[[], Tensor]]) -> Comparison:
+    """InfoNCE of 256 queries with 65,536 negatives; the queue takes the keys in."""
+    queue = Queue(128, 65536)
+    q, k = unit(256, 128).requires_grad_(), unit(256, 128)
+
+    def ours() -> Tensor:
+        queue.end_step()  # of the step before: this one's backward still needs the negatives
+        loss = contrast.info_nce(q, k, 0.2, queue()[0])
+        queue.push(k)
+        return loss
+
+    forms = dict(ours=ours, lightly=peer(q, k, queue.bank0))
+    return side_by_side({name: partial(gradients, [q], form) for name, form in forms.items()})
+
+
+def comparisons(batch: int = 4, chunk_size: int = 1024, peer: bool = False) -> Builders:
+    """One of each loss; DINO takes 4 and iBOT 2 times as many images."""
     make_on_device()
-    chosen = select_by_prefix('--cases', args.cases, CASES)
-    table, rows = Table(*COLUMNS), []
-    for name in chosen:
-        torch.manual_seed(0)
-        rows.append([name, *compare(CASES[name](args.batch), args.block, args.rounds)])
-        table.add_row(*rows[-1])
-    console = Console(width=150)
-    console.print(table)
-    threads = torch.get_num_threads()
-    console.print(
-        f'batch {args.batch}, float32, {DEVICE}, {threads} threads, torch {torch.__version__}'
-    )
-    return rows
-
-
-if __name__ == '__main__':
-    run_tool(main)
+    lightly = LightlyLosses(HOT, COLD) if peer else None
+    draws: dict[str, Callable[[], list[Task]]] = {
+        'EsViT Swin, views and regions, 65,536': lambda: [
+            task(65536, batch, [0] * 10),
+            task(65536, batch, [49] * 2 + [9] * 8),
+        ],
+        'DINO, 65,536': lambda: [task(65536, 4 * batch, [0] * 10)],
+        'iBOT and SERE, 8,192': lambda: [
+            task(8192, 2 * batch, [0] * 12),
+            task(8192, 2 * batch, [196] * 2, mask=0.15),
+        ],
+    }
+    found: Builders = {
+        name: lambda _, name=name: distillation(
+            draws[name](), chunk_size, lightly.dino if lightly and 'DINO' in name else None
+        )
+        for name in draws
+    }
+    if lightly:
+        found['SwAV, 3,000'] = lambda _: swav(lightly.swav)
+        found['MoCo, 65,536 negatives'] = lambda _: moco(lightly.moco)
+    return found

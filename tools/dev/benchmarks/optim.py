@@ -1,27 +1,23 @@
-"""Time the update of the parameters after the backward pass, against a loop over them.
+"""The update of the parameters after the backward pass, beside a loop over them.
 
-Parameter lists are those of the published networks. Printed: milliseconds of the loop as official
-codes write it and of ours (medians), the median of the rounds' ratios (ours / loop) and their
-range. That the results are equal is what the tests of the engine show.
+Parameter lists are those of the published networks; the loop is as official codes write it. That
+the results are equal is what the tests of the engine show.
 """
 
-import argparse
 import copy
 import itertools
-import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from functools import partial
 
 import torch
-from rich.console import Console
-from rich.table import Table
 from torch import nn
-from turns import DEVICE, in_turns, make_on_device, ratio
 
-from mmssl.cli.options import run_tool, select_by_prefix
 from mmssl.engine import ParamGroupConstructor
 from mmssl.engine.optim.wrapper import clip_each
 from mmssl.models.teacher import update_teacher
 from mmssl.registry import MODELS
+
+from .timing import Builders, Comparison, make_on_device
 
 NETWORKS = {
     'ResNet-50': dict(type='ResNet', depth=50),
@@ -29,7 +25,7 @@ NETWORKS = {
     'Swin-T': dict(type='SwinTransformer', arch='tiny'),
 }
 Step = Callable[[], None]
-Pair = tuple[Step, Step]
+Pair = tuple[Step, Step]  # loop, ours
 
 
 def ours(net: nn.Module, **optimizer: object) -> Step:
@@ -49,7 +45,7 @@ def teacher(net: nn.Module, other: nn.Module) -> Pair:
     return loop, lambda: update_teacher(net, other, 0.99)
 
 
-def clip(net: nn.Module, other: nn.Module, long: bool = True) -> Pair:
+def clip(net: nn.Module, other: nn.Module, long: bool) -> Pair:
     """Bound every tensor's gradient, when all exceed the limit or none does."""
     limits = [(2.0**-n if long else 1e9 for n in itertools.count()) for _ in (0, 1)]
 
@@ -65,7 +61,7 @@ def clip(net: nn.Module, other: nn.Module, long: bool = True) -> Pair:
     return loop, lambda: clip_each(parameters, next(limits[1]))
 
 
-def lars(net: nn.Module, other: nn.Module, larc: bool = False) -> Pair:
+def lars(net: nn.Module, other: nn.Module, larc: bool) -> Pair:
     """The paper's update with the norm of the decayed gradient, or of the gradient (LARC)."""
     buffers = {p: torch.zeros_like(p) for p in net.parameters()}
 
@@ -92,53 +88,28 @@ def adamw(net: nn.Module, other: nn.Module) -> Pair:
 
 TASKS: dict[str, Callable[[nn.Module, nn.Module], Pair]] = {
     'teacher': teacher,
-    'clip each, all long': clip,
-    'clip each, none': lambda net, other: clip(net, other, long=False),
-    'LARS': lars,
-    'LARC': lambda net, other: lars(net, other, larc=True),
+    'clip each, all long': partial(clip, long=True),
+    'clip each, none': partial(clip, long=False),
+    'LARS': partial(lars, larc=False),
+    'LARC': partial(lars, larc=True),
     'AdamW': adamw,
 }
 
 
-def compare(task: str, network: str, rounds: int) -> list[str]:
-    """Return the cells of one task and network."""
-    torch.manual_seed(0)
+def beside_loop(task: str, network: str) -> Comparison:
+    """A task on two equal networks with equal gradients."""
     net = MODELS.build(NETWORKS[network])
     other = copy.deepcopy(net)
     for p, q in zip(net.parameters(), other.parameters(), strict=True):
         p.grad = torch.randn_like(p)
         q.grad = p.grad.clone()
-    forms = dict(zip(('loop', 'ours'), TASKS[task](net, other), strict=True))
-    loop, mine = in_turns(forms, rounds).values()  # the first call, uncounted, makes state
-    return [
-        task,
-        network,
-        *(f'{1000 * statistics.median(taken):.1f}' for taken in (loop, mine)),
-        ratio(mine, loop),
-    ]
+    return Comparison(dict(zip(('loop', 'ours'), TASKS[task](net, other), strict=True)), ['loop'])
 
 
-def main(argv: Sequence[str] | None = None) -> list[list[str]]:
-    """Measure, print the table and return its rows."""
-    parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
-    parser.add_argument('--rounds', type=int, default=5)
-    parser.add_argument('--networks', nargs='+', default=list(NETWORKS), help='beginnings of names')
-    args = parser.parse_args(argv)
+def comparisons() -> Builders:
+    """One of each network and task."""
     make_on_device()
-    chosen = select_by_prefix('--networks', args.networks, NETWORKS)
-    table, rows = Table('task', 'network', 'ms, loop', 'ms, ours', 'ratio'), []
-    for task in TASKS:
-        for network in chosen:
-            rows.append(compare(task, network, args.rounds))
-            table.add_row(*rows[-1])
-    console = Console(width=100)
-    console.print(table)
-    threads = torch.get_num_threads()
-    console.print(
-        f'float32, {args.rounds} rounds, {DEVICE}, {threads} threads, torch {torch.__version__}'
-    )
-    return rows
-
-
-if __name__ == '__main__':
-    run_tool(main)
+    return {
+        f'{network}, {task}': lambda _, task=task, network=network: beside_loop(task, network)
+        for network, task in itertools.product(NETWORKS, TASKS)
+    }

@@ -17,7 +17,6 @@ import random
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from collections import Counter
@@ -26,52 +25,74 @@ from pathlib import Path
 from typing import Any
 
 os.environ['OMP_NUM_THREADS'] = '1'  # a forked process cannot use threads begun before
-HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE), str(HERE.parent.parent)]
 
-import breaker  # noqa: E402
-from elastic import elastic  # noqa: E402
-from runs import BATCH, IMAGES, PARENT, config, make_data, run, same_end, stream, wait  # noqa: E402
+from faults.breaker import Breaker, Stream, stream
+from faults.elastic import elastic
+from faults.forked import (
+    BATCH,
+    IMAGES,
+    PARENT,
+    config,
+    make_data,
+    run,
+    same_end,
+    wait,
+)
 
-from mmssl.core import UserError  # noqa: E402
-from mmssl.engine.state import training_file  # noqa: E402
+from mmssl.cli.options import run_tool
+from mmssl.core import UserError
+from mmssl.engine.state import training_file
 
 METHODS = ('mocov2', 'mocov3', 'moby', 'swav', 'esvit', 'sere', 'ibot')
 
 
-# parts ------------------------------------------------------------------------------------------
+def kill_after(child: int, after: float, alone: bool) -> int | None:
+    """Return the exit status of a child, or None where it was killed before it ended."""
+    time.sleep(after)
+    done, status = os.waitpid(child, os.WNOHANG)
+    if done:
+        return os.waitstatus_to_exitcode(status)
+    # the process alone (its workers notice), or all of them as in a power cut
+    (os.kill if alone else os.killpg)(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    return None
+
+
+def differences(whole: Path, work: Path) -> int:
+    """Count losses and final states of a killed run that are not those of the whole one."""
+    expected, seen = dict(stream(whole / 'losses')), stream(work / 'losses')
+    wrong = sum(expected[at] != loss for at, loss in seen)
+    return wrong + (set(expected) != {at for at, _ in seen}) + (not same_end(whole, work))
+
+
+def kill_often(cfg: Any, folder: Path, kills: int, rng: random.Random) -> tuple[int, int]:
+    """Kill and continue runs of a config; return how many ended, and their differences."""
+    whole, begin = folder / 'whole', time.monotonic()
+    assert wait(run(cfg, whole, [Stream(whole / 'losses')])) == 0, whole
+    length = time.monotonic() - begin
+    killed = ended = wrong = 0
+    while killed < kills:
+        work = folder / f'cut{ended}'
+        child = run(cfg, work, [Stream(work / 'losses')])
+        status = kill_after(child, rng.uniform(0, length), bool(killed % 2))
+        killed += status is None
+        if status is None and killed == kills:
+            status = wait(run(cfg, work, [Stream(work / 'losses')]))
+        if status is not None:
+            assert status == 0, (work, status)
+            ended += 1
+            wrong += differences(whole, work)
+    return ended, wrong
+
+
 def kills(root: Path, data: Path, args: argparse.Namespace) -> str:
     """Kill, continue and compare until there were enough kills."""
-    rng, told = random.Random(args.seed), []
-    each = -(-args.kills // len(args.methods))
+    rng, each = random.Random(args.seed), -(-args.kills // len(args.methods))
     for method in args.methods:
-        cfg, whole = config(method, data), root / method / 'whole'
-        begin = time.monotonic()
-        assert wait(run(cfg, whole, [breaker.Stream(str(whole / 'losses'))])) == 0, whole
-        length, expected = time.monotonic() - begin, dict(stream(whole / 'losses'))
-        killed = ended = wrong = 0
-        while killed < each:
-            work = root / method / f'cut{ended}'
-            child = run(cfg, work, [breaker.Stream(str(work / 'losses'))])
-            time.sleep(rng.uniform(0, length))
-            done, status = os.waitpid(child, os.WNOHANG)
-            if not done:
-                # the process alone (its workers notice), or all of them as in a power cut
-                (os.kill if killed % 2 else os.killpg)(child, signal.SIGKILL)
-                _, status = os.waitpid(child, 0)
-                killed += 1
-            if killed == each and not done:
-                status = wait(run(cfg, work, [breaker.Stream(str(work / 'losses'))]))
-                done = child
-            if done:
-                assert status == 0, (work, status)
-                ended += 1
-                seen = stream(work / 'losses')
-                wrong += sum(expected[at] != loss for at, loss in seen)
-                wrong += set(expected) != {at for at, _ in seen} or not same_end(whole, work)
-        told.append(f'{method} {killed} kills in {ended} runs, {wrong} differences')
-        print('  ' + told[-1], flush=True)
-        assert wrong == 0, told[-1]
+        ended, wrong = kill_often(config(method, data), root / method, each, rng)
+        told = f'{method} {each} kills in {ended} runs, {wrong} differences'
+        print('  ' + told, flush=True)
+        assert wrong == 0, told
     return f'{each * len(args.methods)} kills, every loss and final state bit-equal'
 
 
@@ -92,7 +113,7 @@ def exits(root: Path, data: Path, args: argparse.Namespace) -> str:
         found, _ = pair(
             config('mocov3', data, **options),
             work,
-            lambda work=work: breaker.Stream(str(work / 'losses')),
+            lambda work=work: Stream(work / 'losses'),
             args.port + i,
         )
         counts.update(found)
@@ -105,7 +126,7 @@ def nan(root: Path, data: Path, args: argparse.Namespace) -> str:
     """A rank's nan stops both, soon and with the same words."""
     work = root / 'nan'
     cfg = config('mocov3', data, **{'train_dataloader.batch_size': 2})
-    statuses, seconds = pair(cfg, work, lambda: breaker.Breaker('nan', 5, 1), args.port + 90)
+    statuses, seconds = pair(cfg, work, lambda: Breaker('nan', 5, 1), args.port + 90)
     words = [(work / f'out.{rank}').read_text().splitlines()[-1] for rank in (0, 1)]
     assert statuses == [2, 2], (statuses, words)
     assert words[0] == words[1], words
@@ -145,6 +166,11 @@ def full(root: Path, data: Path, args: argparse.Namespace) -> str:
     return f'{len(found)} files, all whole, continued from iteration {reached}; it said: {words[0]}'
 
 
+def rejoin(root: Path, data: Path, args: argparse.Namespace) -> str:
+    """A killed machine joins again."""
+    return elastic(root, data, args.port + 91)
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the parts and print what was counted."""
     parser = argparse.ArgumentParser(
@@ -160,7 +186,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parser.parse_args(argv)
     for part in args.parts:
         if part not in RUN:
-            raise UserError(f"part '{part}' is unknown; use some of {', '.join(RUN)}")
+            raise UserError(f"part '{part}' is unknown; use some of {', '.join(RUN)}", 'part', part)
     root = Path(tempfile.mkdtemp(prefix='mmssl-faults-'))
     try:
         make_data(root / 'data')
@@ -173,7 +199,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             shutil.rmtree(root)
 
 
-RUN = dict(kills=kills, exits=exits, nan=nan, full=full, elastic=elastic)
+RUN = dict(kills=kills, exits=exits, nan=nan, full=full, elastic=rejoin)
 
 if __name__ == '__main__':
-    main()
+    run_tool(main)

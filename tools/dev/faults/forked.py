@@ -13,11 +13,11 @@ from PIL import Image
 
 from mmssl.apis import load_config
 from mmssl.cli.options import run_tool
+from mmssl.cli.subprocess_tools import REPO
 from mmssl.datasets.shapes import draw_object
 from mmssl.engine import Runner
 from mmssl.engine.state import training_file
 
-REPO = Path(__file__).resolve().parent.parent.parent
 PARENT = os.getpid()  # a forked process that ends passes through the parent's functions
 IMAGES, BATCH, EPOCHS = 24, 4, 2
 
@@ -31,25 +31,27 @@ def make_data(root: Path) -> None:
         Image.fromarray(image).save(folder / f'{i}.png')
 
 
+def recipe(method: str) -> Path:
+    """Return the method's comparison recipe."""
+    return next((REPO / 'configs/compare').glob(f'{method}_vit-conv_*_shapes.py'))
+
+
 def config(method: str, data: Path, **options: Any) -> Any:
-    """The method's comparison recipe with a shallow network, few images, and random depth."""
-    path = next((REPO / 'configs' / 'compare').glob(f'{method}_vit-conv_*_shapes.py'))
+    """The comparison recipe with a shallow network, few images, and random depth."""
     shrink = {
         'data_root': str(data),
-        'model.backbone.arch': (96, 1, 4),
+        'model.backbone.arch': (64, 1, 4),
         'model.backbone.drop_path_rate': 0.3,
         'train_dataloader.batch_size': BATCH,
         'train_dataloader.num_workers': 2,
         'train_cfg.max_epochs': EPOCHS,
         'param_scheduler.0.warmup': 0,
-        'val_cfg': None,
-        'val_dataloader': None,
-        'val_evaluator': None,
+        **dict.fromkeys(('val_cfg', 'val_dataloader', 'val_evaluator')),
         'default_hooks.checkpoint.iterations': 2,
         'default_hooks.checkpoint.interval': 1,
         'default_hooks.checkpoint.max_keep_ckpts': 1,
     }
-    cfg = load_config(path, shrink | options)
+    cfg = load_config(recipe(method), shrink | options)
     cfg.launcher, cfg.resume = 'none', True
     return cfg
 
@@ -92,27 +94,17 @@ def wait(child: int, limit: float = 300.0) -> int:
     raise TimeoutError(f'process {child} did not end in {limit:.0f} s')
 
 
-def stream(path: Path, rank: int = 0) -> list[tuple[int, str]]:
-    """Read what breaker.Stream wrote."""
-    file = Path(f'{path}.{rank}')
-    lines = file.read_text().splitlines() if file.is_file() else []
-    return [(int(at), loss) for at, loss in (line.split() for line in lines)]
-
-
-def differing(a: Any, b: Any, name: str = '') -> list[str]:
-    """Names of what differs in any bit between two nested contents."""
+def same(a: Any, b: Any) -> bool:
+    """Whether two nested contents agree in every bit."""
     if isinstance(a, dict):
-        if a.keys() != b.keys():
-            return [name]
-        return [n for k in a for n in differing(a[k], b[k], f'{name}/{k}')]
+        return a.keys() == b.keys() and all(same(a[key], b[key]) for key in a)
     if isinstance(a, list):
-        return [n for i, (x, y) in enumerate(zip(a, b, strict=True)) for n in differing(x, y, name)]
-    same = torch.equal(a, b) if isinstance(a, torch.Tensor) else a == b
-    return [] if same else [name]
+        return len(a) == len(b) and all(map(same, a, b))
+    return torch.equal(a, b) if isinstance(a, torch.Tensor) else a == b
 
 
 def same_end(first: Path, second: Path) -> bool:
     """Whether two runs ended in the same model, optimizer, progress and generators."""
     ends = [training_file.open_training(f / f'epoch_{EPOCHS}.pth') for f in (first, second)]
     keys = ('state_dict', 'optimizer', 'progress', 'random')
-    return not differing(*({k: end[k] for k in keys} for end in ends))
+    return same(*([end[key] for key in keys] for end in ends))

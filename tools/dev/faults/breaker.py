@@ -1,8 +1,9 @@
-"""A hook that breaks a run on purpose: imported beside a config by tests and faults.py."""
+"""A hook that breaks a run on purpose, and one that writes what a broken run is compared by."""
 
 import os
 import signal
 import time
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -10,6 +11,8 @@ from mmengine.hooks import Hook
 
 from mmssl.core import dist
 from mmssl.registry import HOOKS
+
+SIGNALS = dict(stop=signal.SIGSTOP, kill=signal.SIGKILL, term=signal.SIGTERM)
 
 
 @HOOKS.register_module()
@@ -33,8 +36,7 @@ class Breaker(Hook):
         elif self.kind == 'hang':
             time.sleep(1e6)
         else:
-            number = dict(stop=signal.SIGSTOP, kill=signal.SIGKILL, term=signal.SIGTERM)[self.kind]
-            os.kill(os.getpid(), number)
+            os.kill(os.getpid(), SIGNALS[self.kind])
 
 
 @HOOKS.register_module()
@@ -43,7 +45,7 @@ class Stream(Hook):
 
     priority = 'VERY_HIGH'
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: Path) -> None:
         self.path = path
 
     def after_train_iter(
@@ -53,3 +55,10 @@ class Stream(Hook):
         loss = float(outputs['loss'].detach())
         with open(f'{self.path}.{dist.rank()}', 'a') as file:
             file.write(f'{runner.iter + 1} {loss.hex()}\n')
+
+
+def stream(path: Path) -> list[tuple[int, str]]:
+    """Read what `Stream` wrote on the first rank."""
+    file = Path(f'{path}.0')
+    lines = file.read_text().splitlines() if file.is_file() else []
+    return [(int(at), loss) for at, loss in (line.split() for line in lines)]
