@@ -26,4 +26,4 @@ param_scheduler = [dict(
     type='ScheduleParam', param_name='lr', final=0.0048, warmup=10, warmup_start=0.3,
     warmup_reaches=True, scale=('final', 'warmup_start'))]
 train_cfg = dict(max_epochs=100)
-sync_bn = 'torch'
+sync_bn = dict(group_size=8)  # one machine each

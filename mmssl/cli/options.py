@@ -12,7 +12,7 @@ from mmengine.config import Config, DictAction
 
 from ..config import pretrained
 from ..core import UserError
-from ..core.launch import LAUNCHERS, leave
+from ..core.launch import LAUNCHERS, leave, tells
 from ..zoo.hub import published
 from .work_dir import set_work_dir
 
@@ -152,7 +152,9 @@ def run_tool(main: Callable[[Sequence[str] | None], Any]) -> None:
     try:
         main(None)
     except UserError as error:
-        print(f'error: {_one_line(error)}', file=sys.stderr)
+        message = _one_line(error)
+        if tells(message):
+            print(f'error: {message}', file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         print('interrupted; a training goes on with --resume', file=sys.stderr)

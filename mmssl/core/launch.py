@@ -1,17 +1,25 @@
 """Join the processes a launcher has started, with or without GPUs."""
 
 import gc
+import itertools
+import json
 import os
 import subprocess
+from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 import torch
 from torch import distributed as td
+from torch.distributed import distributed_c10d
+from torch.distributed.rendezvous import rendezvous
 
 from . import dist, watchdog
+from .device import check_driver, gpu_identity, model_device, set_local_device
 from .errors import UserError
 
 LAUNCHERS = ('none', 'pytorch', 'slurm', 'mpi')
+WAIT = 3  # seconds for which a rank waits for the error of the first one
 
 
 def _need(name: str, launcher: str) -> str:
@@ -77,27 +85,116 @@ def init_distributed(launcher: str, backend: str | None = None, timeout: int = 1
     """Start the process group: nccl on GPUs, gloo without; ``timeout`` in seconds.
 
     A step or collective that takes longer ends the job with the name of who is behind. Raises
-    UserError when more processes were started than this machine has GPUs.
+    UserError on the first rank, and SystemExit on the others, when a process has no GPU of its
+    own, a driver is too old, or NCCL cannot start.
     """
     read_environment(launcher)
-    if torch.cuda.is_available():
-        local, count = int(os.environ['LOCAL_RANK']), torch.cuda.device_count()
-        if local >= count:
-            raise UserError(
-                f'process {local} of this machine has no GPU: it has {count}; start at most '
-                f'{count} processes here',
-                key='LOCAL_RANK',
-                value=local,
-            )
-        torch.cuda.set_device(local)
-    elif backend == 'nccl':
-        backend = None  # configs name the backend of GPUs; without one gloo does the same
-    backend = backend or ('nccl' if torch.cuda.is_available() else 'gloo')
     # the group's own limit is later: the watchdog knows more to say
     limit = timedelta(seconds=1.2 * timeout + 30)
-    td.init_process_group(backend, timeout=limit)
+    # a launcher that restarts processes gives each start a store of its own
+    store, rank, world = next(rendezvous('env://', timeout=limit))
+    store.set_timeout(limit)
+    set_local_device(int(os.environ['LOCAL_RANK']))
+    agree(store, rank, world, _report)
+    if not torch.cuda.is_available() and backend == 'nccl':
+        backend = None  # configs name the backend of GPUs; without one gloo does the same
+    backend = backend or ('nccl' if torch.cuda.is_available() else 'gloo')
+    td.init_process_group(backend, store=store, rank=rank, world_size=world, timeout=limit)
     dist.host_group(limit)
+    if backend == 'nccl':
+        agree(store, rank, world, _try_nccl)
     watchdog.start(timeout)
+
+
+def _report() -> dict[str, str]:
+    """Return this process's GPU, and what is wrong with it."""
+    try:
+        check_driver()
+    except UserError as error:
+        return dict(problem=str(error))
+    return dict(gpu=gpu_identity())
+
+
+def _try_nccl() -> dict[str, str]:
+    """Return what keeps NCCL from working, after a first exchange."""
+    try:
+        td.all_reduce(torch.zeros(1, device=model_device()))
+        torch.cuda.synchronize()
+    except RuntimeError as error:
+        reason = ' '.join(str(error).split())[:300]
+        return dict(
+            problem=f'NCCL cannot start ({reason}); NCCL_DEBUG=INFO says more, and --cfg-options '
+            'env_cfg.dist_cfg.backend=gloo does without it, slowly'
+        )
+    return {}
+
+
+_meetings = itertools.count()
+
+
+def agree(store: Any, rank: int, world: int, report: Callable[[], dict[str, str]]) -> None:
+    """Let the first rank read the reports of all; without a process group, through its store.
+
+    Raises UserError on the first rank for problems and for a GPU that several processes were
+    given; the others leave without a word, with the same status.
+    """
+    meeting = next(_meetings)
+    store.set(f'report {meeting}-{rank}', json.dumps(report()))
+    if rank:
+        verdict = store.get(f'verdict {meeting}').decode()
+        if verdict:
+            raise SystemExit(2)
+        return
+    reports = [json.loads(store.get(f'report {meeting}-{r}')) for r in range(world)]
+    error = _verdict(reports)
+    store.set(f'verdict {meeting}', str(error or ''))
+    if error:
+        raise error
+
+
+def _verdict(reports: list[dict[str, str]]) -> UserError | None:
+    """Return what is wrong with the reports of all ranks, if anything."""
+    for rank, report in enumerate(reports):
+        if 'problem' in report:
+            return UserError(f'rank {rank}: {report["problem"]}', key='rank', value=rank)
+    ranks: dict[str, list[int]] = {}
+    for rank, report in enumerate(reports):
+        ranks.setdefault(report.get('gpu', ''), []).append(rank)
+    without = ranks.pop('', [])
+    if without and ranks:
+        return UserError(
+            f'rank {without[0]} sees no GPU and rank {min(ranks.values())[0]} does; start all '
+            "processes on GPUs, or all with CUDA_VISIBLE_DEVICES=''",
+            key='rank',
+            value=without[0],
+        )
+    shared = next((found for found in ranks.values() if len(found) > 1), None)
+    if shared is None:
+        return None
+    return UserError(
+        f'ranks {" and ".join(map(str, shared))} have the same GPU: {len(reports)} processes were '
+        f'started for {len(ranks)} GPUs; start one process for each GPU, and at most that many',
+        key='processes',
+        value=len(reports),
+    )
+
+
+def tells(message: str) -> bool:
+    """Whether this process is the one to print an error that several ranks may have met.
+
+    The first rank does; another one whose message is the same stays silent.
+    """
+    if dist.world_size() == 1:
+        return True
+    store = distributed_c10d._get_default_store()
+    if dist.rank() == 0:
+        store.set('error of the first rank', message)
+        return True
+    try:
+        store.wait(['error of the first rank'], timedelta(seconds=WAIT))
+        return store.get('error of the first rank').decode() != message
+    except RuntimeError:  # the first rank goes on, or is gone
+        return True
 
 
 def leave() -> None:

@@ -1,11 +1,9 @@
 """Runner: mmengine's, with safe files, any device, and errors that a user can act on."""
 
-import os
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import torch
 from mmengine.dist import is_distributed
 from mmengine.logging import MMLogger
 from mmengine.model import MMDistributedDataParallel
@@ -17,11 +15,12 @@ from torch.utils.data import DataLoader
 
 from ..checkpoint import load
 from ..core import UserError, dist
+from ..core.device import check_driver, model_device
 from ..core.errors import NoData
 from ..core.io import unwrap_model
 from ..core.launch import init_distributed
 from ..core.protocols import OptionalLoop
-from ..core.sync_bn import convert_sync_bn
+from ..core.sync_bn import convert_sync_bn, read_sync_bn, sync_group
 from ..registry import LOOPS, MODEL_WRAPPERS, RUNNERS
 from . import console, loaders
 from .batch_size import keep_global_batch, scale_learning_rate
@@ -95,6 +94,7 @@ class Runner(Base):
 
         Raises UserError when the work dir holds another run's training files.
         """
+        check_driver()
         if self.distributed and not is_distributed():
             init_distributed(self.launcher, **env_cfg.get('dist_cfg', {}))
         if self._train_loop is not None:
@@ -104,12 +104,13 @@ class Runner(Base):
 
     def wrap_model(self, model_wrapper_cfg: dict[str, Any] | None, model: nn.Module) -> nn.Module:
         """Move to the device; synchronise batch norms and wrap when there are ranks."""
-        device = 'cuda' if torch.cuda.is_available() else 'cpu'
+        synchronised, group_size = read_sync_bn(self.cfg.get('sync_bn'))
+        device = model_device()
         model = model.to(device)
         if not self.distributed:
             return model
-        if self.cfg.get('sync_bn'):
-            model = convert_sync_bn(model, device)
+        if synchronised:
+            model = convert_sync_bn(model, device.type, sync_group(group_size))
         if model_wrapper_cfg and self._train_loop is not None:
             wrapper = MODEL_WRAPPERS.build(model_wrapper_cfg)
             if isinstance(wrapper, FullyShard):
@@ -118,7 +119,7 @@ class Runner(Base):
             return model
         return MMDistributedDataParallel(
             model,
-            device_ids=[int(os.environ['LOCAL_RANK'])] if device == 'cuda' else None,
+            device_ids=[device] if device.type == 'cuda' else None,
             broadcast_buffers=False,
             find_unused_parameters=self.cfg.get('find_unused_parameters', False),
         )

@@ -1,12 +1,16 @@
 """Environment variables of the launchers, and the errors when they are missing."""
 
+import itertools
 import os
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from torch import distributed as td
 
-from mmssl.core.launch import read_environment
+from mmssl.core import UserError, dist, launch
+from mmssl.core.launch import agree, read_environment, tells
 
-from ..helpers.refusals import refuses
+from ..helpers.refusals import check_refusal, refuses
 
 VARIABLES = {
     'pytorch': ('RANK', 'WORLD_SIZE', 'LOCAL_RANK'),
@@ -92,3 +96,69 @@ def test_jobs_on_one_slurm_node_have_ports_of_their_own(environment):
     environment('MASTER_PORT', '5')
     read_environment('slurm')
     assert os.environ['MASTER_PORT'] == '5'
+
+
+# what ranks tell each other before a backend starts -----------------------------------------------
+def meet(reports):
+    """Let each rank report in a thread of its own; return what each ended with."""
+    store = td.HashStore()
+    meetings = launch._meetings
+
+    def join(rank):
+        try:
+            agree(store, rank, len(reports), lambda: reports[rank])
+        except (UserError, SystemExit) as error:
+            return error
+        return None
+
+    # ranks are processes elsewhere: here they share the count of meetings
+    with pytest.MonkeyPatch.context() as patch, ThreadPoolExecutor(len(reports)) as pool:
+        patch.setattr(launch, '_meetings', itertools.repeat(next(meetings)))
+        return list(pool.map(join, range(len(reports))))
+
+
+def gpus(*names):
+    return [dict(gpu=name) for name in names]
+
+
+@pytest.mark.parametrize('reports', [gpus('a 0', 'a 1', 'b 0'), gpus('', '')])
+def test_a_gpu_for_each_or_none_for_all(reports):
+    assert meet(reports) == [None] * len(reports)
+
+
+@pytest.mark.parametrize(
+    ('reports', 'key', 'value', 'fact'),
+    [
+        (gpus('a 0', 'a 1', 'a 0', 'a 1'), 'processes', 4, 'ranks 0 and 2'),
+        (gpus('a 0', ''), 'rank', 1, 'rank 0 does'),
+        (gpus('', 'a 0'), 'rank', 0, 'rank 1 does'),
+        ([*gpus('a 0'), dict(problem='driver: too old')], 'rank', 1, 'driver: too old'),
+    ],
+)
+def test_what_is_wrong_on_any_rank_is_one_line_on_the_first(reports, key, value, fact):
+    first, *others = meet(reports)
+    check_refusal(first, key, value)
+    assert fact in str(first)
+    assert [other.code for other in others] == [2] * len(others)
+
+
+def test_nccl_that_cannot_start_is_a_report(monkeypatch):
+    def fail(_):
+        raise RuntimeError('NCCL error in: ProcessGroupNCCL.cpp:94,\nunhandled system error')
+
+    monkeypatch.setattr(td, 'all_reduce', fail)
+    report = launch._try_nccl()
+    assert 'unhandled system error' in report['problem']
+    first, other = meet([report, {}])
+    check_refusal(first, 'rank', 0)
+    assert 'env_cfg.dist_cfg.backend=gloo' in str(first)
+    assert other.code == 2
+
+
+def _tell(messages):
+    return tells(messages[dist.rank()])
+
+
+def test_an_error_of_all_ranks_is_printed_once(two_ranks, monkeypatch):
+    assert two_ranks(_tell, ['same', 'same']) == [True, False]
+    assert two_ranks(_tell, ['one', 'another']) == [True, True]

@@ -5,8 +5,11 @@ import torch
 from torch import nn
 from torch.testing import assert_close
 
-from mmssl.core import dist
-from mmssl.core.sync_bn import SyncBatchNorm, convert_sync_bn
+from mmssl.core import UserError, dist
+from mmssl.core.sync_bn import SyncBatchNorm, convert_sync_bn, read_sync_bn, sync_group
+
+from ..helpers.ranks import Ranks
+from ..helpers.refusals import check_refusal, refuses
 
 CASES = {
     'rows': ((9, 3), dict(affine=True)),
@@ -125,3 +128,62 @@ def test_conversion_keeps_everything_but_the_class():
     assert (done[1].eps, done[1].training, done[2][0].training) == (1e-3, True, False)
     assert convert_sync_bn(done, 'cpu')[1] is done[1]
     assert type(convert_sync_bn(nn.BatchNorm1d(2), 'cuda')) is nn.SyncBatchNorm
+
+
+# groups -------------------------------------------------------------------------------------------
+@pytest.fixture(scope='module')
+def four_ranks():
+    ranks = Ranks(4)
+    yield ranks
+    ranks.stop()
+
+
+QUARTERS = (4, 5, 2, 7)  # rows of each rank
+
+
+def _quarters(shape):
+    return [t.split(QUARTERS, dim=1) for t in data((sum(QUARTERS), *shape[1:]))]
+
+
+def _in_groups(name):
+    shape, settings = CASES[name]
+    norm = convert_sync_bn(nn.Sequential(layer(shape, settings)), 'cpu', sync_group(2))[0]
+    x, w = (parts[dist.rank()] for parts in _quarters(shape))
+    return steps(norm, x, w)
+
+
+@pytest.mark.parametrize('name', ['rows', 'maps'])
+def test_two_groups_of_two_are_two_joined_batches(four_ranks, name):
+    shape, settings = CASES[name]
+    found = four_ranks(_in_groups, name)
+    for first in (0, 2):
+        x, w = (torch.cat(parts[first : first + 2], 1) for parts in _quarters(shape))
+        joined = steps(layer(shape, settings), x, w)
+        pair = found[first : first + 2]
+        for key in ('y0', 'y1', 'grad0', 'grad1', 'eval'):
+            ours = torch.cat([part[key] for part in pair])
+            assert_close(ours, joined[key], rtol=1e-12, atol=1e-12, msg=key)
+        for key in ('mean', 'var'):
+            for part in pair:
+                assert_close(part[key], joined[key], rtol=1e-12, atol=1e-12, msg=key)
+        assert_close(pair[0]['weight'] + pair[1]['weight'], joined['weight'], rtol=1e-12, atol=0)
+    assert not torch.equal(found[0]['mean'], found[2]['mean'])
+
+
+def _group_sizes():
+    with pytest.raises(UserError) as caught:
+        sync_group(3)
+    check_refusal(caught.value, 'sync_bn.group_size', 3)
+    return [sync_group(size) is None for size in (None, 4, 8)]
+
+
+def test_groups_that_hold_all_ranks_are_no_groups(four_ranks):
+    assert four_ranks(_group_sizes) == [[True] * 3] * 4
+
+
+def test_settings():
+    read = [read_sync_bn(s) for s in (None, False, True, 'torch', dict(group_size=8))]
+    assert read == [(False, None), (False, None), (True, None), (True, None), (True, 8)]
+    for settings in ('mmcv', 8, {}, dict(group_size=0), dict(groupsize=8), dict(group_size=2, a=1)):
+        with refuses('sync_bn', settings):
+            read_sync_bn(settings)

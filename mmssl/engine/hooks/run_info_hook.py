@@ -15,6 +15,7 @@ import torch
 from mmengine.hooks import Hook
 
 from ...core import dist
+from ...core.device import missing_gpu
 from ...core.io import atomic_write, unwrap_model
 from ...core.protocols import DescribedData
 from ...registry import HOOKS
@@ -96,6 +97,8 @@ class RunInfoHook(Hook):
             machine=machine(),
         )
         device = ', '.join(self.entry['machine']['gpus']) or self.entry['machine']['processor']
+        if reason := missing_gpu():
+            device += f' ({reason})'
         runner.logger.info(
             f'{self.entry["model"]} on {self.entry["data"]}: {runner.max_epochs} epochs of '
             f'{len(runner.train_dataloader)} steps on {device}; all details in {runner.log_dir}'

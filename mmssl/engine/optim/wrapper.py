@@ -98,6 +98,13 @@ class OptimWrapper(Base):
     @staticmethod
     def _amp_type(amp: str | None, required: bool) -> torch.dtype | None:
         kind = active_amp(amp)
+        if kind is torch.bfloat16 and not torch.cuda.is_bf16_supported(including_emulation=False):
+            raise UserError(
+                f'optim_wrapper.amp=bfloat16: {torch.cuda.get_device_name()} computes none; use '
+                '--cfg-options optim_wrapper.amp=float16',
+                key='optim_wrapper.amp',
+                value='bfloat16',
+            )
         if amp is None or kind is not None:
             return kind
         if required:
