@@ -91,7 +91,7 @@ def merge_options(
             continue
         if name in helpers:
             raise UserError(
-                f"--cfg-options {option}: '{name}' is a helper variable of the file and no key; "
+                f"--cfg-options {option}: '{name}' is a helper name of the file and no key; "
                 'set the keys that are computed from it, or edit the file',
                 key=option,
                 value=options[option],
