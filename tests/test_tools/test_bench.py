@@ -92,6 +92,10 @@ def test_an_unknown_case_and_an_unknown_comparison(capsys):
     assert '--only: no match; available: ResNet-50, teacher' in line
 
 
+def test_no_rounds(capsys):
+    refused(call(capsys, 'optim', '--repeat', 0, script=SCRIPT), '--repeat', 0)
+
+
 def test_a_peer_that_is_not_installed(capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, 'lightly.loss', None)
     line = refused(call(capsys, 'losses', '--peer', script=SCRIPT), '--peer', 'lightly')

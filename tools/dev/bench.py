@@ -86,6 +86,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     add_settings(parser, case.comparisons)
     settings = vars(parser.parse_args(words))
     only, repeat, out = (settings.pop(key) for key in ('only', 'repeat', 'json'))
+    if repeat < 1:
+        raise UserError(f'--repeat {repeat}: measure at least one round', '--repeat', repeat)
     with tempfile.TemporaryDirectory() as scratch:
         found, builders = {}, case.comparisons(**settings)
         for chosen in select_by_prefix('--only', only, builders):

@@ -28,16 +28,7 @@ os.environ['OMP_NUM_THREADS'] = '1'  # a forked process cannot use threads begun
 
 from faults.breaker import Breaker, Stream, stream
 from faults.elastic import elastic
-from faults.forked import (
-    BATCH,
-    IMAGES,
-    PARENT,
-    config,
-    make_data,
-    run,
-    same_end,
-    wait,
-)
+from faults.forked import BATCH, IMAGES, PARENT, config, make_data, run, same_end, wait
 
 from mmssl.cli.options import run_tool
 from mmssl.core import UserError

@@ -8,13 +8,15 @@ deviation) over seeds of the metrics at the end. What is there is not done again
 
 import argparse
 import json
+import subprocess
+import sys
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
 from mmssl.cli.compare import mean_and_std
 from mmssl.cli.options import run_tool
-from mmssl.cli.subprocess_tools import call_tool, json_or_run
+from mmssl.cli.subprocess_tools import REPO, json_or_run
 from mmssl.core import UserError
 from mmssl.core.io import atomic_write
 
@@ -37,8 +39,14 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
 
 def train(folder: Path, config: str, *options: str) -> None:
     """Train, and keep the metrics of the last validation in percent."""
-    words = (config, '--work-dir', folder, '--overwrite', '--cfg-options', *options)
-    call_tool('train', *words)
+    words = [config, '--work-dir', folder, '--overwrite', '--cfg-options', *options]
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / 'output.txt', 'w') as log:
+        command = [sys.executable, REPO / 'tools/train.py', *words]
+        done = subprocess.run(command, stdout=log, stderr=log, check=False)
+    if done.returncode:
+        last = (folder / 'output.txt').read_text().strip().rpartition('\n')[2]
+        raise UserError(f'{folder}/output.txt: {last}', 'config', config)
     logs = sorted(folder.glob('*/vis_data/scalars.json'))
     rows = [json.loads(line) for log in logs for line in log.read_text().splitlines()]
     rows = [row for row in rows if set(row) & set(METRICS)]
