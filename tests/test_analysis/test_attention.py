@@ -10,8 +10,9 @@ from torch.testing import assert_close
 
 from mmssl.analysis.attention import Attention, attention_maps, block_attention, entropy, mass_mask
 from mmssl.analysis.attention_figures import darkened
-from mmssl.core import UserError
 from mmssl.models.backbones import CvT, ResNet, SwinTransformer, ViL, VisionTransformer
+
+from ..helpers.refusals import refuses
 
 VIL = 'l1,h2,d8,n1,s1,g1,p4,f3,a0_l2,h2,d16,n1,s0,g1,p2,f3,a0_l3,h4,d16,n1,s0,g0,p1,f3,a0'
 EXACT = dict(rtol=0, atol=1e-12)
@@ -163,18 +164,18 @@ def test_darkened_outside():
 
 
 @pytest.mark.parametrize(
-    ('call', 'message'),
+    ('call', 'key', 'value'),
     [
         (
             lambda: block_attention(ResNet(18, layers=(1, 1), width=4).double(), pixels()),
-            'ResNet has no att',
+            *('backbone', 'ResNet'),
         ),
         (
             lambda: block_attention(swin(), pixels(), 4),
-            'attention of block 4, but the network has 4',
+            *('block', 4),
         ),
     ],
 )
-def test_blocks_that_do_not_exist(call, message):
-    with pytest.raises(UserError, match=message):
+def test_blocks_that_do_not_exist(call, key, value):
+    with refuses(key, value):
         call()

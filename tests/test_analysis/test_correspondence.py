@@ -19,7 +19,8 @@ from mmssl.analysis.correspondence import (
     true_places,
 )
 from mmssl.analysis.correspondence_figures import GAP, best_pairs, curved_line, summary_region
-from mmssl.core import UserError
+
+from ..helpers.refusals import refuses
 
 
 def regions(h: int, w: int, width: int = 24) -> torch.Tensor:
@@ -122,5 +123,5 @@ def test_lines_of_one_row_do_not_cover_each_other(row):
 def test_damaged_features_are_refused():
     broken = regions(2, 2)
     broken[1, 3] = float('nan')
-    with pytest.raises(UserError, match='not finite'):
+    with refuses('features of regions'):
         match(regions(2, 2), broken)

@@ -109,7 +109,7 @@ def test_views_and_schedules(tiny_config, tmp_path, image_folder, capsys):
 @pytest.mark.parametrize(
     ('tool', 'words', 'key', 'value', 'fact'),
     [
-        ('attention', ('--block', 2), '', None, 'attention of block 2, but the network has 2'),
+        ('attention', ('--block', 2), 'block', 2, 'has 2 blocks'),
         ('attention', ('--query', '2,0'), 'query', (2, 0), '2 x 2 patches'),
         ('attention', ('--query', 'all'), 'query', 'all', 'cls, mean or ROW,COLUMN'),
         ('attention', ('--mass', 1.5), 'mass', 1.5, ''),
@@ -127,7 +127,7 @@ def test_mistakes_are_one_line(run, image_folder, tool, words, key, value, fact)
 
 def test_networks_without_attention_or_weights_are_named(run, image_folder, tiny_config, capsys):
     image = image_folder / 'val' / 'red' / '0.png'
-    assert 'ResNet has no attention' in refused(run('attention', image, backbone='resnet'))
+    refused(run('attention', image, backbone='resnet'), 'backbone', 'ResNet')
     words = (tiny_config(), image, '--out', 'x')
     refused(call(capsys, *words, script=f'{TOOLS}attention.py'), '--weights')
 
@@ -145,8 +145,8 @@ def test_damaged_weights_are_named(run, tiny_config, tmp_path, image_folder, too
     state = {k: v.fill_(float('nan')) if 'norm1.weight' in k else v for k, v in state.items()}
     torch.save({'state_dict': state}, tmp_path / 'nan.pth')
     images = image_folder / 'val' if tool == 'embedding' else image_folder / 'val' / 'red' / '0.png'
-    line = refused(run(tool, images, network=tmp_path / 'nan.pth'))
-    assert 'not finite' in line
+    done = run(tool, images, network=tmp_path / 'nan.pth')
+    assert 'not finite' in refused(done, 'file', str(tmp_path / 'nan.pth'))
 
 
 def test_an_unreadable_image_is_named(run, tmp_path, tiny_config, capsys):

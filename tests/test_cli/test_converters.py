@@ -190,24 +190,29 @@ def test_publishing_strips_and_names_by_hash(tiny_config: Any, tmp_path: Path, c
 
 
 @pytest.mark.parametrize(
-    ('script', 'words', 'message'),
+    ('script', 'words', 'key', 'value'),
     [
         ('selfsup2mmdet', (official('moby'), 'x.pth', '--selfsup', 'swav'),
-         r'is a file of moby \(moby\), not of swav'),
+         '--selfsup', 'swav'),
         ('selfsup2mmdet', (GOLDEN / 'esvit_linear_a' / 'linear_checkpoint.pth.tar', 'x.pth'),
-         'is a linear classifier without its network'),
+         'file', str(GOLDEN / 'esvit_linear_a' / 'linear_checkpoint.pth.tar')),
         ('extract_backbone', (official('moby'), 'x.pth', '--to', 'torchvision'),
-         r'torchvision has no network of this kind \(swin\)'),
-        ('extract_backbone', ('nowhere.pth', 'x.pth'), 'nowhere.pth: no such file'),
-        ('publish_model', (official('moby'), 'x.pth'), "not a 'mmssl' file"),
+         'target', 'torchvision'),
+        ('extract_backbone', ('nowhere.pth', 'x.pth'), 'file', 'nowhere.pth'),
+        ('publish_model', (official('moby'), 'x.pth'), 'file', str(official('moby'))),
     ],
 )  # fmt: skip
 def test_refusals_are_one_line_and_leave_nothing(
-    script: str, words: tuple, message: str, tmp_path: Path, capsys: Any, monkeypatch: Any
+    script: str,
+    words: tuple,
+    key: str,
+    value: str,
+    tmp_path: Path,
+    capsys: Any,
+    monkeypatch: Any,
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    line = refused(call(capsys, *words, script=f'{FOLDER}/{script}.py'))
-    assert re.search(message, line)
+    refused(call(capsys, *words, script=f'{FOLDER}/{script}.py'), key, value)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -215,14 +220,14 @@ def test_a_part_of_a_network_is_refused(tmp_path: Path, capsys: Any) -> None:
     file = read(official('moby'))['model']
     name = 'encoder.layers.1.blocks.0.norm1.weight'
     part = tmp_path / 'part.pth'
-    for drop, key, fact in (
-        ('encoder.patch_embed', '', 'a part of a swin only'),
-        (name, 'file', 'layers.1.blocks.0.norm1.weight'),
+    for drop, key, value, fact in (
+        ('encoder.patch_embed', 'net.patch_embed.proj.weight', None, 'a part of a swin only'),
+        (name, 'file', str(part), 'layers.1.blocks.0.norm1.weight'),
     ):
         state = {k: v for k, v in file.items() if not k.startswith(drop)}
         torch.save({'model': state}, part)
         done = call(capsys, part, tmp_path / 'x.pth', script=f'{FOLDER}/selfsup2mmseg.py')
-        assert fact in refused(done, key, str(part))
+        assert fact in refused(done, key, value)
         assert not (tmp_path / 'x.pth').exists()
 
 
@@ -254,7 +259,7 @@ def test_converting_runs_nothing(script: str, kind: str, tmp_path: Path, capsys:
     done = call(capsys, path, tmp_path / 'x.pth', script=f'{FOLDER}/{script}.py')
     assert 'EXECUTED' not in done.out + done.err
     if kind == 'pickle':
-        assert 'refused' in refused(done) and 'it would call builtins.print' in done.err
+        assert 'it would call builtins.print' in refused(done, 'file', str(path))
         assert os.listdir(tmp_path) == ['bad.pth']
     else:
         assert done.code == (2 if script.startswith('selfsup') else 0), done  # small-stem ResNet

@@ -70,9 +70,9 @@ def test_a_random_network_only_when_asked_for(config, tmp_path, image_folder, ca
 def test_mistakes_are_one_line(capsys):
     refused(call(capsys, 'c', 'd', '--out', 'f.npy', script=SCRIPT), '--out', 'f.npy')
     words = ('nothing', 'd', '--out', 'f.npz', '--weights', 'random')
-    assert 'is no model of mmssl' in refused(call(capsys, *words, script=SCRIPT))
+    refused(call(capsys, *words, script=SCRIPT), 'name', 'nothing')
 
 
 def test_a_missing_folder_is_one_line(config, tmp_path, capsys):
     words = (config, tmp_path / 'gone', '--out', tmp_path / 'f.npz', '--weights', 'random')
-    assert 'gone: no such folder' in refused(call(capsys, *words, script=SCRIPT))
+    refused(call(capsys, *words, script=SCRIPT), 'folder', str(tmp_path / 'gone'))

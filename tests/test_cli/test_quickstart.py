@@ -13,9 +13,10 @@ from types import ModuleType
 import pytest
 from PIL import Image
 
-from mmssl.core import UserError
+from mmssl.core.errors import NoData
 
 from ..helpers.paths import REPO
+from ..helpers.refusals import refuses
 from ..helpers.tiny import write_config
 
 TINY = ['train_cfg.max_epochs=2', 'train_cfg.val_at_start=True', 'param_scheduler.0.warmup=0']
@@ -150,7 +151,7 @@ def test_folders_are_understood(tmp_path: Path, tool) -> None:
 
 def test_an_empty_folder_is_named(tmp_path: Path, tool) -> None:
     (tmp_path / 'empty').mkdir()
-    with pytest.raises(UserError, match='empty: no images'):
+    with refuses('folder', str(tmp_path / 'empty'), NoData):
         tool.user_data(tmp_path / 'empty')
 
 

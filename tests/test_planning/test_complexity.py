@@ -86,4 +86,4 @@ def test_the_tool_prints_them(capsys, tiny_config):
         assert text in done.out
     small = call(capsys, tiny_config(), '--size', 16, 24, script=SCRIPT)
     assert '(16 x 24 px)' in small.out
-    assert 'is no model of mmssl' in refused(call(capsys, 'nothing', script=SCRIPT))
+    refused(call(capsys, 'nothing', script=SCRIPT), 'name', 'nothing')
