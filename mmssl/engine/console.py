@@ -6,6 +6,7 @@ import re
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+import torch
 from mmengine.logging import MMLogger
 from mmengine.runner import LogProcessor
 
@@ -62,6 +63,10 @@ def _show(name: str, value: Any) -> str:
 @LOG_PROCESSORS.register_module()
 class LineProcessor(LogProcessor):
     """mmengine's scalars in one line a newcomer can read: loss, rate, time left, health."""
+
+    def _get_max_memory(self, runner: 'Runner') -> int:
+        """Return the peak of the run so far in MiB; mmengine's begins anew at each line."""
+        return int(torch.cuda.max_memory_allocated() / 2**20)
 
     def get_log_after_iter(
         self, runner: 'Runner', batch_idx: int, mode: str

@@ -15,6 +15,7 @@ FLOAT32 = {
     *(torch.exp, torch.log, torch.pow, torch.rsqrt, torch.cumsum),
     *(Tensor.exp, Tensor.log, Tensor.pow, Tensor.__pow__, Tensor.rsqrt, Tensor.cumsum),
 }
+MAX_GRID = 65_535  # blocks of a CUDA kernel along its second and third axis
 
 
 class EmulateCUDA(TorchFunctionMode):
@@ -66,11 +67,16 @@ def _attention(
 ) -> Tensor:
     """Attend as CUDA's memory-efficient kernel, which also takes masks that learn.
 
-    q (B, M, N, D), k and v (B, M, N', D) -> (B, M, N, D).
+    q (B, M, N, D), k and v (B, M, N', D) -> (B, M, N, D). Above `MAX_GRID` images or heads the
+    kernel does not start, and all scores are kept.
     """
     if torch.is_autocast_enabled('cpu'):
         kind = torch.get_autocast_dtype('cpu')
         q, k, v = (x.to(kind) for x in (q, k, v))
+    if max(q.shape[:2]) > MAX_GRID:
+        math = torch.ops.aten._scaled_dot_product_attention_math
+        plain: Tensor = math(q, k, v, attn_mask, dropout_p, is_causal, scale=scale)[0]
+        return plain
     bias = None
     if attn_mask is not None:
         bias = attn_mask.to(q).expand(*q.shape[:-1], k.shape[-2])

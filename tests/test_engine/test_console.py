@@ -1,6 +1,11 @@
 """Short log lines on the console, complete ones in the file."""
 
 import re
+from types import SimpleNamespace
+
+import torch
+
+from mmssl.engine.console import LineProcessor
 
 from ..helpers.tiny import log, losses, make_runner, scalars
 
@@ -49,3 +54,12 @@ def test_warnings_are_named_and_levels_return(tiny_config, tmp_path, capsys):
     lines = capsys.readouterr().out.splitlines()
     assert any(line.endswith('  warning: mind the gap') for line in lines)
     assert any(line.endswith('  and go on') for line in lines)
+
+
+def test_the_peak_is_that_of_the_run(monkeypatch):
+    """mmengine resets CUDA's peak at each line, so that run.json would get the last line's."""
+    resets = []
+    monkeypatch.setattr(torch.cuda, 'max_memory_allocated', lambda *_: 7 * 2**20)
+    monkeypatch.setattr(torch.cuda, 'reset_peak_memory_stats', lambda *_: resets.append(1))
+    assert LineProcessor()._get_max_memory(SimpleNamespace(model=None)) == 7
+    assert resets == []

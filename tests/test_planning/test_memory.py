@@ -1,7 +1,10 @@
 """Tracked bytes against sizes known by hand."""
 
 import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.nn import functional as F
 
+from mmssl.planning.cuda_emulation import MAX_GRID, EmulateCUDA
 from mmssl.planning.memory import Memory
 
 MEGA = 4 * 1000 * 1000  # bytes of one matrix below
@@ -37,3 +40,17 @@ def test_what_was_there_before_is_free() -> None:
         torch.mul(x, 2, out=x)
         x[3:].exp_()
     assert (memory.now, memory.peak) == (0, 0)
+
+
+def test_attention_of_more_rows_than_the_kernel_takes_keeps_its_scores() -> None:
+    def peak(batch: int, heads: int) -> int:
+        with FakeTensorMode(), Memory() as memory, EmulateCUDA():
+            q = torch.empty(batch, heads, 49, 2, requires_grad=True)
+            F.scaled_dot_product_attention(q, q, q).sum().backward()
+        return memory.peak
+
+    scores = 4 * 49 * 49 * (MAX_GRID + 1)
+    for shape in ((MAX_GRID, 1), (1, MAX_GRID)):
+        assert peak(*shape) < scores
+    for shape in ((MAX_GRID + 1, 1), (1, MAX_GRID + 1)):
+        assert peak(*shape) > scores
