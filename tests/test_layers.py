@@ -32,7 +32,10 @@ LAYERS: dict[str, set[str]] = {
     'analysis': {
         *('core', 'datasets', 'models', 'evaluation', 'registry', 'zoo', 'apis', 'reports'),
     },
-    'planning': {'core', 'datasets', 'models', 'engine', 'registry', 'reports'},
+    'planning': {
+        *('core', 'functional', 'datasets', 'models', 'engine', 'evaluation'),
+        *('registry', 'reports'),
+    },
     'transfer': {'core', 'checkpoint', 'models', 'engine', 'registry', 'zoo', 'config'},
 }
 LAYERS |= {'cli': set(LAYERS), '__init__': {'version', 'apis', 'zoo', 'config'}}
