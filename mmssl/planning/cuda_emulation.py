@@ -8,6 +8,8 @@ from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_map
 
+from ..models.backbones.attention import MAX_BATCH
+
 # of what CUDA's autocast runs in float32 and the CPU's does not, the part that networks are made of
 FLOAT32 = {
     *(F.layer_norm, F.group_norm, F.softmax, F.log_softmax, F.softplus, F.cosine_similarity),
@@ -15,7 +17,6 @@ FLOAT32 = {
     *(torch.exp, torch.log, torch.pow, torch.rsqrt, torch.cumsum),
     *(Tensor.exp, Tensor.log, Tensor.pow, Tensor.__pow__, Tensor.rsqrt, Tensor.cumsum),
 }
-MAX_GRID = 65_535  # blocks of a CUDA kernel along its second and third axis
 
 
 class EmulateCUDA(TorchFunctionMode):
@@ -67,13 +68,13 @@ def _attention(
 ) -> Tensor:
     """Attend as CUDA's memory-efficient kernel, which also takes masks that learn.
 
-    q (B, M, N, D), k and v (B, M, N', D) -> (B, M, N, D). Above `MAX_GRID` images or heads the
+    q (B, M, N, D), k and v (B, M, N', D) -> (B, M, N, D). Above `MAX_BATCH` images or heads the
     kernel does not start, and all scores are kept.
     """
     if torch.is_autocast_enabled('cpu'):
         kind = torch.get_autocast_dtype('cpu')
         q, k, v = (x.to(kind) for x in (q, k, v))
-    if max(q.shape[:2]) > MAX_GRID:
+    if max(q.shape[:2]) > MAX_BATCH:
         math = torch.ops.aten._scaled_dot_product_attention_math
         plain: Tensor = math(q, k, v, attn_mask, dropout_p, is_causal, scale=scale)[0]
         return plain

@@ -116,3 +116,23 @@ def test_windows_made_on_another_device_serve_every_one():
         SwinTransformer((8, (2,), (2,)), img_size=116).encode(torch.zeros(1, 3, 116, 116))
     net = SwinTransformer((8, (2,), (2,)), img_size=116).eval()
     assert net.encode(torch.zeros(1, 3, 116, 116)).pooled.isfinite().all()
+
+
+def test_more_windows_than_the_kernel_takes_become_heads(monkeypatch):
+    """1,024 images of 224 px have 65,536 windows; CUDA's kernel takes a batch of 65,535."""
+    net = swin(img_size=56).double()
+    x = torch.randn(2, 3, 56, 56, dtype=torch.float64)
+    shapes = []
+    fused = F.scaled_dot_product_attention
+
+    def note(q, *args, **kwargs):
+        shapes.append(tuple(q.shape[:2]))
+        return fused(q, *args, **kwargs)
+
+    monkeypatch.setattr(F, 'scaled_dot_product_attention', note)
+    expected = net.encode(x).tokens
+    assert max(batch for batch, _ in shapes) == 8
+    monkeypatch.setattr('mmssl.models.backbones.swin.MAX_BATCH', 4)
+    shapes.clear()
+    assert_close(net.encode(x).tokens, expected, rtol=1e-12, atol=1e-12)
+    assert max(batch for batch, _ in shapes) <= 4

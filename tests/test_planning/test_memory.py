@@ -4,7 +4,8 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn import functional as F
 
-from mmssl.planning.cuda_emulation import MAX_GRID, EmulateCUDA
+from mmssl.models.backbones.attention import MAX_BATCH
+from mmssl.planning.cuda_emulation import EmulateCUDA
 from mmssl.planning.memory import Memory
 
 MEGA = 4 * 1000 * 1000  # bytes of one matrix below
@@ -49,8 +50,8 @@ def test_attention_of_more_rows_than_the_kernel_takes_keeps_its_scores() -> None
             F.scaled_dot_product_attention(q, q, q).sum().backward()
         return memory.peak
 
-    scores = 4 * 49 * 49 * (MAX_GRID + 1)
-    for shape in ((MAX_GRID, 1), (1, MAX_GRID)):
+    scores = 4 * 49 * 49 * (MAX_BATCH + 1)
+    for shape in ((MAX_BATCH, 1), (1, MAX_BATCH)):
         assert peak(*shape) < scores
-    for shape in ((MAX_GRID + 1, 1), (1, MAX_GRID + 1)):
+    for shape in ((MAX_BATCH + 1, 1), (1, MAX_BATCH + 1)):
         assert peak(*shape) > scores

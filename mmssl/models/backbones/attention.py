@@ -5,6 +5,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
+MAX_BATCH = 65_535  # of CUDA's fused kernels, and so many heads
+
 
 def weights(q: Tensor, k: Tensor, scale: float | None = None, bias: Tensor | None = None) -> Tensor:
     """Return softmax(scale q k^T + bias) of q (..., n, c), k (..., m, c) -> (..., n, m).

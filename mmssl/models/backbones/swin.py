@@ -17,7 +17,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from ...core import UserError
 from ...core.table_cache import remembered
 from ...registry import MODELS
-from .attention import weights
+from .attention import MAX_BATCH, weights
 from .base import Backbone
 from .tokens import Tokens
 
@@ -61,8 +61,7 @@ class WindowAttention(TimmAttention):
     def bias(self, windows: int, mask: Tensor | None) -> Tensor:
         """Learned bias and mask (windows, n, n) of each window and head, (windows * heads, n, n).
 
-        One for all images: windows are heads here, so that it is not repeated in memory, and the
-        batch of the kernel is that of images: CUDA's takes 65,535 at most.
+        One for all images: windows are heads here, so that it is not repeated in memory.
         """
         bias: Tensor = self._get_rel_pos_bias()  # (1, heads, n, n)
         bias = bias.expand(windows, -1, -1, -1) if mask is None else bias + mask[:, None]
@@ -70,6 +69,8 @@ class WindowAttention(TimmAttention):
 
     def forward(self, x: Tensor, windows: int, mask: Tensor | None = None) -> Tensor:
         """Attend in x (B * windows, n, C), ``windows`` to an image; mask (windows, n, n)."""
+        if mask is None and len(x) <= MAX_BATCH:
+            windows = 1  # all have the same bias: no copy that puts windows among the heads
         bias = self.bias(windows, mask)[None]
         y = F.scaled_dot_product_attention(*self.split(x, windows), attn_mask=bias)
         y = y.unflatten(1, (windows, self.num_heads))  # (B, windows, heads, n, c)
