@@ -5,7 +5,10 @@ Every call site of a collective is in a table here or in `helpers.emulated`, and
 
 import json
 import math
+import os
 import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -36,6 +39,7 @@ from mmssl.functional import embedding_stats
 from mmssl.models.mixup import BatchMixup
 
 from .helpers.collectives import call_sites, recorded
+from .helpers.command import free_port
 from .helpers.emulated import DEVICE_SITES
 from .helpers.paths import REPO
 from .helpers.ranks import Ranks
@@ -363,6 +367,44 @@ def _refuse_gpus(problem: str) -> Any:
 def test_agreement_at_launch(passes):
     """Before there is a group the launcher's store carries what each rank has found."""
     assert passes(set(), _refuse_gpus, 'no driver') == ['rank 1: no driver', '2']
+
+
+JOIN = """
+from datetime import timedelta
+import torch
+from torch import distributed as td
+from mmssl.core import dist, launch
+from mmssl.core.sync_bn import sync_group
+
+launch.init_distributed('pytorch', 'cuda:gloo', timeout=40)
+host = dist.host_group()
+assert host is not td.group.WORLD
+groups = (td.group.WORLD, 'cuda'), (host, 'cpu'), (sync_group(1), 'cuda')
+limits = [group._get_backend(torch.device(kind)).options._timeout for group, kind in groups]
+assert limits == [timedelta(seconds=78)] * 3, limits
+print(dist.gather_objects(dist.rank()), dist.sum_over_ranks(torch.ones(2)).tolist())
+launch.leave()
+"""
+
+
+def test_joining():
+    """All groups have the limit that lets the watchdog speak first."""
+    world = dict(WORLD_SIZE='2', MASTER_ADDR='127.0.0.1', MASTER_PORT=free_port())
+    ranks = [
+        subprocess.Popen(
+            [sys.executable, '-c', JOIN],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=REPO,
+            env=os.environ | world | dict(RANK=str(rank), LOCAL_RANK=str(rank)),
+        )
+        for rank in range(2)
+    ]
+    for rank in ranks:
+        out, err = rank.communicate(timeout=90)
+        assert rank.returncode == 0, err
+        assert out == '[0, 1] [2.0, 2.0]\n'
 
 
 # evaluation ---------------------------------------------------------------------------------------

@@ -103,7 +103,7 @@ def two_ranks() -> Iterator[Sent]:
         broadcast=lambda x, src, group=None: send(x, group),
         all_gather_object=all_gather_object,
     )
-    world = dict(world_size=lambda: 2, rank=lambda: 1, host_group=lambda *_: 'host')
+    world = dict(world_size=lambda: 2, rank=lambda: 1, host_group=lambda: 'host')
     with ExitStack() as stack:
         stack.enter_context(mock.patch.multiple(td, **torch_calls))
         stack.enter_context(mock.patch.multiple(dist, **world))
