@@ -71,11 +71,13 @@ def test_the_lists_of_call_sites_are_whole():
     """A new one belongs into a list, and into the test that calls it."""
     assert not HOST_SITES & DEVICE_SITES
     assert set(call_sites().values()) == HOST_SITES | DEVICE_SITES
+    source = Path(__file__).read_text()
+    assert all(source.count(f"'{site}'") > 1 for site in HOST_SITES)
 
 
 @contextmanager
 def without_gpus() -> Iterator[None]:
-    """Let mmengine, which moves its time stamp and seed to the GPU, use the host group."""
+    """Let mmengine, which moves its time stamp and start weights to the GPU, use the host group."""
     with mock.patch.object(mmengine_dist, 'get_default_group', dist.host_group):
         yield
 
@@ -272,7 +274,7 @@ def test_stop_by_nan(passes, tiny_config, tmp_path):
     assert len({*ranks[0]['files'], *ranks[1]['files']}) == 6
 
 
-def _meet_bad_images(folder: Path) -> tuple[str, str]:
+def _meet_bad_images(folder: Path) -> tuple[list[str], int, list[str]]:
     loader = SimpleNamespace(dataset=range(100), batch_size=2)
     warned: list[str] = []
     runner = SimpleNamespace(
@@ -542,8 +544,8 @@ def _whole(path: Path, folder: Path) -> tuple[Any, ...]:
     options = dict(SMALL, launcher='pytorch', sync_bn='torch', model__backbone__drop_path_rate=0.4)
     runner = make_runner(path, folder, **options)
     seen = losses(runner)
-    half = options | dict(train_cfg__max_epochs=2)
-    resumed = make_runner(path, folder, **half, resume=True)
+    more = options | dict(train_cfg__max_epochs=2)
+    resumed = make_runner(path, folder, **more, resume=True)
     seen += losses(resumed)
     content = read(folder / 'epoch_2.pth')
     generators = {k: v for k, v in content['random'].items() if k != 'numpy_rest'}
