@@ -96,6 +96,58 @@ def test_the_engine_names_no_method():
             assert str(word).lower() not in methods, f'{file.name} names {word}'
 
 
+# files that may call torch's collectives; all others go through core.dist, which picks the group
+COMMUNICATE = [f'core/{name}.py' for name in ('dist', 'launch', 'watchdog', 'sync_bn')]
+COMMUNICATE += ['engine/fsdp.py']
+# what others may know: classes to ask for, and whether there is a group
+HARMLESS = {
+    'torch.distributed.tensor.DTensor',
+    'torch.distributed.fsdp.FSDPModule',
+    'mmengine.dist.is_distributed',
+}
+
+
+def communicates(file: Path, root: Path = PACKAGE) -> set[str]:
+    """Return names of torch.distributed and mmengine.dist that a file uses, but harmless ones."""
+    names = imported(file, root)
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Attribute):
+            names.add(ast.unparse(node))
+    rooms = ('torch.distributed', 'mmengine.dist', 'mmssl.core.dist.')
+    return {n for n in names - HARMLESS if n.startswith(rooms)}
+
+
+@pytest.mark.parametrize('file', FILES, ids=lambda f: str(f.relative_to(PACKAGE)))
+def test_only_core_dist_chooses_a_group(file):
+    """An NCCL group refuses tensors of the host, which no test on CPUs would show."""
+    if str(file.relative_to(PACKAGE)) not in COMMUNICATE:
+        assert not communicates(file)
+        assert 'host_group' not in file.read_text()
+
+
+@pytest.mark.parametrize('name', COMMUNICATE)
+def test_files_that_communicate_are_seen(name):
+    assert communicates(PACKAGE / name)
+
+
+@pytest.mark.parametrize(
+    'line',
+    [
+        'from torch import distributed as td',
+        'import torch.distributed as td',
+        'from torch.distributed import all_reduce',
+        'import torch; torch.distributed.barrier()',
+        'from mmengine.dist import all_gather',
+        'from mmengine import dist; mmengine.dist.barrier()',
+        'from mmssl.core.dist import gather',
+    ],
+)
+def test_every_way_to_communicate_is_seen(line, tmp_path):
+    file = tmp_path / 'file.py'
+    file.write_text(line)
+    assert communicates(file, tmp_path)
+
+
 def python(code: str) -> str:
     """Run code in a fresh interpreter without a network."""
     guard = (

@@ -36,14 +36,26 @@ def world_size() -> int:
     return td.get_world_size() if active() else 1
 
 
+_limit: timedelta | None = None  # of a collective; None is torch's own, 10 minutes for NCCL
 _host: tuple[Any, Any] | None = None  # (default group, its host group)
 
 
-def host_group(timeout: timedelta | None = None) -> Any:
+def set_limit(limit: timedelta) -> None:
+    """Set how long a collective may take on the groups that are made from now on."""
+    global _limit
+    _limit = limit
+
+
+def new_group(ranks: list[int] | None = None, backend: str | None = None) -> Any:
+    """Return a group of some ranks, or of all, with the limit that was set; all ranks call it."""
+    return td.new_group(ranks, timeout=_limit, backend=backend)
+
+
+def host_group() -> Any:
     """Return the group for host values: the default one where it serves the CPU, else a gloo one.
 
     The first call on a default group without CPU support is a collective; `init_distributed` makes
-    it, with its own ``timeout``.
+    it.
     """
     global _host
     default = td.group.WORLD
@@ -52,7 +64,7 @@ def host_group(timeout: timedelta | None = None) -> Any:
     if _host is None or _host[0] is not default:
         # pairs connect when they first talk: all pairs of 1,024 processes are half a million
         os.environ.setdefault('TORCH_GLOO_LAZY_INIT', '1')
-        _host = (default, td.new_group(backend='gloo', timeout=timeout))
+        _host = (default, new_group(backend='gloo'))
     return _host[1]
 
 

@@ -100,7 +100,8 @@ def init_distributed(launcher: str, backend: str | None = None, timeout: int = 1
         backend = None  # configs name the backend of GPUs; without one gloo does the same
     backend = backend or ('nccl' if torch.cuda.is_available() else 'gloo')
     td.init_process_group(backend, store=store, rank=rank, world_size=world, timeout=limit)
-    dist.host_group(limit)
+    dist.set_limit(limit)
+    dist.host_group()
     if backend == 'nccl':
         agree(store, rank, world, _try_nccl)
     watchdog.start(timeout)

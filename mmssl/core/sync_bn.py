@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch import distributed as td
 from torch.distributed.nn.functional import all_reduce
 
 from . import dist
@@ -100,7 +99,7 @@ def sync_group(size: int | None) -> Any:
         )
     mine = None
     for first in range(0, world, size):  # every rank takes part in making every group
-        group = td.new_group(list(range(first, first + size)))
+        group = dist.new_group(list(range(first, first + size)))
         if first <= dist.rank() < first + size:
             mine = group
     return mine

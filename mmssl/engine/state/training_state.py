@@ -130,7 +130,9 @@ def restore(runner: 'Runner', content: dict[str, Any]) -> None:
     for name, parameter in model.named_parameters():
         stacked = content.get('gradients', {}).get(name)
         if stacked is not None and len(stacked) == dist.world_size():
-            parameter.grad = scatter_state(stacked[dist.rank()].to(parameter.dtype), parameter)
+            # of a file, and so on the CPU
+            mine = stacked[dist.rank()].to(parameter.device, parameter.dtype)
+            parameter.grad = scatter_state(mine, parameter)
     runner.train_loop.seek(progress['iter'])
     runner.train_loop.best = progress['best']
     for scheduler in runner.param_schedulers or []:
