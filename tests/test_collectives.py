@@ -31,7 +31,7 @@ from mmssl.engine.hooks.checkpoint_hook import CheckpointHook
 from mmssl.engine.hooks.health_hook import HealthHook
 from mmssl.engine.hooks.non_finite_hook import NonFinite
 from mmssl.engine.optim.wrapper import OptimWrapper
-from mmssl.engine.state import training_file
+from mmssl.engine.state import work_dir_files
 from mmssl.evaluation import predictions
 from mmssl.evaluation.metrics.accuracy import Accuracy
 from mmssl.evaluation.metrics.mean_iou import MeanIoU, mean_iou, overlaps
@@ -53,8 +53,8 @@ HOST_SITES = {
     'engine/hooks/checkpoint_hook.py:after_train',
     'engine/hooks/non_finite_hook.py:_report',
     'engine/runner.py:_resumed',
-    'engine/state/training_file.py:check_work_dir',
-    'engine/state/training_file.py:write_together',
+    'engine/state/work_dir_files.py:check_work_dir',
+    'engine/state/work_dir_files.py:write_together',
     'engine/state/training_state.py:_random_states',
     'evaluation/cache.py:cached',
     'evaluation/metrics/accuracy.py:evaluate',
@@ -129,8 +129,8 @@ def _save(path: Path, folder: Path) -> Any:
 def test_save(passes, tiny_config, tmp_path):
     sites = {
         'engine/state/training_state.py:_random_states',
-        'engine/state/training_file.py:write_together',
-        'engine/state/training_file.py:check_work_dir',
+        'engine/state/work_dir_files.py:write_together',
+        'engine/state/work_dir_files.py:check_work_dir',
     }
     draws = passes(sites, _save, tiny_config(), tmp_path)
     content = read(tmp_path / 'iter_2.pth')
@@ -196,7 +196,7 @@ def test_resume(passes, tiny_config, tmp_path):
 
 def _refused(folders: list[str]) -> Any:
     try:
-        training_file.check_work_dir(folders[dist.rank()], resume=False, overwrite=False)
+        work_dir_files.check_work_dir(folders[dist.rank()], resume=False, overwrite=False)
     except UserError as error:
         check_refusal(error, 'folder', folders[dist.rank()])
         return str(error)
@@ -207,7 +207,7 @@ def test_used_work_dir(passes, tmp_path):
     for name in ('used', 'empty'):
         (tmp_path / name).mkdir()
     (tmp_path / 'used' / 'iter_7.pth').touch()
-    sites = {'engine/state/training_file.py:check_work_dir'}
+    sites = {'engine/state/work_dir_files.py:check_work_dir'}
     said = passes(sites, _refused, [str(tmp_path / 'used'), str(tmp_path / 'empty')])
     assert all('(iter_7.pth)' in text for text in said)
 
@@ -245,7 +245,7 @@ def _stop_by_signal(path: Path, folder: Path) -> tuple[int, Any]:
 
 def test_stop_by_signal(passes, tiny_config, tmp_path):
     """The agreement travels with the losses, on the model's device."""
-    sites = {'engine/optim/wrapper.py:_agree', 'engine/state/training_file.py:write_together'}
+    sites = {'engine/optim/wrapper.py:_agree', 'engine/state/work_dir_files.py:write_together'}
     assert passes(sites, _stop_by_signal, tiny_config(), tmp_path) == [(2, 143)] * 2
     assert read(tmp_path / 'iter_3.pth')['progress']['iter'] == 3
 

@@ -13,7 +13,7 @@ MODULES = {
     'blocked': 'chunked', 'clock': 'schedule', 'convert': 'load', 'curve': 'schedule',
     'detection': 'simple_fpn', 'dialects': 'layouts', 'draw': 'view_params',
     'dry_run': 'fake_tensor_step', 'encoder': 'pretrained',
-    'facts': 'provenance', 'faults': 'bad_samples, non_finite_hook or error_advice',
+    'facts': 'result_file', 'faults': 'bad_samples, non_finite_hook or error_advice',
     'gallery_page': 'html_page', 'identity': 'fingerprint', 'image_set': 'image_dataset',
     'looking': 'session', 'loops': 'knn_loop', 'mixing': 'mixup', 'monitor': 'health_hook',
     'page': 'html_page', 'picture': 'encoded_image', 'published': 'reference',

@@ -11,7 +11,7 @@ from mmssl.apis import get_model
 from mmssl.checkpoint import read
 from mmssl.checkpoint.reader.builders import Refused
 from mmssl.core import UserError
-from mmssl.engine.state import training_file
+from mmssl.engine.state import work_dir_files
 
 from .helpers.command import call, refused
 from .helpers.paths import REPO
@@ -101,7 +101,7 @@ def test_text_in_a_resumed_file_is_never_run(tiny_config, trained, tmp_path, cap
     content = torch.load(trained, weights_only=True)
     text = f"import os\nos.system('touch {marker}')\n"
     content['meta'] |= dict(config=text, cfg=text, settings=dict(config=text))
-    training_file.write(content, tmp_path / 'x.pth')
+    work_dir_files.write(content, tmp_path / 'x.pth')
     options = ('train_cfg.max_epochs=2', *QUICK[1:])
     line = (tiny_config(), '--work-dir', tmp_path / 'w', '--resume', tmp_path / 'x.pth')
     assert call(capsys, *line, '--cfg-options', *options).code == 0
@@ -134,4 +134,4 @@ def test_no_value_reaches_a_shell():
 def test_a_foreign_file_is_no_training_state(tmp_path):
     torch.save({'state_dict': {'a': torch.ones(1)}}, tmp_path / 'a.pth')
     with pytest.raises(UserError, match='holds no training state of mmssl'):
-        training_file.open_training(tmp_path / 'a.pth')
+        work_dir_files.open_training(tmp_path / 'a.pth')

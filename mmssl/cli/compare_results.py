@@ -12,7 +12,7 @@ from rich.table import Table
 
 from ..core import UserError
 from ..results.hook import FILE
-from ..results.provenance import FORMAT
+from ..results.result_file import FORMAT
 
 # what two figures must share to be comparable: name -> path in the file
 MUST_AGREE = {

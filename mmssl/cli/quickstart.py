@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from ..apis import load_config
 from ..core import UserError
 from ..datasets import ImageDataset
-from ..engine.state.training_file import training_files
+from ..engine.state.work_dir_files import training_files
 from .options import OptionAction
 from .subprocess_tools import REPO, call_tool, json_or_run
 

@@ -9,7 +9,7 @@ from mmengine.config import Config
 from ..core import UserError, dist
 from ..core.io import atomic_write
 from ..core.launch import init_distributed
-from ..engine.state import training_file
+from ..engine.state import work_dir_files
 from ..transfer.data_checks import check_data
 from ..transfer.pretrained import PretrainHook, start_from
 from ..transfer.runner import Runner
@@ -42,7 +42,7 @@ def train(args: argparse.Namespace) -> None:
     tests = ('test_cfg', 'test_dataloader', 'test_evaluator')
     cfg = prepare_config(args, (*parts, *tests))
     apply_train_options(cfg, args)
-    training_file.check_work_dir(cfg.work_dir, bool(cfg.get('resume')), cfg.overwrite)
+    work_dir_files.check_work_dir(cfg.work_dir, bool(cfg.get('resume')), cfg.overwrite)
     if args.amp:
         require_gpu_for_amp()
         cfg.optim_wrapper.type = 'AmpOptimWrapper'

@@ -17,9 +17,9 @@ from ..core import UserError
 from ..core.errors import NoData
 from ..registry import DATASETS, TRANSFORMS
 from .sources import Source, UnreadableImage, is_listed
-from .view_seed import replacement_index, replacement_seed, view_seed
+from .unreadable_images import TRIES, replacement_index, replacement_seed
+from .view_seed import view_seed
 
-TRIES = 8  # images in a row that may be unreadable
 WORKERS = 256  # whose place `reading` keeps
 
 

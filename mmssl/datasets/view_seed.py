@@ -1,7 +1,5 @@
 """Seeds of the random numbers of an item's views, by seed of the data set, epoch and index."""
 
-import random
-
 import torch
 
 
@@ -12,13 +10,3 @@ def view_seed(seed: int, epoch: int | None, index: int) -> str:
     """
     part = f'draw{int(torch.randint(2**62, ()))}' if epoch is None else str(epoch)
     return f'{seed}-{part}-{index}'
-
-
-def replacement_seed(seed: str, tries: int) -> str:
-    """Return the seed of the item that replaces one whose images failed ``tries`` times."""
-    return f'{seed}-{tries}'
-
-
-def replacement_index(seed: str, images: int) -> int:
-    """Return the index, below ``images``, of the image that replaces an unreadable one."""
-    return random.Random(f'other-{seed}').randrange(images)

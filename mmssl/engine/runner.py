@@ -31,7 +31,7 @@ from .hooks.method_hook import MethodHook
 from .hooks.non_finite_hook import NonFiniteHook
 from .optim.wrapper import OptimWrapper, active_amp
 from .signals import catch_signals
-from .state import training_file, training_state
+from .state import training_state, work_dir_files
 from .step_status import StepStatus
 from .worker_errors import name_dead_workers
 
@@ -99,7 +99,7 @@ class Runner(Base):
             init_distributed(self.launcher, **env_cfg.get('dist_cfg', {}))
         if self._train_loop is not None:
             resume, overwrite = bool(self.cfg.get('resume')), bool(self.cfg.get('overwrite'))
-            training_file.check_work_dir(self.work_dir, resume, overwrite)
+            work_dir_files.check_work_dir(self.work_dir, resume, overwrite)
         super().setup_env(env_cfg)
 
     def wrap_model(self, model_wrapper_cfg: dict[str, Any] | None, model: nn.Module) -> nn.Module:
@@ -221,13 +221,13 @@ class Runner(Base):
         if self._load_from:
             return Path(self._load_from)
         return dist.call_on_rank_zero(
-            lambda: training_file.newest(Path(self.work_dir), self.logger)
+            lambda: work_dir_files.newest(Path(self.work_dir), self.logger)
         )
 
     @cached_property
     def _content(self) -> dict[str, Any]:
         """What is in the file to continue."""
-        return training_file.open_training(str(self._resumed))
+        return work_dir_files.open_training(str(self._resumed))
 
     def load_or_resume(self) -> None:
         """Resume this run's newest whole file or the named one, or start from ``load_from``."""
@@ -244,7 +244,7 @@ class Runner(Base):
         elif self._load_from and not self._sharded:
             self.load_checkpoint(self._load_from)
         if self._train_loop is not None and self.cfg.get('overwrite'):
-            training_file.clear(self.work_dir)  # all is built by now, and read
+            work_dir_files.clear(self.work_dir)  # all is built by now, and read
         if self._continues and self.iter == 0:
             raise UserError(
                 'continue_epoch: add load_from=PATH, a file of earlier epochs', key='load_from'
@@ -252,7 +252,7 @@ class Runner(Base):
 
     def resume(self, filename: str, **_: Any) -> None:
         """Continue exactly where one of our own training files stands."""
-        content = self._content if self._resumed else training_file.open_training(filename)
+        content = self._content if self._resumed else work_dir_files.open_training(filename)
         self.call_hook('after_load_checkpoint', checkpoint=content)
         try:
             training_state.restore(self, content)
@@ -311,4 +311,4 @@ class Runner(Base):
         """Write the whole state of training to ``out_dir/filename``, or leave no trace."""
         content = training_state.collect(self)  # every rank takes part
         self.call_hook('before_save_checkpoint', checkpoint=content)
-        training_file.write_together(content, Path(out_dir) / filename)
+        work_dir_files.write_together(content, Path(out_dir) / filename)

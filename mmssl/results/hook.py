@@ -15,8 +15,8 @@ from ..evaluation.sanity_checks import check_filled, check_finite, check_labels
 from ..models.classifier import Classifier
 from ..models.segmenter import Segmenter
 from ..zoo.hub import identify
-from .provenance import describe, settings
 from .reference import comparison_line, published_figure
+from .result_file import describe, settings
 
 FILE = 'result.json'
 MAX_WARNINGS = 50  # distinct warnings kept in the file

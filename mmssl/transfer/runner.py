@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from ..checkpoint import local_path, read
 from ..checkpoint.matching import match_state, shape_difference
 from ..core import UserError
-from ..engine.state import training_file
+from ..engine.state import work_dir_files
 
 
 class Runner(Base):
@@ -33,7 +33,7 @@ class Runner(Base):
         """Load as mmengine does; then, with everything built, delete an overwritten run's files."""
         super().load_or_resume()
         if self._train_loop is not None and self.cfg.get('overwrite'):
-            training_file.clear(self.work_dir)
+            work_dir_files.clear(self.work_dir)
 
     def load_checkpoint(self, filename: str, *args: Any, **kwargs: Any) -> dict[str, Any]:
         """Fill the model from a detector's or segmentor's file; heads may be others to train.

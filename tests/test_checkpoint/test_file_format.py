@@ -9,7 +9,7 @@ import mmssl
 from mmssl.checkpoint import read, save
 from mmssl.checkpoint.content_hash import add_hash
 from mmssl.checkpoint.file_format import FORMAT, OtherVersion
-from mmssl.engine.state import training_file
+from mmssl.engine.state import work_dir_files
 
 from ..helpers.refusals import refuses
 
@@ -26,12 +26,12 @@ def test_both_versions_are_named_in_one_line(tmp_path):
 
 def test_a_run_is_not_begun_anew_among_files_of_another_version(tmp_path):
     """Of a folder with a newest file of 0.1.0, resuming takes nothing else and writes nothing."""
-    training_file.write({'format': FORMAT, 'w': torch.ones(2)}, tmp_path / 'epoch_1.pth')
+    work_dir_files.write({'format': FORMAT, 'w': torch.ones(2)}, tmp_path / 'epoch_1.pth')
     save.write(add_hash(dict(OLD)), tmp_path / 'epoch_2.pth')
     with refuses('file', str(tmp_path / 'epoch_2.pth'), OtherVersion):
-        training_file.newest(tmp_path, logging.getLogger())
+        work_dir_files.newest(tmp_path, logging.getLogger())
     (tmp_path / 'epoch_2.pth').unlink()
-    assert training_file.newest(tmp_path, logging.getLogger()).name == 'epoch_1.pth'
+    assert work_dir_files.newest(tmp_path, logging.getLogger()).name == 'epoch_1.pth'
 
 
 @pytest.mark.parametrize('found', ['mmssl-result-1', 'else', 3, None])

@@ -4,7 +4,7 @@ import pytest
 
 from mmssl.checkpoint import read
 from mmssl.core import UserError, dist
-from mmssl.engine.state.training_file import check_work_dir
+from mmssl.engine.state.work_dir_files import check_work_dir
 
 from ..helpers.tiny import make_runner, scalars
 

@@ -10,7 +10,7 @@ from torch.testing import assert_close
 from mmssl.checkpoint import read
 from mmssl.checkpoint.file_format import FORMAT
 from mmssl.core import UserError
-from mmssl.engine.state import training_file
+from mmssl.engine.state import work_dir_files
 from mmssl.models.queue import FeatureBank
 
 from ..helpers.methods import LOCALS, MODELS_BY_NAME
@@ -146,13 +146,13 @@ def test_a_memory_keeps_each_places_rows(before, after):
 def test_a_changed_number_is_noticed(tmp_path):
     """Whole for every reader, but not what was written."""
     path = tmp_path / 'a.pth'
-    training_file.write(dict(format=FORMAT, a=torch.ones(3), b=[1, {'c': 'x'}]), path)
+    work_dir_files.write(dict(format=FORMAT, a=torch.ones(3), b=[1, {'c': 'x'}]), path)
     for key, value in [('a', torch.tensor([1, 1, 1.0000001])), ('b', [1, {'c': 'y'}]), ('d', 0)]:
         content = read(path) | {key: value}
         torch.save(content, tmp_path / 'b.pth')
         with refuses('file', str(tmp_path / 'b.pth')):
-            training_file.open_training(tmp_path / 'b.pth')
-    assert torch.equal(training_file.open_training(path)['a'], torch.ones(3))
+            work_dir_files.open_training(tmp_path / 'b.pth')
+    assert torch.equal(work_dir_files.open_training(path)['a'], torch.ones(3))
 
 
 def test_halves_of_a_killed_run_are_swept(tiny_config, tmp_path):

@@ -11,7 +11,7 @@ from mmssl.checkpoint import read
 from mmssl.checkpoint.file_format import FORMAT
 from mmssl.core import dist
 from mmssl.core.io import to_plain
-from mmssl.engine.state import training_file, training_state
+from mmssl.engine.state import training_state, work_dir_files
 
 from ..helpers.refusals import refuses
 from ..helpers.tiny import Watch, log, losses, make_runner
@@ -173,7 +173,7 @@ def test_another_batch_is_refused(tiny_config, tmp_path, trained):
 @pytest.mark.parametrize('when', ['writing', 'syncing', 'renaming'])
 def test_a_failing_write_leaves_the_old_file_and_no_other(tmp_path, monkeypatch, when):
     path = tmp_path / 'folder' / 'a.pth'
-    training_file.write({'a': torch.ones(2)}, path)
+    work_dir_files.write({'a': torch.ones(2)}, path)
     before = path.read_bytes()
 
     def fail(*args, **_):
@@ -188,12 +188,12 @@ def test_a_failing_write_leaves_the_old_file_and_no_other(tmp_path, monkeypatch,
     }[when]
     monkeypatch.setattr(owner, name, fail)
     with refuses('file', str(path)) as caught:
-        training_file.write({'a': torch.zeros(2)}, path)
+        work_dir_files.write({'a': torch.zeros(2)}, path)
     monkeypatch.undo()
     assert 'No space left on device' in str(caught.value)
     assert path.read_bytes() == before
     assert os.listdir(path.parent) == ['a.pth']
-    training_file.write({'a': torch.zeros(2)}, path)
+    work_dir_files.write({'a': torch.zeros(2)}, path)
     assert torch.equal(read(path)['a'], torch.zeros(2))
     assert os.listdir(path.parent) == ['a.pth']
 
@@ -201,13 +201,13 @@ def test_a_failing_write_leaves_the_old_file_and_no_other(tmp_path, monkeypatch,
 def test_a_failing_first_write_leaves_nothing(tmp_path, monkeypatch):
     monkeypatch.setattr(os, 'fsync', lambda _: (_ for _ in ()).throw(OSError(5, 'I/O error')))
     with refuses('file', str(tmp_path / 'a.pth')):
-        training_file.write({'a': 1}, tmp_path / 'a.pth')
+        work_dir_files.write({'a': 1}, tmp_path / 'a.pth')
     assert os.listdir(tmp_path) == []
 
 
 def test_the_newest_whole_training_file(tmp_path):
     logger = MMLogger('newest')
-    assert training_file.newest(tmp_path, logger) is None
+    assert work_dir_files.newest(tmp_path, logger) is None
     for age, (name, content) in enumerate(
         [
             ('c', {'other': 1}),
@@ -218,9 +218,9 @@ def test_the_newest_whole_training_file(tmp_path):
         torch.save(content, tmp_path / f'{name}.pth')
         os.utime(tmp_path / f'{name}.pth', (100 - age, 100 - age))
     # c is newest, but holds no training state
-    assert training_file.newest(tmp_path, logger) == tmp_path / 'a.pth'
+    assert work_dir_files.newest(tmp_path, logger) == tmp_path / 'a.pth'
     (tmp_path / 'a.pth').write_bytes(b'')
-    assert training_file.newest(tmp_path, logger) == tmp_path / 'b.pth'
+    assert work_dir_files.newest(tmp_path, logger) == tmp_path / 'b.pth'
 
 
 def test_settings_become_plain():

@@ -32,7 +32,7 @@ from faults.forked import BATCH, IMAGES, PARENT, config, make_data, run, same_en
 
 from mmssl.cli.options import run_tool
 from mmssl.core import UserError
-from mmssl.engine.state import training_file
+from mmssl.engine.state import work_dir_files
 
 METHODS = ('mocov2', 'mocov3', 'moby', 'swav', 'esvit', 'sere', 'ibot')
 
@@ -141,7 +141,7 @@ def full(root: Path, data: Path, args: argparse.Namespace) -> str:
         status = wait(run(cfg, work))
         words = [x for x in (work / 'out.0').read_text().splitlines() if x.startswith('error:')]
         found = sorted(work.glob('*.pth'), key=lambda p: p.stat().st_mtime)
-        reached = [training_file.open_training(p)['progress']['iter'] for p in found][-1]
+        reached = [work_dir_files.open_training(p)['progress']['iter'] for p in found][-1]
         assert status == 2, status
         assert len(words) == 1, words
         assert not list(work.glob('.*.pth.*'))

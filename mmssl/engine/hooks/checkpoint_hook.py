@@ -9,7 +9,7 @@ from mmengine.hooks import Hook
 from ...core import dist
 from ...registry import HOOKS
 from .. import signals
-from ..state import training_file
+from ..state import work_dir_files
 
 if TYPE_CHECKING:
     from ..runner import Runner
@@ -42,7 +42,7 @@ class CheckpointHook(Hook):
     def before_train(self, runner: 'Runner') -> None:
         """Remove files that a killed run has written in part."""
         if dist.rank() == 0:
-            training_file.remove_partial_files(Path(runner.work_dir))
+            work_dir_files.remove_partial_files(Path(runner.work_dir))
 
     def after_train_iter(
         self, runner: 'Runner', batch_idx: int, data_batch: Any = None, outputs: Any = None

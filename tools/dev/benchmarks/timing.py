@@ -13,7 +13,7 @@ from torch.utils.benchmark import timer
 
 from mmssl.engine.hooks.run_info_hook import machine, versions
 from mmssl.planning.memory import Memory
-from mmssl.results.provenance import commit
+from mmssl.results.result_file import commit
 
 DEVICE = 'cuda' if torch.cuda.is_available() else 'cpu'
 Call = Callable[[], Any]

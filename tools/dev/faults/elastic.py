@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from mmssl.cli.subprocess_tools import REPO
-from mmssl.engine.state import training_file
+from mmssl.engine.state import work_dir_files
 
 from .forked import BATCH, recipe
 
@@ -38,7 +38,7 @@ def elastic(root: Path, data: Path, port: int) -> str:
     finally:
         for machine in machines:
             _power_off(machine)
-    last = training_file.newest(work / 'run', None)
+    last = work_dir_files.newest(work / 'run', None)
     return (
         f'started with 2, went on alone after {alone:.0f} s, joined again after {again:.0f} s; '
         f'{last.name if last else "no file"} is whole'

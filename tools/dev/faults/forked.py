@@ -16,7 +16,7 @@ from mmssl.cli.options import run_tool
 from mmssl.cli.subprocess_tools import REPO
 from mmssl.datasets.shapes import draw_object
 from mmssl.engine import Runner
-from mmssl.engine.state import training_file
+from mmssl.engine.state import work_dir_files
 
 PARENT = os.getpid()  # a forked process that ends passes through the parent's functions
 IMAGES, BATCH, EPOCHS = 24, 4, 2
@@ -105,6 +105,6 @@ def same(a: Any, b: Any) -> bool:
 
 def same_end(first: Path, second: Path) -> bool:
     """Whether two runs ended in the same model, optimizer, progress and generators."""
-    ends = [training_file.open_training(f / f'epoch_{EPOCHS}.pth') for f in (first, second)]
+    ends = [work_dir_files.open_training(f / f'epoch_{EPOCHS}.pth') for f in (first, second)]
     keys = ('state_dict', 'optimizer', 'progress', 'random')
     return same(*([end[key] for key in keys] for end in ends))
