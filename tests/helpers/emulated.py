@@ -23,6 +23,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.backend_registration import _setup_privateuseone_for_python_backend
 
 from mmssl.core import dist, sync_bn
+from mmssl.engine import fsdp
 from mmssl.engine.hooks.health_hook import HealthHook
 from mmssl.engine.hooks.method_hook import MethodHook
 from mmssl.engine.optim import wrapper
@@ -41,7 +42,7 @@ DEVICE_SITES = {
     'engine/hooks/health_hook.py:measure',
     'engine/hooks/method_hook.py:before_val',
     'engine/optim/wrapper.py:_agree',
-    'engine/optim/wrapper.py:_norms',
+    'engine/fsdp.py:tensor_norms',
     'engine/state/training_state.py:_pending',
     'evaluation/feature_extraction.py:extract',
     'functional/assign.py:sinkhorn',
@@ -147,8 +148,11 @@ def clip_shards() -> None:
     class Part(SimpleNamespace):
         placements = (Shard(0),)
 
-    with mock.patch.object(wrapper, 'DTensor', Part):
-        wrapper._norms([Part(), Part()], [normal(3, 2), normal(2)])
+        def to_local(self) -> Tensor:
+            return normal(3, 2)
+
+    with mock.patch.object(fsdp, 'DTensor', Part):
+        fsdp.tensor_norms([Part(), Part()])
 
 
 def save_inside_an_update() -> None:

@@ -4,11 +4,11 @@ import hashlib
 import json
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
-from pycocotools.coco import COCO
 
 from mmssl.cli import make_shapes
 from mmssl.datasets.shapes import CLASSES, PortableRandom, draw_object, draw_scene
@@ -109,8 +109,16 @@ def test_scene_masks_are_large_and_disjoint() -> None:
     assert counts == {2, 3, 4, 5, 6}
 
 
+def read_coco(file: Path) -> Any:
+    """Read annotations with pycocotools, which comes with the libraries of transfer."""
+    from pycocotools.coco import COCO
+
+    return COCO(file)
+
+
+@pytest.mark.transfer
 def test_boxes_areas_and_masks_agree_with_pycocotools(scenes: Path) -> None:
-    coco = COCO(scenes / 'annotations' / 'instances_train.json')
+    coco = read_coco(scenes / 'annotations' / 'instances_train.json')
     assert [c['name'] for c in coco.loadCats(coco.getCatIds())] == list(CLASSES)
     assert len(coco.imgs) == 12 and len(coco.anns) >= 36
     for image_id, record in coco.imgs.items():
@@ -128,8 +136,9 @@ def test_boxes_areas_and_masks_agree_with_pycocotools(scenes: Path) -> None:
             assert (y, y + h - 1) == (rows.min(), rows.max())
 
 
+@pytest.mark.transfer
 def test_label_maps_agree_with_instance_masks(scenes: Path) -> None:
-    coco = COCO(scenes / 'annotations' / 'instances_val.json')
+    coco = read_coco(scenes / 'annotations' / 'instances_val.json')
     for image_id, record in coco.imgs.items():
         expected = np.zeros((64, 64), dtype=int)
         for annotation in coco.imgToAnns[image_id]:

@@ -13,6 +13,7 @@ from torch.distributed.tensor import DTensor, Shard, distribute_tensor
 from torch.distributed.tensor.debug import CommDebugMode
 from torch.nn import functional as F
 from torch.nn.parallel import DistributedDataParallel
+from torch.optim import SGD
 from torch.overrides import TorchFunctionMode
 from torch.testing import assert_close
 from torch.utils._pytree import tree_map
@@ -20,6 +21,7 @@ from torch.utils._pytree import tree_map
 from mmssl.checkpoint import read
 from mmssl.core import UserError
 from mmssl.engine.fsdp import full_tensor, fully_shard, gathered_on_host
+from mmssl.engine.optim.lars import LARC, LARS
 from mmssl.engine.optim.wrapper import OptimWrapper, clip_each
 
 from ..helpers.methods import MODELS_BY_NAME, SWIN, batch, build, part
@@ -128,13 +130,16 @@ NETWORKS['dino that recomputes'] = dict(
 )
 
 
+OPTIMIZERS = {'swav': LARC, 'mocov3': LARS}
+
+
 def _method_steps(case, sharded):
     """Return the losses of three updates, each of two micro-batches, and the student's weights."""
     name = case.split()[0]
     model = build(name, **NETWORKS[case])
     network = fully_shard(model) if sharded else DistributedDataParallel(model)
     wrapper = OptimWrapper(
-        torch.optim.SGD(model.parameters(), lr=0.5, momentum=0.9),
+        OPTIMIZERS.get(case, SGD)(model.parameters(), lr=0.5, momentum=0.9),
         accumulative_counts=2,
         clip_grad=dict(max_norm=0.05, each=True),
     )

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from ...registry import OPTIMIZERS
-from ..fsdp import full_tensor
+from ..fsdp import tensor_norms
 
 
 class _Adaptive(Optimizer):
@@ -45,11 +45,6 @@ class _Adaptive(Optimizer):
         torch._foreach_add_(params, buffers, alpha=-group['lr'])
 
 
-def _norms(tensors: list[Tensor]) -> Tensor:
-    """Norm of each of N tensors (N,)."""
-    return torch.stack([full_tensor(norm) for norm in torch._foreach_norm(tensors)])
-
-
 @OPTIMIZERS.register_module()
 class LARS(_Adaptive):
     """LARS as MoCo v3 uses it (``moco/optimizer.py``; EsViT's has the same steps).
@@ -78,7 +73,7 @@ class LARS(_Adaptive):
         """Return decayed gradients times their trust ratio."""
         d = list(torch._foreach_add(grads, params, alpha=group['weight_decay']))
         if group['adapt']:
-            weights, norms = _norms(params), _norms(d)
+            weights, norms = tensor_norms(params), tensor_norms(d)
             ratios = torch.where((weights > 0) & (norms > 0), group['trust'] * weights / norms, 1.0)
             torch._foreach_mul_(d, ratios.tolist())
         return d
@@ -111,7 +106,7 @@ class LARC(_Adaptive):
         self, grads: list[Tensor], params: list[Tensor], group: dict[str, Any]
     ) -> list[Tensor]:
         """Return adapted gradients, untouched ones where a norm is zero."""
-        decay, weights, norms = group['weight_decay'], _norms(params), _norms(grads)
+        decay, weights, norms = group['weight_decay'], tensor_norms(params), tensor_norms(grads)
         ratios = group['trust'] * weights / (norms + decay * weights + group['eps'])
         if group['clip']:
             ratios = (ratios / group['lr']).clamp(max=1)

@@ -8,12 +8,11 @@ import torch
 from mmengine.optim import OptimWrapper as Base
 from torch import Tensor, nn
 from torch.amp.grad_scaler import GradScaler
-from torch.distributed.tensor import DTensor
 
 from ...core import Progress, UserError, dist
 from ...core.watchdog import collective
 from ...registry import OPTIM_WRAPPERS
-from ..fsdp import local_part, scatter_state
+from ..fsdp import local_part, scatter_state, tensor_norms
 from ..step_status import StepStatus
 
 AMP_DTYPES = {'float16': torch.float16, 'bfloat16': torch.bfloat16}
@@ -42,20 +41,10 @@ def clip_each(params: list[nn.Parameter], max_norm: float) -> None:
     grads = [p.grad for p in params if p.grad is not None]
     if grads:
         parts = [local_part(g) for g in grads]
-        shares = (max_norm / (_norms(grads, parts) + 1e-6)).tolist()
+        shares = (max_norm / (tensor_norms(grads) + 1e-6)).tolist()
         long = [(g, share) for g, share in zip(parts, shares, strict=True) if share < 1]
         if long:
             torch._foreach_mul_([g for g, _ in long], [share for _, share in long])
-
-
-def _norms(grads: list[Tensor], parts: list[Tensor]) -> Tensor:
-    """Return the norm of each gradient (N,), from this rank's parts, in one collective."""
-    norms = torch.stack(torch._foreach_norm(parts))
-    sharded = [isinstance(g, DTensor) and any(p.is_shard() for p in g.placements) for g in grads]
-    if not any(sharded):
-        return norms
-    total = dist.sum_over_ranks(norms.square()).sqrt()
-    return torch.where(torch.tensor(sharded, device=norms.device), total, norms)
 
 
 def _like(value: Any, parameter: nn.Parameter) -> bool:
