@@ -16,7 +16,7 @@ CENTRE = 'models/heads/distillation.py:end_step'
 # how often one step, or part of one, calls each
 SENT: dict[str, dict[str, int]] = {
     'update': {'engine/optim/wrapper.py:_agree': 1},
-    'clip_shards': {'engine/optim/wrapper.py:_norms': 1},
+    'clip_shards': {'engine/fsdp.py:tensor_norms': 1},
     'save_inside_an_update': {'engine/state/training_state.py:_pending': 2},
     'resume_inside_an_update': {},
     'health': {'engine/hooks/health_hook.py:measure': 2},
