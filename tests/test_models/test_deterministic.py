@@ -153,6 +153,15 @@ def test_every_network_trains_at_other_sizes(name: str) -> None:
     assert update(build('dino', **network(BACKBONES[name])), views, {}) == set()
 
 
+def test_timms_own_resizing_is_found() -> None:
+    """The one network of which the documentation says that it can be refused."""
+    small = dict(img_size=16, patch_size=4, embed_dim=12, depth=1, num_heads=2)
+    args = dict(small, dynamic_img_size=True)
+    net = dict(type='TimmBackbone', name='vit_tiny_patch16_224', args=args)
+    views = [torch.rand(2, 3, 24, 24, dtype=torch.float64)] * 2
+    assert update(build('dino', **network(net)), views, {}) == {'_upsample_bicubic2d_aa_backward'}
+
+
 @pytest.mark.nightly
 @pytest.mark.parametrize('path', RECIPES, ids=name_of)
 def test_every_recipe_trains(path: Path) -> None:
