@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader
 
 from ..checkpoint import load
 from ..core import UserError, dist
+from ..core.cores import share_cores
 from ..core.deterministic import set_blas_workspaces
 from ..core.device import check_driver, model_device
 from ..core.errors import NoData
@@ -102,6 +103,7 @@ class Runner(Base):
             env_cfg = {**env_cfg, 'cudnn_benchmark': False}  # mmengine would warn of it
         if self.distributed and not is_distributed():
             init_distributed(self.launcher, **env_cfg.get('dist_cfg', {}))
+        share_cores()
         if self._train_loop is not None:
             resume, overwrite = bool(self.cfg.get('resume')), bool(self.cfg.get('overwrite'))
             training_file.check_work_dir(self.work_dir, resume, overwrite)
