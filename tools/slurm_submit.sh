@@ -10,11 +10,8 @@ if [ $# -lt 4 ]; then
 fi
 # Slurm runs a copy of this file, so the first start tells the second where the tools are
 here=${MMSSL_TOOLS:-$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)}
-per_node=${GPUS_PER_NODE:-8}
-place=(--ntasks="${GPUS:-8}" --cpus-per-task="${CPUS_PER_TASK:-5}")
-if [ "$per_node" -gt 0 ]; then
-    place+=(--gres="gpu:$per_node" --ntasks-per-node="$per_node")
-fi
+# shellcheck source=tools/slurm_place.sh
+source "$here/slurm_place.sh"
 
 if [ -z "${MMSSL_TOOLS:-}" ]; then
     mkdir -p "$4"

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Train on a Slurm cluster, waiting here: slurm_train.sh PARTITION JOB CONFIG WORK_DIR [options of train.py]
-# Environment: GPUS (8), GPUS_PER_NODE (8; 0 for nodes without GPUs), CPUS_PER_TASK (5), SRUN_ARGS.
+# Environment: GPUS (8), GPUS_PER_NODE (8; 0 for nodes without GPUs), GPU_ARGS (--gres=gpu:8; or
+# --gpus-per-task=1), CPUS_PER_TASK (5), SRUN_ARGS.
 set -euo pipefail
 
 if [ $# -lt 4 ]; then
@@ -9,13 +10,9 @@ if [ $# -lt 4 ]; then
 fi
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 export PYTHONPATH="$here/..${PYTHONPATH:+:$PYTHONPATH}"
-per_node=${GPUS_PER_NODE:-8}
-place=(--ntasks="${GPUS:-8}")
-if [ "$per_node" -gt 0 ]; then
-    place+=(--gres="gpu:$per_node" --ntasks-per-node="$per_node")
-fi
+# shellcheck source=tools/slurm_place.sh
+source "$here/slurm_place.sh"
 read -ra extra <<<"${SRUN_ARGS:-}"
 
-exec srun --partition="$1" --job-name="$2" "${place[@]}" --cpus-per-task="${CPUS_PER_TASK:-5}" \
-    --kill-on-bad-exit=1 "${extra[@]}" \
+exec srun --partition="$1" --job-name="$2" "${place[@]}" --kill-on-bad-exit=1 "${extra[@]}" \
     python -u "$here/train.py" "$3" --work-dir "$4" --launcher slurm "${@:5}"

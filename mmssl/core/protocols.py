@@ -134,6 +134,15 @@ class LoaderSampler(Protocol):
         """Learn the loader's batch and number of workers."""
 
 
+@runtime_checkable
+class OrdersForWorkers(Protocol):
+    """A sampler whose order may be made for a number of workers: ``EpochSampler``, of shards."""
+
+    @property
+    def fixed_workers(self) -> bool:
+        """Whether other workers than the config's would mean another order."""
+
+
 def dims_of(part: nn.Module) -> tuple[int | None, int | None]:
     """Return the widths (in_dim, out_dim) of a neck or head, None where it does not state one.
 

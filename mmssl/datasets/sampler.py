@@ -58,6 +58,11 @@ class EpochSampler(Sampler):
         self.batch_size = batch_size
         self.workers = max(1, workers)
 
+    @property
+    def fixed_workers(self) -> bool:
+        """Whether the order is made for a number of workers: only that of shards is."""
+        return self.locality == 'shard'
+
     def set_epoch(self, epoch: int) -> None:
         """Set the epoch, which decides the order and the random numbers of the items."""
         self.epoch = epoch

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
 # how gloo and NCCL say that another process is gone
 LOST = ('Connection closed', 'Connection reset', 'Broken pipe', 'Timed out', 'NCCL', 'gloo')
+# how torch refuses an operator in deterministic mode, after its name
+UNREPEATABLE = ' does not have a deterministic implementation'
 MEMORY = ('out of memory', "can't allocate memory")
 
 
@@ -56,6 +58,14 @@ def error_advice(error: Exception, runner: 'Runner | None' = None) -> UserError 
             f'with --resume ({first})',
             key='train_dataloader.batch_size',
             value=batch,
+        )
+    if UNREPEATABLE in text:
+        operator = text.partition(UNREPEATABLE)[0]
+        return UserError(
+            f'{at}randomness.deterministic: CUDA computes {operator} in changing order only; leave '
+            'randomness.deterministic out, or use a network or method without it',
+            key='randomness.deterministic',
+            value=True,
         )
     if dist.world_size() > 1 and any(mark in text for mark in LOST):
         return UserError(

@@ -5,10 +5,12 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from mmengine.logging import print_log
 from torch.utils.data import DataLoader
 
 from ..core import UserError, dist
-from ..core.protocols import EpochFollower, LoaderSampler
+from ..core.cores import own_cores
+from ..core.protocols import EpochFollower, LoaderSampler, OrdersForWorkers
 from .signals import WorkerSignals
 
 
@@ -28,12 +30,19 @@ def build(
     seed: int | None,
     diff_rank_seed: bool,
 ) -> DataLoader[Any]:
-    """Build a loader by mmengine's ``make``; raise UserError when it would hold no batch."""
+    """Build a loader by mmengine's ``make``, with at most one worker for each core.
+
+    ``num_workers`` of the settings is the most that pay. Raises UserError when the loader would
+    hold no batch.
+    """
     cfg = copy.deepcopy(settings)
     cfg.setdefault('collate_fn', dict(type='default_collate'))
     if isinstance(cfg.get('dataset'), dict):
         cfg['dataset'].setdefault('seed', seed or 0)
-    if not cfg.get('num_workers'):
+    wanted = cfg.get('num_workers') or 0
+    # more workers than cores only take turns
+    cfg['num_workers'] = min(wanted, own_cores())
+    if not wanted:
         cfg['persistent_workers'] = False
     if not torch.cuda.is_available():
         cfg['pin_memory'] = False
@@ -42,8 +51,13 @@ def build(
     # beginning to iterate draws a number: from here, so that a resumed network draws the same
     built.generator = torch.Generator().manual_seed(seed or 0)
     built.worker_init_fn = WorkerSignals(built.worker_init_fn)
+    if isinstance(built.sampler, OrdersForWorkers) and built.sampler.fixed_workers:
+        built.num_workers = wanted  # a resumed run must meet the same order on any machine
     if isinstance(built.sampler, LoaderSampler):
         built.sampler.serve(built.batch_size, built.num_workers)
+    if built.num_workers < wanted:
+        lowered = f'num_workers={wanted} lowered to {built.num_workers}'
+        print_log(f'{lowered}, the cores of this process', 'current')
     if len(built) == 0:
         raise UserError(
             f'{len(built.dataset)} images make no batch of {built.batch_size} on each of '  # type: ignore[arg-type]

@@ -15,6 +15,8 @@ from torch.utils.data import DataLoader
 
 from ..checkpoint import load
 from ..core import UserError, dist
+from ..core.cores import share_cores
+from ..core.deterministic import set_blas_workspaces
 from ..core.device import check_driver, model_device
 from ..core.errors import NoData
 from ..core.io import unwrap_model
@@ -92,11 +94,16 @@ class Runner(Base):
     def setup_env(self, env_cfg: dict[str, Any]) -> None:
         """Join the process group before mmengine would, which needs a GPU for it.
 
-        Raises UserError when the work dir holds another run's training files.
+        Raises UserError when the work dir holds another run's training files, and when a
+        deterministic run cannot be.
         """
         check_driver()
+        if self.cfg.get('randomness', {}).get('deterministic'):
+            set_blas_workspaces()
+            env_cfg = {**env_cfg, 'cudnn_benchmark': False}  # mmengine would warn of it
         if self.distributed and not is_distributed():
             init_distributed(self.launcher, **env_cfg.get('dist_cfg', {}))
+        share_cores()
         if self._train_loop is not None:
             resume, overwrite = bool(self.cfg.get('resume')), bool(self.cfg.get('overwrite'))
             work_dir_files.check_work_dir(self.work_dir, resume, overwrite)

@@ -7,10 +7,9 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from ..core import Schedule, UserError
-from ..functional.grouped_linear import grouped_linear
+from ..functional.grouped_linear import grouped_cross_entropy, grouped_linear
 
 RATES = (0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
 DECAYS = (0.0, 1e-5, 1e-4, 1e-3, 1e-2)
@@ -129,8 +128,7 @@ def score(layers: Layers, x: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     for part, target in zip(x.split(ROWS), labels.split(ROWS), strict=True):
         logits = layers.logits(part)  # (B, G, classes)
         hits += (logits.argmax(2) == target[:, None]).sum(0)
-        targets = target[:, None].expand(logits.shape[:2])
-        loss += F.cross_entropy(logits.transpose(1, 2), targets, reduction='none').sum(0)
+        loss += grouped_cross_entropy(logits, target).sum(0)
     return 100 * hits / len(x), loss / len(x)
 
 

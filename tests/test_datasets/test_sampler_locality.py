@@ -124,8 +124,9 @@ def test_evaluation_and_subsets_keep_their_order(image_folder, tmp_path, monkeyp
 
 
 @pytest.mark.parametrize('workers', [0, 2])
-def test_a_loader_reads_shards(image_folder, tmp_path, workers):
-    """Views are those of the folder's images, whatever the order."""
+def test_a_loader_reads_shards(image_folder, tmp_path, monkeypatch, workers):
+    """Views are those of the folder's images, whatever the order, which needs all the workers."""
+    monkeypatch.setattr('mmssl.engine.loaders.own_cores', lambda: 1)
     pack(image_folder, tmp_path, '--to', 'shards', '--per-file', 5)
     view = dict(type='RandomView', size=8)
     pipeline = [dict(type='LoadImage'), dict(type='MultiView', views=[view])]
@@ -148,6 +149,8 @@ def test_a_loader_reads_shards(image_folder, tmp_path, workers):
         ),
         seed=2,
     )
+    assert loader.num_workers == workers
+    assert loader.sampler.workers == max(1, workers)
     loader.sampler.set_epoch(1)
     seen = []
     for batch in loader:

@@ -11,7 +11,7 @@ from ..helpers.command import call, refused
 from ..helpers.paths import REPO
 
 SCRIPT = 'tools/dev/bench.py'
-CASES = ['inference', 'knn', 'losses', 'optim', 'plan', 'probe', 'step', 'views']
+CASES = ['deterministic', 'inference', 'knn', 'losses', 'optim', 'plan', 'probe', 'step', 'views']
 
 
 @pytest.fixture(autouse=True)

@@ -20,7 +20,8 @@ def shell(tmp_path):
     for name in ('srun', 'sbatch', 'scontrol', 'python'):
         (bins / name).write_text(RECORD)
         (bins / name).chmod(0o755)
-    clean = {k: v for k, v in os.environ.items() if not k.startswith(('SLURM', 'GPUS', 'MASTER'))}
+    foreign = ('SLURM', 'GPU', 'MASTER', 'OMP')
+    clean = {k: v for k, v in os.environ.items() if not k.startswith(foreign)}
 
     def call(script, *words, **environment):
         asked.unlink(missing_ok=True)
@@ -62,6 +63,26 @@ def test_slurm_train_takes_the_environment(shell):
         *TRAIN[:-1],
         *('w d', '--launcher', 'slurm', 'a="b c"'),
     ]
+
+
+@pytest.mark.parametrize('script', ['slurm_train.sh', 'slurm_test.sh', 'slurm_submit.sh'])
+def test_gpus_may_be_asked_for_task_by_task(shell, script):
+    settings = dict(GPUS='4', GPUS_PER_NODE='2', GPU_ARGS='--gpus-per-task=1 --gpu-bind=single:1')
+    _, asked, _ = shell(script, 'gpu', 'job', 'c.py', 'w', **settings)
+    assert asked[3:8] == [
+        *('--ntasks=4', '--gpus-per-task=1', '--gpu-bind=single:1'),
+        *('--ntasks-per-node=2', '--cpus-per-task=5'),
+    ]
+    assert not any(word.startswith('--gres') for word in asked)
+
+
+@pytest.mark.parametrize(('given', 'found'), [({}, '1'), ({'OMP_NUM_THREADS': '3'}, '3')])
+@pytest.mark.parametrize('script', ['slurm_train.sh', 'slurm_test.sh', 'slurm_submit.sh'])
+def test_a_process_has_one_thread_for_tensors_on_the_cpu(shell, script, given, found):
+    """mmengine would say so too late: OpenMP reads it when torch is imported."""
+    (shell.bins / 'srun').write_text('#!/usr/bin/env bash\necho "$OMP_NUM_THREADS" >>"$ASKED"\n')
+    inside = INSIDE if 'submit' in script else {}
+    assert shell(script, 'gpu', 'job', 'c.py', 'w', **inside, **given)[1] == [found]
 
 
 def test_slurm_test(shell):

@@ -15,6 +15,7 @@ import torch
 from mmengine.hooks import Hook
 
 from ...core import dist
+from ...core.cores import usable
 from ...core.device import missing_gpu
 from ...core.io import atomic_write, unwrap_model
 from ...core.protocols import DescribedData
@@ -45,13 +46,12 @@ def _processor() -> str:
 
 def machine() -> dict[str, Any]:
     """Return names of processor and GPUs, usable cores, threads, and memory in GiB."""
-    usable = getattr(os, 'sched_getaffinity', lambda _: range(os.cpu_count() or 1))(0)
     pages = os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES')
     gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
     return dict(
         system=f'{platform.system()} {platform.machine()}',
         processor=_processor(),
-        cores=len(usable),
+        cores=len(usable()[1]),
         threads=torch.get_num_threads(),
         memory=round(pages / 2**30, 1),
         gpus=gpus,

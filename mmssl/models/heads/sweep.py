@@ -6,9 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from ...core import UserError
-from ...functional.grouped_linear import grouped_linear
+from ...functional.grouped_linear import grouped_cross_entropy, grouped_linear
 from ...registry import MODELS
-from .linear import cross_entropy
 
 RATES = tuple(n * 10.0**k for k in range(-4, 1) for n in range(1, 10))
 
@@ -62,6 +61,5 @@ class SweepHead(nn.Module):
 
         Logits (B, G, classes), target (B,).
         """
-        targets = target[:, None].expand(logits.shape[:2])  # (B, G)
-        each = cross_entropy(logits.transpose(1, 2), targets, reduction='none').mean(0)  # (G,)
+        each = grouped_cross_entropy(logits, target).mean(0)  # (G,)
         return (self.rates.to(each.dtype) * each).sum()
