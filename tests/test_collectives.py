@@ -25,7 +25,7 @@ from torch import Tensor
 from torch.distributed import distributed_c10d
 
 from mmssl.checkpoint import read
-from mmssl.core import UserError, dist, launch, watchdog
+from mmssl.core import UserError, cores, dist, launch, watchdog
 from mmssl.engine.hooks.bad_samples_hook import FILE, BadSamplesHook
 from mmssl.engine.hooks.checkpoint_hook import CheckpointHook
 from mmssl.engine.hooks.health_hook import HealthHook
@@ -50,6 +50,7 @@ from .helpers.transfer_nets import NETS, OURS
 # with a GPU too, these values are on the host; a test of `passes` calls each
 HOST_SITES = {
     'core/bad_samples.py:joined',
+    'core/cores.py:share_cores',
     'engine/hooks/checkpoint_hook.py:after_train',
     'engine/hooks/non_finite_hook.py:_report',
     'engine/runner.py:_resumed',
@@ -296,6 +297,19 @@ def test_bad_images(passes, tmp_path):
     assert first[1:] == second[1:] == (4, ['0.png', '1.png'])
     assert len(first[0]) == 2 and not second[0]  # one rank tells
     assert (tmp_path / FILE).read_text() == '0.png: empty\n1.png: empty\n'
+
+
+def _share_cores() -> int:
+    """Return this rank's cores; both ranks may run on the same three, the first on one more."""
+    own = ('host', (0, 1, 2, 3) if dist.rank() == 0 else (0, 1, 2))
+    with mock.patch.object(cores, 'usable', lambda: own), mock.patch.object(cores, '_share', None):
+        cores.share_cores()
+        return cores.own_cores()
+
+
+def test_cores(passes):
+    """3/2 + 1 and 3/2 cores, rounded down."""
+    assert passes({'core/cores.py:share_cores'}, _share_cores) == [2, 1]
 
 
 def _measure_health() -> tuple[dict[str, float], Any]:
