@@ -70,6 +70,19 @@ def to_plain(value: Any, tensor: Callable[[Tensor], Any] = str) -> Any:
     return str(value)
 
 
+def flatten(settings: Any, prefix: str = '') -> dict[str, Any]:
+    """Return {key with dots: value} of nested dicts and lists; empty ones are values."""
+    items = settings.items() if isinstance(settings, dict) else enumerate(settings)
+    found: dict[str, Any] = {}
+    for key, value in items:
+        name = f'{prefix}.{key}' if prefix else str(key)
+        if isinstance(value, (dict, list, tuple)) and value:
+            found |= flatten(value, name)
+        else:
+            found[name] = value
+    return found
+
+
 def unwrap_model(model: nn.Module) -> Any:
     """Return the model inside the wrappers of data parallel and compiled modules."""
     inner: Any = model

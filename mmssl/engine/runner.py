@@ -1,5 +1,7 @@
 """Runner: mmengine's, with safe files, any device, and errors that a user can act on."""
 
+import time
+import uuid
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -53,6 +55,8 @@ class Runner(Base):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self.step_status = StepStatus()
+        # a resumed run keeps its own
+        self.run: dict[str, Any] = dict(id=uuid.uuid4().hex, started=time.time())
         with advise_on_errors():
             super().__init__(*args, **kwargs)
         console.unmute_screen(self._levels)
@@ -60,7 +64,12 @@ class Runner(Base):
     def train(self) -> nn.Module:
         """Train; a signal saves and ends, errors of machine and loader become advice."""
         # outermost, or a launcher's SIGTERM would cut the advice off
-        with catch_signals(self), advise_on_errors(self), name_dead_workers(self):
+        with (
+            catch_signals(self),
+            advise_on_errors(self),
+            name_dead_workers(self),
+            work_dir_files.locked(self.work_dir),
+        ):
             self.batch_size = keep_global_batch(self)
             if self._sharded:
                 self.register_hook(UnshardHook())

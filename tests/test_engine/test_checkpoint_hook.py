@@ -1,12 +1,21 @@
 """Which files a run leaves."""
 
+import os
+import shutil
+import socket
+import subprocess
+import sys
+
 import pytest
+from mmengine.hooks import Hook
 
 from mmssl.checkpoint import read
 from mmssl.core import UserError, dist
 from mmssl.engine.state.work_dir_files import check_work_dir
 
-from ..helpers.tiny import make_runner, scalars
+from ..helpers.paths import REPO
+from ..helpers.refusals import refuses
+from ..helpers.tiny import log, make_runner, scalars
 
 
 def files(folder):
@@ -122,3 +131,70 @@ def test_the_first_rank_decides_for_all(two_ranks, tmp_path):
     assert two_ranks(_refused, [empty, used]) == [None, None]
     said = two_ranks(_refused, [used, empty])
     assert said == [('folder', used), ('folder', empty)] or said == [('folder', used)] * 2
+
+
+# several runs ---------------------------------------------------------------------------------
+def test_files_of_another_run_are_not_pruned(tiny_config, tmp_path):
+    keep = {'default_hooks__checkpoint__max_keep_ckpts': 1}
+    make_runner(tiny_config(), tmp_path / 'a', **NONE).train()
+    runner = make_runner(
+        tiny_config(), tmp_path / 'b', **NONE | keep | dict(train_cfg__max_epochs=3)
+    )
+    shutil.copy(tmp_path / 'a' / 'epoch_1.pth', tmp_path / 'b' / 'epoch_0.pth')
+    runner.train()
+    assert files(tmp_path / 'b') == ['epoch_0.pth', 'epoch_3.pth']
+
+
+HOLD = """
+import sys, time
+from mmssl.engine.state.work_dir_files import locked
+with locked(sys.argv[1]):
+    print('held', flush=True)
+    time.sleep(60)
+"""
+
+
+def test_a_work_dir_has_one_run_at_a_time(tiny_config, tmp_path):
+    runner = make_runner(tiny_config(), tmp_path, **NONE)
+    environment = dict(os.environ, PYTHONPATH=str(REPO))
+    other = subprocess.Popen(
+        [sys.executable, '-c', HOLD, str(tmp_path)], stdout=subprocess.PIPE, env=environment
+    )
+    try:
+        assert other.stdout.readline() == b'held\n'
+        with refuses('folder', str(tmp_path)) as caught:
+            runner.train()
+        assert f'process {other.pid} of {socket.gethostname()}' in str(caught.value)
+    finally:
+        other.kill()  # its lock goes with it
+        other.wait()
+    make_runner(tiny_config(), tmp_path, **NONE).train()
+    assert files(tmp_path) == ['epoch_1.pth']
+
+
+# the best and the last ------------------------------------------------------------------------
+@pytest.mark.parametrize(('name', 'kept'), [('auto', True), ('knn/top7', False)])
+def test_a_metric_that_is_not_measured_is_told_once(tiny_config, tmp_path, name, kept):
+    runner = make_runner(tiny_config(), tmp_path, default_hooks__checkpoint__save_best=name)
+    runner.train()
+    assert ('best.pth' in files(tmp_path)) == kept
+    told = [line for line in log(tmp_path).splitlines() if 'no best.pth is kept' in line]
+    assert len(told) == (0 if kept else 1)
+    assert all('knn/top1' in line for line in told)
+
+
+def test_a_run_that_stops_early_has_the_name_of_its_epoch(tiny_config, tmp_path):
+    class Stop(Hook):
+        def after_train_epoch(self, runner):
+            runner.train_loop.stop_training = runner.epoch == 1
+
+    runner = make_runner(
+        tiny_config(),
+        tmp_path,
+        **NONE | dict(train_cfg__max_epochs=5),
+        default_hooks__checkpoint__interval=9,
+    )
+    runner.register_hook(Stop())
+    runner.train()
+    assert files(tmp_path) == ['epoch_2.pth']
+    assert read(tmp_path / 'epoch_2.pth')['progress']['iter'] == 8

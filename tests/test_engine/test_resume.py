@@ -146,7 +146,14 @@ def test_a_memory_keeps_each_places_rows(before, after):
 def test_a_changed_number_is_noticed(tmp_path):
     """Whole for every reader, but not what was written."""
     path = tmp_path / 'a.pth'
-    work_dir_files.write(dict(format=FORMAT, a=torch.ones(3), b=[1, {'c': 'x'}]), path)
+    whole = dict(
+        format=FORMAT,
+        meta=dict(run=dict(id='x', started=1.0)),
+        progress=dict(iter=1),
+        a=torch.ones(3),
+        b=[1, {'c': 'x'}],
+    )
+    work_dir_files.write(whole, path)
     for key, value in [('a', torch.tensor([1, 1, 1.0000001])), ('b', [1, {'c': 'y'}]), ('d', 0)]:
         content = read(path) | {key: value}
         torch.save(content, tmp_path / 'b.pth')
@@ -159,7 +166,7 @@ def test_halves_of_a_killed_run_are_swept(tiny_config, tmp_path):
     (tmp_path / '.epoch_1.pth.77').write_bytes(b'half')
     settings = same('mocov3', 6, 'none') | dict(train_cfg__max_epochs=1)
     make_runner(tiny_config(), tmp_path, **settings).train()
-    assert [p.name for p in tmp_path.glob('.*')] == []
+    assert [p.name for p in tmp_path.glob('.*')] == ['.lock']
 
 
 def test_within_an_epoch_only_the_newest_file_stays(tiny_config, tmp_path):

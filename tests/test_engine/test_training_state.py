@@ -205,22 +205,80 @@ def test_a_failing_first_write_leaves_nothing(tmp_path, monkeypatch):
     assert os.listdir(tmp_path) == []
 
 
-def test_the_newest_whole_training_file(tmp_path):
+def _of_run(started, iteration):
+    run = dict(id=f'run {started}', started=started)
+    return dict(format=FORMAT, meta=dict(run=run), progress=dict(iter=iteration))
+
+
+def test_the_furthest_whole_file_of_the_run_started_last(tmp_path):
+    """Whatever the times of the files are: copying and touching change them."""
     logger = MMLogger('newest')
     assert work_dir_files.newest(tmp_path, logger) is None
-    for age, (name, content) in enumerate(
-        [
-            ('c', {'other': 1}),
-            ('a', {'format': FORMAT}),
-            ('b', {'format': FORMAT}),
-        ]
-    ):
-        torch.save(content, tmp_path / f'{name}.pth')
+    contents = {
+        'epoch_9': _of_run(1.0, 900),  # of an earlier run
+        'epoch_1': _of_run(2.0, 100),
+        'epoch_2': _of_run(2.0, 200),
+        'iter_150': _of_run(2.0, 150),
+        'other': {'other': torch.ones(1)},
+    }
+    for age, (name, content) in enumerate(contents.items()):
+        work_dir_files.write(content, tmp_path / f'{name}.pth')
         os.utime(tmp_path / f'{name}.pth', (100 - age, 100 - age))
-    # c is newest, but holds no training state
-    assert work_dir_files.newest(tmp_path, logger) == tmp_path / 'a.pth'
-    (tmp_path / 'a.pth').write_bytes(b'')
-    assert work_dir_files.newest(tmp_path, logger) == tmp_path / 'b.pth'
+    order = ['epoch_2', 'iter_150', 'epoch_1', 'epoch_9']
+    for name in order:
+        assert work_dir_files.newest(tmp_path, logger) == tmp_path / f'{name}.pth'
+        raw = bytearray((tmp_path / f'{name}.pth').read_bytes())
+        at = raw.index(b'run ')  # still readable, but not what was written
+        raw[at : at + 4] = b'ruN '
+        (tmp_path / f'{name}.pth').write_bytes(raw)
+    assert work_dir_files.newest(tmp_path, logger) is None
+
+
+def test_a_training_file_without_a_run_is_none(tmp_path):
+    work_dir_files.write(dict(format=FORMAT, progress=dict(iter=1)), tmp_path / 'a.pth')
+    with refuses('file', str(tmp_path / 'a.pth'), kind=work_dir_files.NotTraining):
+        work_dir_files.run_of(tmp_path / 'a.pth')
+
+
+def test_resuming_keeps_the_run_and_says_what_differs(tiny_config, tmp_path, trained):
+    """Settings of now act; the optimizer's numbers too, which torch would take from the file."""
+    runner = make_runner(
+        tiny_config(),
+        tmp_path,
+        resume=True,
+        load_from=str(trained[1]),
+        optim_wrapper__optimizer__weight_decay=0.3,
+        optim_wrapper__optimizer__betas=(0.8, 0.95),
+    )
+    runner.train()
+    group = runner.optim_wrapper.optimizer.param_groups[0]
+    assert (group['weight_decay'], group['betas']) == (0.3, (0.8, 0.95))
+    assert runner.run == read(trained[1])['meta']['run']
+    told = [line for line in log(tmp_path).splitlines() if 'resuming with' in line]
+    assert len(told) == 4, told
+    assert sum('train_cfg.max_epochs=3; the file was written with 1' in t for t in told) == 1
+    for key, now, then in (
+        ('weight_decay', '0.3', '0.05'), ('betas.0', '0.8', 'nothing'), ('betas.1', '0.95', 'noth')
+    ):  # fmt: skip
+        (line,) = (t for t in told if f'optimizer.{key}=' in t)
+        assert f'={now};' in line and f'written with {then}' in line
+
+
+def test_another_optimizer_is_refused(tiny_config, tmp_path, trained):
+    runner = make_runner(
+        tiny_config(),
+        tmp_path,
+        resume=True,
+        load_from=str(trained[1]),
+        optim_wrapper__optimizer=dict(type='SGD', lr=0.1, _delete_=True),
+    )
+    with refuses('optim_wrapper.optimizer.type', 'SGD') as caught:
+        runner.train()
+    assert 'AdamW' in str(caught.value)
+
+
+def test_files_name_the_classes(trained):
+    assert read(trained[1])['meta']['classes'] == ['blue', 'green', 'red']
 
 
 def test_settings_become_plain():

@@ -21,12 +21,15 @@ MAGIC = 0x1950A86A20F9469CFC6C
 PROTOCOL = 1001
 
 
-def open_container(path: Path) -> Any:
-    """Return the object a torch file holds; raise Refused, or anything for a damaged file."""
+def open_container(path: Path, values: bool = True) -> Any:
+    """Return the object a torch file holds; raise Refused, or anything for a damaged file.
+
+    Without ``values`` the tensors of a zip archive are of the meta device, and are not read.
+    """
     with open(path, 'rb') as file:
         zipped = file.read(4) == b'PK\x03\x04'
         file.seek(0)
-        return _open_zip(file) if zipped else _open_stream(file)
+        return _open_zip(file, values) if zipped else _open_stream(file)
 
 
 def _size(file: BinaryIO) -> int:
@@ -47,7 +50,7 @@ def _flat(file: Any, dtype: torch.dtype, count: int) -> Tensor:
 
 
 # zip ----------------------------------------------------------------------------------------------
-def _open_zip(file: BinaryIO) -> Any:
+def _open_zip(file: BinaryIO, values: bool) -> Any:
     archive = zipfile.ZipFile(file)
     entries = archive.infolist()
     root = entries[0].filename.split('/')[0]
@@ -69,6 +72,8 @@ def _open_zip(file: BinaryIO) -> Any:
         entry = names[f'data/{key}']
         if count * dtype.itemsize > entry.file_size:
             raise ValueError(f'{count} elements declared, {entry.file_size} bytes stored')
+        if not values:
+            return torch.empty(count, dtype=dtype, device='meta')
         if (key, dtype) not in known:
             if any(other == key for other, _ in known):
                 raise ValueError('one storage under two types')

@@ -13,7 +13,7 @@ from ..file_format import check_version
 from .archive import open_container
 from .builders import Inert, Refused
 
-__all__ = ['Inert', 'Refused', 'file_hash', 'read']
+__all__ = ['Inert', 'Refused', 'file_hash', 'read', 'read_outline']
 
 
 def read(path: str | Path) -> dict[str, Any]:
@@ -23,14 +23,26 @@ def read(path: str | Path) -> dict[str, Any]:
     our own files hold is compared on every read), a training file of another version of mmssl, or
     would run code.
     """
-    path = Path(path)
+    return _read(Path(path), values=True)
+
+
+def read_outline(path: str | Path) -> dict[str, Any]:
+    """Return the content of a file as `read` does, but without the values of its tensors.
+
+    They are of the meta device, and the hash is not compared. Raises UserError as `read` does.
+    """
+    return _read(Path(path), values=False)
+
+
+def _read(path: Path, values: bool) -> dict[str, Any]:
     if not path.is_file():
         raise UserError(f'{path}: no such file', key='file', value=str(path))
     kind = 'safetensors file' if path.suffix == '.safetensors' else 'checkpoint'
     try:
-        content = open_container(path) if kind == 'checkpoint' else _safetensors(path)
+        content = open_container(path, values) if kind == 'checkpoint' else _safetensors(path)
         if isinstance(content, dict):
-            check_hash(content, str(path))
+            if values:
+                check_hash(content, str(path))
             check_version(content, str(path))
     except UserError:
         raise

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from mmengine.hooks import Hook
 
-from ...core import dist
+from ...core import UserError, dist
 from ...registry import HOOKS
 from .. import signals
 from ..state import work_dir_files
@@ -38,6 +38,7 @@ class CheckpointHook(Hook):
         self.max_keep_ckpts = max_keep_ckpts
         self.save_best = save_best
         self.iterations = iterations
+        self.warned = False
 
     def before_train(self, runner: 'Runner') -> None:
         """Remove files that a killed run has written in part."""
@@ -62,8 +63,11 @@ class CheckpointHook(Hook):
             self._save(runner, f'epoch_{epoch}.pth')
 
     def after_train(self, runner: 'Runner') -> None:
-        """Give a run that was killed between its last step and its last file that file."""
-        last = Path(runner.work_dir) / f'epoch_{runner.max_epochs}.pth'
+        """Give a run that was killed between its last step and its last file that file.
+
+        A run that was stopped early has the name of the epoch that it reached.
+        """
+        last = Path(runner.work_dir) / f'epoch_{runner.epoch}.pth'
         if dist.object_from_rank_zero(not last.is_file()):
             self._save(runner, last.name)
 
@@ -71,11 +75,24 @@ class CheckpointHook(Hook):
         """Save the best by the monitored metric."""
         if not self.save_best or runner._train_loop is None or isinstance(runner._train_loop, dict):
             return
-        value = (metrics or {}).get(self.save_best)
+        found = metrics or {}
+        name = next(iter(found), '') if self.save_best == 'auto' else self.save_best
+        value = found.get(name)
+        if value is None:
+            self._warn_of_metric(runner, found)
         loop = runner.train_loop
         if value is not None and (loop.best is None or value > loop.best):
             loop.best = value
             runner.save_checkpoint(runner.work_dir, 'best.pth')
+
+    def _warn_of_metric(self, runner: 'Runner', found: dict[str, float]) -> None:
+        """Say once that there is no best file, and which metrics there are."""
+        if not self.warned:
+            runner.logger.warning(
+                f"checkpoint.save_best='{self.save_best}' is not measured, so no best.pth is kept; "
+                f'available: {", ".join(found) or "nothing"}'
+            )
+        self.warned = True
 
     def _save(self, runner: 'Runner', name: str) -> None:
         folder = Path(runner.work_dir)
@@ -83,21 +100,31 @@ class CheckpointHook(Hook):
         if dist.rank() == 0:
             runner.logger.info(f'saved {folder / name}')
             done = runner.iter + runner.train_loop.in_iteration
-            self._prune(folder, name, done, done // len(runner.train_dataloader))
+            epoch = done // len(runner.train_dataloader)
+            self._prune(folder, name, done, epoch, runner.run['id'])
 
-    def _prune(self, folder: Path, name: str, iteration: int, epoch: int) -> None:
+    def _prune(self, folder: Path, name: str, iteration: int, epoch: int, run: str) -> None:
         """Delete what the file ``name`` has made superfluous: only files of earlier moments.
 
-        Later ones may be there, when an earlier file was resumed; this run has not written them.
+        Later ones may be there, when an earlier file was resumed; this start has not written them.
+        Nor are files of other runs touched.
         """
         for file in folder.glob('iter_*.pth'):
-            if file.name != name and _number(file) <= iteration:
+            if file.name != name and _number(file) <= iteration and _is_of(run, file):
                 file.unlink()
         if self.max_keep_ckpts >= 0:
             epochs = sorted(folder.glob('epoch_*.pth'), key=_number)
-            written = [file for file in epochs if _number(file) <= epoch]
+            written = [file for file in epochs if _number(file) <= epoch and _is_of(run, file)]
             for file in written[: -self.max_keep_ckpts or None]:
                 file.unlink()
+
+
+def _is_of(run: str, file: Path) -> bool:
+    """Whether a training file was written by the run with this id."""
+    try:
+        return bool(work_dir_files.run_of(file)['id'] == run)
+    except UserError:  # no training file of ours, or a damaged one
+        return False
 
 
 def _number(file: Path) -> int:

@@ -196,6 +196,13 @@ class OptimWrapper(Base):
             }
             for i, entry in stored['state'].items()
         }
+        # the settings of now act; rates are the schedules'
+        settings = [
+            {k: v for k, v in group.items() if k not in ('params', 'lr', 'initial_lr')}
+            for group in self.optimizer.param_groups
+        ]
         self.optimizer.load_state_dict({**stored, 'state': state})
+        for group, own in zip(self.optimizer.param_groups, settings, strict=True):
+            group.update(own)
         if state_dict.get('scaler') and self.scaler.is_enabled():
             self.scaler.load_state_dict(state_dict['scaler'])

@@ -9,13 +9,15 @@ import torch
 
 from ...checkpoint.file_format import FORMAT
 from ...core import UserError, dist
-from ...core.io import to_plain, unwrap_model
+from ...core.io import flatten, to_plain, unwrap_model
 from ...core.protocols import Method, RankedMemory
 from ...version import __version__
 from ..fsdp import full_tensor, gathered_on_host, scatter_state
 
 if TYPE_CHECKING:
     from ..runner import Runner
+
+MISSING = 'nothing'  # a key that one of two configs lacks
 
 
 def _random_states() -> dict[str, Any]:
@@ -55,6 +57,12 @@ def _pending(runner: 'Runner') -> dict[str, torch.Tensor]:
     return {n: dist.gather(grad[None]).cpu() for n, grad in grads.items()}
 
 
+def _classes(runner: 'Runner') -> list[str] | None:
+    """Return the names of the classes of the training data, in the order of the labels."""
+    names = getattr(runner.train_dataloader.dataset, 'classes', None)  # of data sets with labels
+    return list(names) if names else None
+
+
 def collect(runner: 'Runner') -> dict[str, Any]:
     """Return what continues the run exactly; a collective call."""
     wrapper, model = runner.optim_wrapper, unwrap_model(runner.model)
@@ -69,6 +77,8 @@ def collect(runner: 'Runner') -> dict[str, Any]:
                 settings=runner.cfg.to_dict(),
                 seed=runner.seed,
                 model=type(model).__name__,
+                run=runner.run,
+                classes=_classes(runner),
                 export=model.export if isinstance(model, Method) else '',
             )
         ),
@@ -107,6 +117,34 @@ def _check_data(runner: 'Runner', progress: dict[str, Any]) -> None:
         )
 
 
+# settings that say where and how a run is started, not what it computes
+ELSEWHERE = (
+    *('work_dir', 'resume', 'load_from', 'launcher', 'overwrite', 'filename', 'log_level'),
+    'experiment_name',
+)
+
+
+def _tell_changes(runner: 'Runner', before: dict[str, Any]) -> None:
+    """Log each setting that differs from the file's; those of now act.
+
+    Raises UserError for another optimizer, whose state the file does not hold.
+    """
+    then, now = flatten(before), flatten(to_plain(runner.cfg.to_dict()))
+    kind = 'optim_wrapper.optimizer.type'
+    if then.get(kind) != now.get(kind):
+        raise UserError(
+            f'{kind}={now.get(kind)}: the file was written with {then.get(kind)}, whose state does '
+            'not fit; resume with the same, or start from the weights with --cfg-options '
+            'load_from=FILE',
+            key=kind,
+            value=now.get(kind),
+        )
+    for key in sorted({*then, *now}):
+        old, new = then.get(key, MISSING), now.get(key, MISSING)
+        if old != new and key.partition('.')[0] not in ELSEWHERE:
+            runner.logger.warning(f'resuming with {key}={new}; the file was written with {old}')
+
+
 def _reorder(model: Any, progress: dict[str, Any]) -> None:
     """Let memories whose layout depends on the number of processes take the new one's."""
     before = progress.get('processes', dist.world_size())
@@ -120,6 +158,8 @@ def _reorder(model: Any, progress: dict[str, Any]) -> None:
 def restore(runner: 'Runner', content: dict[str, Any]) -> None:
     """Put a run back to where `collect` saw it."""
     model, progress = unwrap_model(runner.model), content['progress']
+    runner.run = content['meta']['run']
+    _tell_changes(runner, content['meta']['settings'])
     own = model.state_dict()
     model.load_state_dict(
         {k: scatter_state(v, own.get(k)) for k, v in content['state_dict'].items()}

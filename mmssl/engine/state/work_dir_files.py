@@ -1,15 +1,25 @@
 """Training files: written whole, checked when read; the newest valid one of a work dir."""
 
+import os
 import re
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock, Timeout
 
 from ...checkpoint import read, save
 from ...checkpoint.content_hash import add_hash
 from ...checkpoint.file_format import FORMAT, OtherVersion
+from ...checkpoint.reader.read_file import read_outline
 from ...core import UserError, dist
 
 NAMES = re.compile(r'(epoch_\d+|iter_\d+|best.*)\.pth')  # of ours, and of mmengine
+
+LOCK = '.lock'
+OWNER = '.lock_owner'  # who holds it
 
 
 class NotTraining(UserError):
@@ -73,25 +83,44 @@ def open_training(path: str | Path) -> dict[str, Any]:
     training state of ours.
     """
     content = read(path)
-    if content.get('format') != FORMAT:
+    check_training(content, path)
+    return content
+
+
+def check_training(content: dict[str, Any], path: str | Path) -> None:
+    """Raise `NotTraining` when the content of a file holds no training state of ours."""
+    meta = content.get('meta')
+    whole = isinstance(meta, dict) and {'id', 'started'} <= set(meta.get('run') or ())
+    if content.get('format') != FORMAT or not whole or 'iter' not in content.get('progress', {}):
         raise NotTraining(
             f'{path}: holds no training state of mmssl, so it cannot be resumed; to start from '
             f'its weights use --cfg-options load_from={path}',
             key='file',
             value=str(path),
         )
-    return content
+
+
+def run_of(path: Path) -> dict[str, Any]:
+    """Return what a training file says of its run: 'id', 'started' (seconds) and 'iter' done.
+
+    Raises UserError as `open_training` does, but does not compare the hash.
+    """
+    content = read_outline(path)
+    check_training(content, path)
+    return {**content['meta']['run'], 'iter': content['progress']['iter']}
 
 
 def newest(folder: Path, logger: Any) -> Path | None:
-    """Return the newest valid training file of a work dir, passing over damaged ones.
+    """Return the training file that ``--resume`` continues, passing over damaged ones.
 
-    Raises UserError for a file of another version: a run begun anew would overwrite it.
+    Of the run that was started last it is the one with most iterations behind it: times of files
+    change when they are copied. Raises UserError for a file of another version: a run begun anew
+    would overwrite it.
     """
-    found = sorted(folder.glob('*.pth'), key=lambda p: p.stat().st_mtime, reverse=True)
-    for file in found:
+    found = []
+    for file in folder.glob('*.pth'):
         try:
-            open_training(file)
+            run = run_of(file)
         except OtherVersion:
             raise
         except NotTraining:
@@ -99,5 +128,43 @@ def newest(folder: Path, logger: Any) -> Path | None:
         except UserError as error:
             logger.warning(f'passed over while resuming: {error}')
             continue
-        return file
+        found.append((run['started'], run['iter'], file.name))
+    for *_, name in sorted(found, reverse=True):
+        try:
+            open_training(folder / name)
+        except UserError as error:
+            logger.warning(f'passed over while resuming: {error}')
+            continue
+        return folder / name
     return None
+
+
+@contextmanager
+def locked(folder: str | Path) -> Iterator[None]:
+    """Keep other runs from writing to a work dir until the block ends.
+
+    The first rank holds the lock; that of a process that is gone is free. Raises UserError on all
+    ranks when another process holds it.
+    """
+    owner = Path(folder, OWNER)
+    lock = FileLock(Path(folder, LOCK), timeout=0)
+
+    def take() -> None:
+        try:
+            lock.acquire()
+        except Timeout:
+            who = owner.read_text().strip() if owner.is_file() else 'another process'
+            raise UserError(
+                f'{folder}: {who} is training into it; wait for its end or pass another --work-dir',
+                key='folder',
+                value=str(folder),
+            ) from None
+        owner.write_text(f'process {os.getpid()} of {socket.gethostname()}\n')
+
+    dist.call_on_rank_zero(take)
+    try:
+        yield
+    finally:
+        if lock.is_locked:
+            owner.unlink(missing_ok=True)
+            lock.release()
