@@ -20,7 +20,7 @@ from .standalone_step import Batch, StandaloneTraining, noise_batch
 aten = torch.ops.aten
 
 
-class _DataDependentResults(TorchDispatchMode):
+class DataDependentResults(TorchDispatchMode):
     """Placeholder results for data-dependent operations.
 
     A truth value is True, a number 0, and ``share`` of all elements are nonzero.
@@ -60,7 +60,7 @@ class FakeTensorStep:
         }
         self.modes: list[AbstractContextManager] = [FakeTensorMode(allow_non_fake_inputs=True)]
         self.memory = Memory()
-        self.modes += [_DataDependentResults(share), self.memory] + [EmulateCUDA()] * (
+        self.modes += [DataDependentResults(share), self.memory] + [EmulateCUDA()] * (
             device == 'cuda'
         )
         # constructors ask for numbers, which are true on meta

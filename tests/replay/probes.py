@@ -21,7 +21,6 @@ def watch(model: Any, recorder: Recorder) -> None:
             recorder.function(branch.backbone, 'encode', f'{which}.encode')
             for name, neck in branch.neck.items():
                 recorder.module(neck, f'{which}.{name}')
-                _methods(recorder, neck, ('patches',), f'{which}.{name}.')
     recorder.module(model.head, 'head')
     for name in ('predictor', 'prototypes'):
         if hasattr(model.head, name):
