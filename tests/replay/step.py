@@ -135,11 +135,11 @@ class Step:
         losses = self.model.train_step(data, self.wrapper)
         hook.after_train_iter(runner, 0, data, losses)
         recorder.close()
-        self.found['loss'] = losses['loss'].detach()
+        self.found['loss'] = kept(losses['loss'])
         self.found |= probes.PROBES[self.block['method']](
             self.model, recorder.calls, recorder.inputs
         )
-        self.after = kept_state(self.model) | self._accumulated()
+        self.after = kept_state(self.model) | kept(self._accumulated())
         self.moments = self._moments()
         self.rescaled = self._rescaled(recorder.calls['rescale'])
         for scheduler in self.schedulers:

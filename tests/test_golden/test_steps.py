@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from ..helpers.paths import GOLDEN, HERE
+from ..helpers.paths import GOLDEN, HERE, REPO
 from ..helpers.replaying import counts, failures, replay
 from ..replay import command
 
@@ -235,6 +237,18 @@ def test_what_is_beyond_the_limit_of_a_format_fails(dtype, key, change, group, t
     (line,) = done.groups[group].failures
     assert failures(done) == [line]
     assert line.startswith(key if group != 'gradients' or dtype == 'float32' else '1 - cosine')
+
+
+@pytest.mark.parametrize('name', ['mocov3_vit_a', 'sere_vit_a', 'swav_r50_a'])
+def test_step_on_another_device_mixes_none(name: str, tmp_path: Path) -> None:
+    words = [sys.executable, '-W', 'ignore', '-m', 'tests.helpers.python_device']
+    done = subprocess.run(
+        [*words, str(GOLDEN / name)], cwd=REPO, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    model, left, count = done.stdout.splitlines()[-1].split()
+    assert (model, left) == ('emu', 'cpu')  # whatever is compared with the recording
+    assert int(count) > 30
 
 
 def test_several_cases_and_formats_leave_their_outcome(tmp_path, capsys) -> None:

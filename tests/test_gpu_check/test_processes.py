@@ -2,6 +2,7 @@
 
 import json
 
+import pytest
 import torch
 from torch import distributed as td
 
@@ -22,6 +23,7 @@ def _fail_on_the_second() -> dict[str, float]:
     return {}
 
 
+@pytest.mark.slow
 def test_a_job_that_fails_ends_alone_and_the_next_runs(tmp_path):
     parts = Parts(tmp_path / 'parts.json', 100.0, 'cpu', tmp_path)
     jobs = [('first', _sum, (1,)), ('bad', _fail_on_the_second, ()), ('last', _sum, (5,))]
