@@ -20,9 +20,11 @@ help:
 	@echo 'make test                       install-all, then lint, types and unit'
 	@echo 'make lint                       ruff check, ruff format --check, codespell'
 	@echo 'make types                      mypy'
-	@echo 'make unit [ARGS="-k name"]      pytest without the nightly and the GPU tests, on up to four cores'
+	@echo 'make unit [ARGS="-k name"]      pytest without the nightly tests, on up to four cores'
 	@echo 'make nightly                    install-all, then every test'
-	@echo 'make gpu                        the tests that need a CUDA device'
+	@echo 'make gpu [DATA=folder]          does mmssl work on this GPU: checks, speed, a short training'
+	@echo '  PYTHON=python3 WHEELS=folder  with this Python, nothing installed and no network'
+	@echo '  BUDGET=360                    seconds for all'
 	@echo 'make clean                      remove caches and build folders'
 	@echo 'make distclean                  also remove .venv'
 	@echo
@@ -51,15 +53,22 @@ test: install-all
 
 fast: lint types
 	$(PYTEST) --numprocesses 2 --dist loadfile $(SLOW_ROOMS:%=--ignore=tests/%) \
-		-m "not slow and not nightly and not gpu and not transfer" $(ARGS)
+		-m "not slow and not nightly and not transfer" $(ARGS)
 
 nightly:
 	@$(SETUP) all
 	$(PYTEST) $(PARALLEL) $(ARGS)
 
+GPU_ARGS = $(if $(BUDGET),--budget $(BUDGET)) $(if $(DATA),--data "$(DATA)") $(ARGS)
+
+# with PYTHON nothing is installed
 gpu:
-	@$(SETUP) dev
-	$(PYTEST) --ignore=tests/test_transfer -m gpu $(ARGS)
+ifdef PYTHON
+	@PYTHON="$(PYTHON)" WHEELS="$(WHEELS)" tools/dev/gpu.sh $(GPU_ARGS)
+else
+	@$(SETUP) core
+	@$(BIN)/python tools/gpu.py $(GPU_ARGS)
+endif
 
 lint:
 	@$(SETUP) dev
@@ -73,7 +82,7 @@ types:
 
 unit:
 	@$(SETUP) all
-	$(PYTEST) $(PARALLEL) -m "not nightly and not gpu" $(ARGS)
+	$(PYTEST) $(PARALLEL) -m "not nightly" $(ARGS)
 
 clean:
 	rm -rf build dist .ruff_cache .mypy_cache .pytest_cache .hypothesis

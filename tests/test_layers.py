@@ -38,6 +38,12 @@ LAYERS: dict[str, set[str]] = {
     },
     'transfer': {'core', 'checkpoint', 'models', 'engine', 'registry', 'zoo', 'config'},
 }
+LAYERS |= {
+    'gpu_check': {
+        *('core', 'datasets', 'models', 'engine', 'registry', 'zoo', 'config'),
+        *('planning', 'reports'),
+    }
+}
 LAYERS |= {'cli': set(LAYERS), '__init__': {'version', 'apis', 'zoo', 'config'}}
 OPTIONAL = {'mmcv', 'mmdet', 'mmseg'}
 

@@ -66,6 +66,7 @@ def cuda_autocast(kind: torch.dtype | None) -> Iterator[None]:
     finally:
         torch.set_autocast_enabled('cuda', False)
         torch.set_autocast_dtype('cuda', before)
+        torch.clear_autocast_cache()
 
 
 @contextmanager

@@ -7,9 +7,9 @@ from typing import Any
 from ..replay import command
 
 
-def replay(folder: Path, tol: float = 1e-9) -> Any:
+def replay(folder: Path, tol: float | None = 1e-9, dtype: str = 'float64') -> Any:
     """Replay a case in this process."""
-    return command.Replay(folder, tol)
+    return command.Replay(folder, tol, dtype=dtype)
 
 
 def counts(done: Any) -> dict[str, int]:

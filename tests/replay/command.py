@@ -6,17 +6,22 @@ largest relative error, then OK or FAILED, and exits 0 or 1.
 
 import argparse
 import json
+import time
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import load_file
 
 from mmssl.core import UserError
+from mmssl.core.io import atomic_write
 
-from .compare import NOISE, Group, gradient_error, relative
+from .compare import Group, gradient_error, relative
 from .linear import Linear
 from .neighbours import Neighbours
+from .precision import PRECISIONS, check_device, tf32
 from .step import Step
 
 GROUPS = ('schedule', 'loss', 'parts of the loss', 'features', 'gradients', 'state after the step')
@@ -41,27 +46,39 @@ def present(path: Path) -> Path:
 
 
 class Replay:
-    """Comparison of one case; ``groups`` and ``skipped`` hold the outcome."""
+    """Comparison of one case; ``groups`` and ``skipped`` hold the outcome.
 
-    def __init__(self, folder: Path, tol: float) -> None:
+    The step is taken on ``device`` in one of `PRECISIONS`; without ``tol`` its own limit holds.
+    """
+
+    def __init__(
+        self, folder: Path, tol: float | None, device: str = 'cpu', dtype: str = 'float64'
+    ) -> None:
+        self.precision = PRECISIONS[dtype]
         case = json.loads(present(folder / 'case.json').read_text())
         if 'replay' not in case:
             raise UserError(
                 f'{folder}: not a recorded step (kind: {case.get("kind")}), so there is nothing to '
                 'replay; tests/test_golden compares such cases'
             )
-        self.block, self.tol = case['replay'], tol
+        self.block, self.tol = case['replay'], tol or self.precision.tol
+        self.gradient_tol = tol or self.precision.gradient_tol
         batch = load_file(present(folder / 'batch.safetensors'))
         present(folder / 'expect.safetensors')
         self.expected: dict[str, torch.Tensor] = {}
         for file in sorted(folder.glob('expect*.safetensors')):
             self.expected |= load_file(file)
-        self.step = Step(folder, self.block, batch)
+        with tf32(self.precision.tf32):
+            self.step = Step(folder, self.block, batch, device, self.precision)
         self.groups = {name: Group(name) for name in GROUPS}
         self.skipped: list[str] = []
         self._schedules()
-        for name in sorted(self.expected):
-            self._compare(name, self.expected[name])
+        if self.precision.min_cosine is None:
+            for name in sorted(self.expected):
+                self._compare(name, self.expected[name])
+        else:
+            self._compare('loss', self.expected['loss'])
+            self._direction(self.precision.min_cosine)
 
     @property
     def ok(self) -> bool:
@@ -77,8 +94,23 @@ class Replay:
             ours = torch.tensor(self.step.used[name], dtype=torch.float64)
             self._add('schedule', name, relative(ours, torch.tensor(value, dtype=torch.float64)))
 
+    def _direction(self, min_cosine: float) -> None:
+        """Compare the gradient of all parameters as one vector: 1 - cosine."""
+        names = [name for name in sorted(self.expected) if name.startswith('grad.')]
+        ours = [self.step.grads[str(self.step.name_of(n.removeprefix('grad.')))] for n in names]
+        both = [
+            torch.cat([x.flatten().double() for x in part])
+            for part in (ours, [self.expected[name] for name in names])
+        ]
+        cosine = float(torch.nn.functional.cosine_similarity(*both, dim=0))
+        self.groups['gradients'].add('1 - cosine of all', 1 - cosine, 1 - min_cosine)
+
     def _add(self, group: str, name: str, error: float) -> None:
-        self.groups[group].add(name, error, self.tol)
+        late = group in ('gradients', 'state after the step')
+        self.groups[group].add(name, error, self.gradient_tol if late else self.tol)
+
+    def _gradient_error(self, ours: torch.Tensor, expected: torch.Tensor) -> float:
+        return gradient_error(ours, expected, self.gradient_tol, self.precision.noise)
 
     def _compare(self, name: str, expected: torch.Tensor) -> None:
         kind, _, key = name.partition('.')
@@ -114,7 +146,7 @@ class Replay:
             return
         value = source[ours]
         value = value.norm() if kind == 'gradnorm' else value
-        self._add('gradients', name, gradient_error(value, expected, self.tol))
+        self._add('gradients', name, self._gradient_error(value, expected))
 
     def _state(self, kind: str, name: str, key: str, expected: torch.Tensor) -> None:
         if key in self.block.get('irreproducible', []):
@@ -140,7 +172,7 @@ class Replay:
                 return
             value, expected = value[steady], expected[steady]
         # a running mean behind a norm without shift is zero but for rounding, as such gradients
-        self._add('state after the step', name, gradient_error(value, expected, self.tol))
+        self._add('state after the step', name, self._gradient_error(value, expected))
 
     def _moment(self, name: str, key: str, expected: torch.Tensor) -> None:
         entry, _, parameter = key.partition('.')
@@ -155,7 +187,7 @@ class Replay:
         steady = self._steady(theirs)
         # moments of a gradient that is all rounding are rounding too; others are not amplified
         rounding = steady is not None and not steady.any()
-        error = gradient_error(ours, expected, self.tol) if rounding else relative(ours, expected)
+        error = self._gradient_error(ours, expected) if rounding else relative(ours, expected)
         self._add('state after the step', name, error)
 
     def _steady(self, ours: str) -> torch.Tensor | None:
@@ -167,9 +199,9 @@ class Replay:
         if grad is None or self.block['optimizer']['type'] in ('SGD',):
             return None
         largest = grad.abs().max()
-        if largest < NOISE:
+        if largest < self.precision.noise:
             return torch.zeros_like(grad, dtype=torch.bool)
-        return grad.abs() >= NOISE * largest
+        return grad.abs() >= self.precision.noise * largest
 
 
 def kind_of(folder: Path) -> type[Replay] | type[Neighbours] | type[Linear]:
@@ -177,18 +209,58 @@ def kind_of(folder: Path) -> type[Replay] | type[Neighbours] | type[Linear]:
     return next((kind for kind in (Neighbours, Linear) if kind.holds(folder)), Replay)
 
 
+def parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('case', type=Path, nargs='+', help='folder with case.json and its files')
+    parser.add_argument('--device', choices=('cpu', 'cuda'), default='cpu')
+    parser.add_argument(
+        '--dtype',
+        nargs='+',
+        choices=PRECISIONS,
+        default=['float64'],
+        help='formats of numbers, one after the other; others than float64 are for steps',
+    )
+    parser.add_argument('--tol', type=float, help="default: the format's own, 1e-9 for float64")
+    parser.add_argument('--verbose', action='store_true', help='print the error of every tensor')
+    parser.add_argument('--out', type=Path, help='JSON file for the outcome, renewed after each')
+    return parser.parse_args(argv)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Replay, print, and return the exit status."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('case', type=Path, help='folder with case.json and its files')
-    parser.add_argument('--tol', type=float, default=1e-9)
-    parser.add_argument('--verbose', action='store_true', help='print the error of every tensor')
-    args = parser.parse_args(argv)
-    try:
-        replay = kind_of(args.case)(args.case, args.tol)
-    except (UserError, OSError) as error:
-        print(f'error: {error}\nFAILED')
-        return 1
+    args = parse(argv)
+    jobs = [(case, dtype) for dtype in args.dtype for case in args.case]
+    outcomes: list[dict[str, Any]] = []
+    for case, dtype in jobs:
+        if len(jobs) > 1:
+            print(f'{case.name}, {dtype}')
+        began = time.perf_counter()
+        errors: dict[str, float] = {}
+        try:
+            check_device(args.device)
+            replay = kind_of(case)(case, args.tol, args.device, dtype)
+            describe(replay, args.verbose)
+            errors = {g.name: g.worst for g in replay.groups.values() if g.count}
+            failures = [line for group in replay.groups.values() for line in group.failures]
+        except (UserError, OSError) as error:
+            print(f'error: {error}\nFAILED')
+            failures = [str(error)]
+        except RuntimeError as error:  # of a kernel: the other cases are still worth knowing
+            traceback.print_exc()
+            print('FAILED')
+            failures = [f'{type(error).__name__}: {error}']
+        seconds = time.perf_counter() - began
+        outcomes.append(
+            dict(case=case.name, dtype=dtype, seconds=seconds, errors=errors, failures=failures)
+        )
+        if args.out:
+            atomic_write(args.out, json.dumps(outcomes, indent=1))
+    return 1 if any(outcome['failures'] for outcome in outcomes) else 0
+
+
+def describe(replay: Any, verbose: bool) -> None:
+    """Print a line for each group and failure, and what was skipped."""
     for group in replay.groups.values():
         if group.count:
             print(
@@ -197,10 +269,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             )
         for failure in group.failures:
             print(f'    {failure}')
-        for name, error in group.errors.items() if args.verbose else []:
+        for name, error in group.errors.items() if verbose else []:
             print(f'    {error:.2e} {name}')
     print(f'{"skipped":22} {len(replay.skipped):4} tensors')
     for line in replay.skipped:
         print(f'    {line}')
     print('OK' if replay.ok else 'FAILED')
-    return 0 if replay.ok else 1

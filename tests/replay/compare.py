@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-NOISE = 1e-12  # gradients this small are rounding
+NOISE = 1e-12  # gradients this small are rounding in float64
 
 
 def relative(ours: Tensor, expected: Tensor) -> float:
@@ -14,16 +14,16 @@ def relative(ours: Tensor, expected: Tensor) -> float:
         return float('inf')
     if expected.numel() == 0:
         return 0.0
-    ours, expected = ours.double(), expected.double()
+    ours, expected = (x.to('cpu', torch.float64) for x in (ours, expected))
     error = (ours - expected).abs().max() / expected.abs().max().clamp_min(NOISE)
     return float(error) if torch.isfinite(error) else float('inf')
 
 
-def gradient_error(ours: Tensor, expected: Tensor, tol: float) -> float:
+def gradient_error(ours: Tensor, expected: Tensor, tol: float, noise: float = NOISE) -> float:
     """Relative error; a gradient (or state) that is all rounding is compared absolutely."""
-    if ours.shape == expected.shape and expected.numel() and expected.abs().max() < NOISE:
-        # an absolute limit of 1e-12 stands for the relative limit
-        return float((ours - expected).abs().max()) / NOISE * tol
+    if ours.shape == expected.shape and expected.numel() and expected.abs().max() < noise:
+        # the absolute limit ``noise`` stands for the relative limit
+        return float((ours.cpu() - expected).abs().max()) / noise * tol
     return relative(ours, expected)
 
 

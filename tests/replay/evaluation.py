@@ -13,7 +13,7 @@ POOLS = {'0': 'cls', '1': 'mean_raw', '2': 'cls+mean'}  # iBOT's avgpool modes
 
 def features(model: Any, batch: dict[str, Tensor], local: Tensor) -> dict[str, Tensor]:
     """Return features by official name, such as 'teacher.eval_image.n2_avgpool0'."""
-    images = {name: x.double() for name, x in batch.items() if re.match('eval_image', name)}
+    images = {name: x.to(local) for name, x in batch.items() if re.match('eval_image', name)}
     found: dict[str, Tensor] = {}
     for branch in ('student', 'teacher') if images else ():
         net = getattr(model, branch).backbone

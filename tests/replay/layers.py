@@ -31,9 +31,16 @@ class Probe:
     """A layer on a recorded network, its optimizer and schedule."""
 
     def __init__(
-        self, model: dict[str, Any], file: Path, wrapper: dict[str, Any], schedule: dict[str, Any]
+        self,
+        model: dict[str, Any],
+        file: Path,
+        wrapper: dict[str, Any],
+        schedule: dict[str, Any],
+        device: str,
     ) -> None:
-        self.model = MODELS.build(dict(model, type='Classifier', frozen=True)).double().train()
+        self.place = dict(device=device, dtype=torch.float64)
+        built = MODELS.build(dict(model, type='Classifier', frozen=True))
+        self.model = built.to(**self.place).train()
         load(
             self.model,
             file,
@@ -63,7 +70,7 @@ class Probe:
     def step(self, at: int, batch: Batch) -> Tensor:
         """Take step ``at`` of the run; return its loss."""
         self.scheduler.seek(at)
-        data = dict(inputs=batch[0].double(), data_samples=dict(label=batch[1]))
+        data = dict(inputs=batch[0].to(**self.place), data_samples=dict(label=batch[1]))
         return self.model.train_step(data, self.wrapper)['loss'].detach()
 
     @torch.no_grad()
@@ -72,7 +79,8 @@ class Probe:
         self.model.eval()
         rows = []
         for image, label in batches:
-            logits = self.model.logits(image.double())
+            logits = self.model.logits(image.to(**self.place))
+            label = label.to(logits.device)
             loss = self.model.head.loss(logits, label)
             rows.append([loss, accuracy(logits, label), accuracy(logits, label, 5)])
         self.model.train()
@@ -85,11 +93,13 @@ def network(said: dict[str, Any]) -> dict[str, Any]:
     return dict(cases.backbone({'backbone': block}), drop_path_rate=said.get('drop_path', 0.0))
 
 
-def moby(folder: Path, case: dict[str, Any], batch: dict[str, Tensor]) -> dict[str, Tensor]:
+def moby(
+    folder: Path, case: dict[str, Any], batch: dict[str, Tensor], device: str = 'cpu'
+) -> dict[str, Tensor]:
     """Take the recorded step of MoBY's probe, with plain and with smoothed labels."""
     c, found = case['lr_schedule'], {}
     for mark, smoothing in (('_plain_ce', 0.0), ('', case['loss']['smoothing'])):
-        probe = _of_moby(folder / 'linear_official.pth', case, smoothing)
+        probe = _of_moby(folder / 'linear_official.pth', case, smoothing, device)
         at = c['step_epoch'] * c['iters_per_epoch'] + c['step_iteration']
         found[f'loss{mark}'] = probe.step(at, (batch['image'], batch['label']))
         for kind in ('weight', 'bias'):
@@ -108,7 +118,7 @@ def moby(folder: Path, case: dict[str, Any], batch: dict[str, Tensor]) -> dict[s
     return found
 
 
-def _of_moby(file: Path, case: dict[str, Any], smoothing: float) -> Probe:
+def _of_moby(file: Path, case: dict[str, Any], smoothing: float, device: str) -> Probe:
     """Return the probe of a file, with its momenta."""
     c, o = case['lr_schedule'], case['optimizer']
     names = ('momentum', 'dampening', 'nesterov', 'weight_decay')
@@ -132,15 +142,18 @@ def _of_moby(file: Path, case: dict[str, Any], smoothing: float) -> Probe:
         file,
         wrapper,
         schedule,
+        device,
     )
     for place, entries in read(file)['optimizer']['state'].items():
         parameter = (probe.layer.weight, probe.layer.bias)[place]
-        state = {'momentum_buffer': entries['momentum_buffer'].double()}
+        state = {'momentum_buffer': entries['momentum_buffer'].to(parameter)}
         probe.wrapper.optimizer.state[parameter] = state
     return probe
 
 
-def esvit(folder: Path, case: dict[str, Any], batch: dict[str, Tensor]) -> dict[str, Tensor]:
+def esvit(
+    folder: Path, case: dict[str, Any], batch: dict[str, Tensor], device: str = 'cpu'
+) -> dict[str, Tensor]:
     """Train EsViT's probe for some epochs, for each number of blocks."""
     count = sum(name.startswith('image_') for name in batch)
     batches = [(batch[f'image_{i}'], batch[f'label_{i}']) for i in range(count)]
@@ -153,7 +166,7 @@ def esvit(folder: Path, case: dict[str, Any], batch: dict[str, Tensor]) -> dict[
     for n in case['n_values']:
         head = dict(type='LinearHead', num_classes=int(said['num_labels']))
         model = dict(backbone=network(case['architecture']), head=head, blocks=n)
-        probe = Probe(model, folder / 'official.pth', dict(optimizer=optimizer), schedule)
+        probe = Probe(model, folder / 'official.pth', dict(optimizer=optimizer), schedule, device)
         for kind in ('weight', 'bias'):
             getattr(probe.layer, kind).data.copy_(batch[f'linear.n{n}.{kind}'])
         found[f'val_before.n{n}'] = probe.judge(batches)
@@ -167,7 +180,7 @@ def esvit(folder: Path, case: dict[str, Any], batch: dict[str, Tensor]) -> dict[
         found[f'val_after.n{n}'] = probe.judge(batches)
         for kind in ('weight', 'bias'):
             found[f'after.n{n}.module.linear.{kind}'] = getattr(probe.layer, kind).detach()
-    net, image = probe.model.backbone, batches[0][0].double()
+    net, image = probe.model.backbone, batches[0][0].to(**probe.place)
     found['feat.knn'] = net.encode(image).pooled.detach()
     for n in range(1, net.stage_ends[-1] + 2):
         found[f'feat.last_blocks_{n}'] = net.last_blocks_features(image, n).detach()

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from .compare import Group, gradient_error, relative
 from .layers import esvit, moby
+from .precision import PRECISIONS, check_double
 
 SINGLE = 1e-6  # for accuracies, which EsViT's code averages in single precision
 # how the name of a tensor begins -> its group
@@ -27,14 +28,17 @@ GROUPS = {
 class Linear:
     """Comparison of one case; ``groups`` and ``skipped`` hold the outcome."""
 
-    def __init__(self, folder: Path, tol: float) -> None:
+    def __init__(
+        self, folder: Path, tol: float | None, device: str = 'cpu', dtype: str = 'float64'
+    ) -> None:
+        check_double(dtype)
         case = json.loads((folder / 'case.json').read_text())
         batch = load_file(folder / 'batch.safetensors')
-        self.tol = tol
+        self.tol = tol or PRECISIONS[dtype].tol
         self.skipped: list[str] = []
         self.groups = {name: Group(name) for name in dict.fromkeys(GROUPS.values())}
         run = moby if case.get('algorithm') == 'moby' else esvit
-        found = run(folder, case, batch)
+        found = run(folder, case, batch, device)
         for name, expected in sorted(load_file(folder / 'expect.safetensors').items()):
             self._compare(name, found.get(name), expected)
 

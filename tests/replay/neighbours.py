@@ -10,6 +10,7 @@ from torch import Tensor
 from mmssl.evaluation.knn import accuracy, knn
 
 from .compare import Group, relative
+from .precision import PRECISIONS, check_double
 
 NAME = re.compile(r'(?:(votes|pred)\.)?k(\d+)_T([\d.]+?)(?:_C(\d+))?(?:\.top1_top5)?')
 
@@ -21,12 +22,16 @@ class Neighbours:
     is the sort's.
     """
 
-    def __init__(self, folder: Path, tol: float) -> None:
+    def __init__(
+        self, folder: Path, tol: float | None, device: str = 'cpu', dtype: str = 'float64'
+    ) -> None:
+        check_double(dtype)
         batch = load_file(folder / 'batch.safetensors')
-        self.labels, self.tol = batch['test_labels'], tol
+        self.labels, self.tol = batch['test_labels'], tol or PRECISIONS[dtype].tol
         self.classes = int(batch['train_labels'].max()) + 1
-        self.given = [batch[f'{part}_features'].double() for part in ('train', 'test')]
-        self.bank_labels = batch['train_labels']
+        place = dict(device=device, dtype=torch.float64)
+        self.given = [batch[f'{part}_features'].to(**place) for part in ('train', 'test')]
+        self.bank_labels = batch['train_labels'].to(device)
         self.groups = {name: Group(name) for name in ('accuracy', 'answers', 'votes')}
         self.skipped: list[str] = []
         for name, expected in sorted(load_file(folder / 'expect.safetensors').items()):
@@ -51,7 +56,7 @@ class Neighbours:
         what, k, temperature, classes = parts.groups()
         bank, queries = self.given
         wide = int(classes or self.classes)
-        votes = knn(bank, self.bank_labels, queries, int(k), float(temperature), wide)
+        votes = knn(bank, self.bank_labels, queries, int(k), float(temperature), wide).cpu()
         if what == 'votes':
             self.groups['votes'].add(name, relative(votes, expected), self.tol)
         elif what == 'pred':

@@ -11,9 +11,9 @@ from torch import nn
 
 
 def kept(value: Any) -> Any:
-    """Detach and copy whatever a call returned."""
+    """Detach whatever a call returned and copy it to the CPU."""
     if isinstance(value, torch.Tensor):
-        return value.detach().clone()
+        return value.detach().to('cpu', copy=True)
     if isinstance(value, tuple) and hasattr(value, '_fields'):
         return type(value)(*map(kept, value))
     if isinstance(value, dict):
@@ -32,13 +32,14 @@ class Recorder:
         self.stack = ExitStack()
 
     def module(self, module: nn.Module, name: str) -> None:
-        """Watch a module's forward."""
+        """Watch a module's forward; what is called with ``flag=True`` goes to 'name.flag'."""
 
-        def hook(_: nn.Module, args: Any, output: Any) -> None:
-            self.inputs[name].append(kept(list(args)))
-            self.calls[name].append(kept(output))
+        def hook(_: nn.Module, args: Any, kwargs: dict[str, Any], output: Any) -> None:
+            full_name = '.'.join([name, *(flag for flag, on in kwargs.items() if on is True)])
+            self.inputs[full_name].append(kept(list(args)))
+            self.calls[full_name].append(kept(output))
 
-        self.stack.callback(module.register_forward_hook(hook).remove)
+        self.stack.callback(module.register_forward_hook(hook, with_kwargs=True).remove)
 
     def function(self, owner: Any, attribute: str, name: str) -> None:
         """Watch a function of a module (a file) or a method of an object."""

@@ -17,22 +17,32 @@ from mmssl.engine import MethodHook, ParamGroupConstructor, ScheduleParam
 from mmssl.registry import MODELS
 
 from . import cases, evaluation, probes, settings
+from .precision import PRECISIONS, Precision
 from .recorder import Recorder, kept
 
 
 class Step:
-    """A replayed step: what it was given and what it left behind, by our names."""
+    """A replayed step: what it was given and what it left behind, by our names, on the CPU."""
 
-    def __init__(self, folder: Path, block: dict[str, Any], batch: dict[str, Tensor]) -> None:
-        self.block = block
+    def __init__(
+        self,
+        folder: Path,
+        block: dict[str, Any],
+        batch: dict[str, Tensor],
+        device: str = 'cpu',
+        precision: Precision = PRECISIONS['float64'],
+    ) -> None:
+        self.block, self.device, self.precision = block, device, precision
+        self.place = dict(device=device, dtype=precision.dtype)
         path = str(folder / 'official.pth')
-        self.model = MODELS.build(cases.model(block)).double().train()
+        self.model = MODELS.build(cases.model(block)).to(**self.place).train()
         self.report = load(self.model, path, layout=block['method'], verbose=False)
         self._check_whole()
         self.content = read(path)
         self.layout, self.foreign = detect(self.content, path, block['method'])
         self.prepared = self._prepared_names()
-        self.views = [batch[f'view_{i}'].double() for i in range(len(block['views']['sizes']))]
+        count = len(block['views']['sizes'])
+        self.views = [batch[f'view_{i}'].to(**self.place) for i in range(count)]
         self.batch = batch
         self.found = self._eval_features()
         self.progress = Progress(
@@ -74,16 +84,21 @@ class Step:
     def _eval_features(self) -> dict[str, Tensor]:
         found = {}
         self.model.eval()
-        with torch.no_grad():
+        with torch.no_grad(), self._autocast():
             for i, view in enumerate(self.views):
                 found[f'eval.backbone.view_{i}'] = self.model.student.backbone.encode(view).pooled
             found |= evaluation.features(self.model, self.batch, self.views[-1])
         self.model.train()
-        return found
+        return kept(found)
+
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast(self.device, torch.bfloat16, enabled=self.precision.autocast)
 
     def _engine(self) -> None:
         wrapper, rules = settings.optimizer(self.block)
         self.wrapper = ParamGroupConstructor(wrapper, dict(rules=rules))(self.model)
+        if self.precision.autocast:  # the wrapper's own is CUDA's alone
+            self.wrapper.optim_context = lambda _: self._autocast()
         self.target = list(self.model.state_dict())
         if self.block['optimizer']['state'] != 'fresh':
             load_optimizer(self.wrapper.optimizer, self.model, self.content, self.layout)
@@ -120,11 +135,11 @@ class Step:
         losses = self.model.train_step(data, self.wrapper)
         hook.after_train_iter(runner, 0, data, losses)
         recorder.close()
-        self.found['loss'] = losses['loss'].detach()
+        self.found['loss'] = kept(losses['loss'])
         self.found |= probes.PROBES[self.block['method']](
             self.model, recorder.calls, recorder.inputs
         )
-        self.after = kept_state(self.model) | self._accumulated()
+        self.after = kept_state(self.model) | kept(self._accumulated())
         self.moments = self._moments()
         self.rescaled = self._rescaled(recorder.calls['rescale'])
         for scheduler in self.schedulers:
@@ -209,10 +224,10 @@ class Step:
 
 
 def gradients(model: torch.nn.Module) -> dict[str, Tensor]:
-    """Copy all gradients by name."""
-    return {n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None}
+    """Copy all gradients by name, to the CPU."""
+    return {n: kept(p.grad) for n, p in model.named_parameters() if p.grad is not None}
 
 
 def kept_state(model: torch.nn.Module) -> dict[str, Tensor]:
-    """Copy the state dict."""
+    """Copy the state dict to the CPU."""
     return {name: kept(value) for name, value in model.state_dict().items()}

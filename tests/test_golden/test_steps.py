@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from ..helpers.paths import GOLDEN, HERE
+from ..helpers.paths import GOLDEN, HERE, REPO
 from ..helpers.replaying import counts, failures, replay
 from ..replay import command
 
@@ -200,6 +202,76 @@ def test_gradients_of_pure_rounding(ours: float, expected: float, passes: bool) 
     values = (torch.tensor([v], dtype=torch.float64) for v in (ours, expected))
     group.add('x', command.gradient_error(*values, 1e-9), 1e-9)
     assert (not group.failures) is passes
+
+
+# other number formats -----------------------------------------------------------------------------
+LOWER = ('float32', 'tf32', 'bfloat16')
+LARGEST = 'grad.module.base_encoder.head.0.weight'  # of MoCo v3's gradients
+
+
+@pytest.mark.parametrize('dtype', LOWER)
+@pytest.mark.parametrize('name', ['mocov3_vit_a', 'sere_vit_a'])
+def test_step_in_another_format_is_within_its_limit(name: str, dtype: str) -> None:
+    done = replay(GOLDEN / name, None, dtype=dtype)
+    assert failures(done) == []
+    lower = done.groups['gradients']
+    # single precision parts in every tensor, and half precision further from the recording
+    assert lower.worst > {'float32': 1e-7, 'tf32': 1e-16, 'bfloat16': 1e-5}[dtype]
+    assert lower.count == (1 if dtype != 'float32' else STEPS[name][GROUPS.index('gradients')])
+    assert done.step.model.student.backbone.net.pos_embed.dtype is torch.float32
+
+
+@pytest.mark.parametrize(
+    ('dtype', 'key', 'change', 'group'),
+    [
+        ('float32', 'feat.base.view_0', lambda x: x * 1.002, 'features'),
+        ('float32', 'grad.module.predictor.0.weight', lambda x: x * 1.03, 'gradients'),
+        ('tf32', 'loss', lambda x: x * 1.03, 'loss'),
+        ('bfloat16', 'loss', lambda x: x * 0.9, 'loss'),
+        ('bfloat16', LARGEST, lambda x: -x, 'gradients'),
+    ],
+)
+def test_what_is_beyond_the_limit_of_a_format_fails(dtype, key, change, group, tmp_path) -> None:
+    folder = edit(copied('mocov3_vit_a', tmp_path), lambda e: e.update({key: change(e[key])}))
+    done = replay(folder, None, dtype=dtype)
+    (line,) = done.groups[group].failures
+    assert failures(done) == [line]
+    assert line.startswith(key if group != 'gradients' or dtype == 'float32' else '1 - cosine')
+
+
+@pytest.mark.parametrize('name', ['mocov3_vit_a', 'sere_vit_a', 'swav_r50_a'])
+def test_step_on_another_device_mixes_none(name: str, tmp_path: Path) -> None:
+    words = [sys.executable, '-W', 'ignore', '-m', 'tests.helpers.python_device']
+    done = subprocess.run(
+        [*words, str(GOLDEN / name)], cwd=REPO, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    model, left, count = done.stdout.splitlines()[-1].split()
+    assert (model, left) == ('emu', 'cpu')  # whatever is compared with the recording
+    assert int(count) > 30
+
+
+def test_several_cases_and_formats_leave_their_outcome(tmp_path, capsys) -> None:
+    bad = edit(copied('mocov3_vit_a', tmp_path), lambda e: e['loss'].mul_(2))
+    out = tmp_path / 'out.json'
+    words = [str(GOLDEN / 'moby_linear_a'), str(bad), '--dtype', 'float64', 'bfloat16']
+    assert command.main([*words, '--out', str(out)]) == 1
+    found = json.loads(out.read_text())
+    assert [(f['case'], f['dtype'], len(f['failures'])) for f in found] == [
+        ('moby_linear_a', 'float64', 0),
+        ('mocov3_vit_a', 'float64', 1),
+        ('moby_linear_a', 'bfloat16', 1),  # probes are not replayed in it
+        ('mocov3_vit_a', 'bfloat16', 1),
+    ]
+    assert '--dtype bfloat16: only steps' in found[2]['failures'][0]
+    assert found[1]['errors']['loss'] == pytest.approx(0.5)
+    assert capsys.readouterr().out.count('FAILED') == 3
+
+
+def test_a_device_that_is_not_there_is_said(monkeypatch, capsys) -> None:
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
+    assert command.main([str(GOLDEN / 'mocov3_vit_a'), '--device', 'cuda']) == 1
+    assert '--device cuda: no GPU is visible' in capsys.readouterr().out
 
 
 # the command --------------------------------------------------------------------------------------

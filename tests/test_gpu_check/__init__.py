@@ -1,0 +1,1 @@
+"""Tests of mmssl.gpu_check."""
