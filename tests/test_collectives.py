@@ -55,6 +55,7 @@ HOST_SITES = {
     'engine/hooks/non_finite_hook.py:_report',
     'engine/runner.py:_resumed',
     'engine/state/work_dir_files.py:check_work_dir',
+    'engine/state/work_dir_files.py:locked',
     'engine/state/work_dir_files.py:write_together',
     'engine/state/training_state.py:_random_states',
     'evaluation/cache.py:cached',
@@ -213,8 +214,23 @@ def test_used_work_dir(passes, tmp_path):
     assert all('(iter_7.pth)' in text for text in said)
 
 
+def _lock(folder: Path) -> tuple[str, bool]:
+    with work_dir_files.locked(folder):
+        dist.wait()
+        owner = (folder / work_dir_files.OWNER).read_text()
+        dist.wait()
+    return owner, (folder / work_dir_files.OWNER).is_file()
+
+
+def test_lock_of_a_work_dir(passes, tmp_path):
+    """The first rank holds it for all; it writes who that is."""
+    (first, _), (second, _) = passes({'engine/state/work_dir_files.py:locked'}, _lock, tmp_path)
+    assert first == second and first.startswith('process ')
+    assert not (tmp_path / work_dir_files.OWNER).exists()
+
+
 def _end(folders: list[Path]) -> list[str]:
-    runner = SimpleNamespace(work_dir=str(folders[dist.rank()]), max_epochs=1)
+    runner = SimpleNamespace(work_dir=str(folders[dist.rank()]), epoch=1)
     saved: list[str] = []
     with mock.patch.object(CheckpointHook, '_save', lambda _, runner, name: saved.append(name)):
         CheckpointHook().after_train(runner)

@@ -104,7 +104,7 @@ def test_the_engine_names_no_method():
 
 # files that may call torch's collectives; all others go through core.dist, which picks the group
 COMMUNICATE = [f'core/{name}.py' for name in ('dist', 'launch', 'watchdog', 'sync_bn')]
-COMMUNICATE += ['engine/fsdp.py']
+COMMUNICATE += ['engine/fsdp.py', 'gpu_check/processes.py']  # the last tries groups itself
 # what others may know: classes to ask for, and whether there is a group
 HARMLESS = {
     'torch.distributed.tensor.DTensor',
