@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Callable
 from typing import Any
+from weakref import WeakSet
 
 import torch
 from mmengine.logging import print_log
@@ -22,6 +23,44 @@ def tell_epoch(dataset: Any, epoch: int) -> None:
     for inner in (getattr(dataset, 'dataset', None), *getattr(dataset, 'datasets', ())):
         if inner is not None:
             tell_epoch(inner, epoch)
+
+
+class Workers:
+    """The processes of a loader, so that they can be ended when nothing more is read.
+
+    Takes the place of the loader's ``_get_iterator``: torch keeps no list of what it has started,
+    and leaves it to the garbage collector, or to the end of the interpreter, to end it.
+    """
+
+    def __init__(self, loader: DataLoader[Any]) -> None:
+        self.begin = loader._get_iterator
+        self.iterators: WeakSet[Any] = WeakSet()
+
+    def __call__(self) -> Any:
+        """Begin to iterate, as torch does."""
+        iterator = self.begin()
+        self.iterators.add(iterator)
+        return iterator
+
+    def end(self) -> None:
+        """Let all processes end; those that go on reading are killed, and lose nothing.
+
+        At the end of the interpreter Python would only send SIGTERM, which ours outlive.
+        """
+        for iterator in self.iterators:
+            # an iterator without processes has neither
+            end = getattr(iterator, '_shutdown_workers', None)
+            if end is not None:
+                end()
+            for process in getattr(iterator, '_workers', ()):
+                process.kill()
+
+
+def end_workers(loader: Any) -> None:
+    """End the processes of a loader that `build` made; a config of one has none."""
+    if isinstance(loader, DataLoader) and isinstance(loader._get_iterator, Workers):
+        loader._get_iterator.end()
+        loader._iterator = None
 
 
 def build(
@@ -51,6 +90,7 @@ def build(
     # beginning to iterate draws a number: from here, so that a resumed network draws the same
     built.generator = torch.Generator().manual_seed(seed or 0)
     built.worker_init_fn = WorkerSignals(built.worker_init_fn)
+    built._get_iterator = Workers(built)  # type: ignore[method-assign]
     if isinstance(built.sampler, OrdersForWorkers) and built.sampler.fixed_workers:
         built.num_workers = wanted  # a resumed run must meet the same order on any machine
     if isinstance(built.sampler, LoaderSampler):

@@ -22,7 +22,6 @@ class EpochLoop(EpochBasedTrainLoop):
         super().__init__(*args, **kwargs)
         self.val_at_start = val_at_start
         self.best: float | None = None
-        self.batches: Any = None
         self.in_iteration = 0  # 1 between the update and the end of an iteration's hooks
 
     def seek(self, iteration: int) -> None:
@@ -35,10 +34,7 @@ class EpochLoop(EpochBasedTrainLoop):
         """Train to the last epoch."""
         if self._iter == 0:
             dist.seed_streams(self.runner.seed or 0)  # restored with the rest on resuming
-        try:
-            return super().run()
-        finally:
-            self._end_workers()
+        return super().run()
 
     def run_epoch(self) -> None:
         """Iterate over what is left of this epoch; before the first, the monitor may look."""
@@ -48,23 +44,13 @@ class EpochLoop(EpochBasedTrainLoop):
         self.runner.model.train()
         first = self._iter % len(self.dataloader)
         tell_epoch(self.dataloader.dataset, self._epoch)
-        self.batches = iter(self.dataloader)
-        for batch_idx, batch in enumerate(self.batches, first):
+        for batch_idx, batch in enumerate(self.dataloader, first):
             self.run_iter(batch_idx, batch)
             if batch_idx + 1 == len(self.dataloader) + first:
                 break
         self.dataloader.sampler.skip = 0
         self.runner.call_hook('after_train_epoch')
         self._epoch += 1
-
-    def _end_workers(self) -> None:
-        """End the loader's processes; left to the garbage collector each would take seconds."""
-        # only the iterator of a loader with workers has it
-        end = getattr(self.batches, '_shutdown_workers', None)
-        if end is not None:
-            end()
-            self.dataloader._iterator = None
-        self.batches = None
 
     def run_iter(self, idx: int, data_batch: Any) -> None:
         """Run one iteration with its hooks."""

@@ -2,6 +2,8 @@
 
 import time
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -33,6 +35,7 @@ from .error_advice import advise_on_errors
 from .fsdp import FullyShard, UnshardHook
 from .hooks.method_hook import MethodHook
 from .hooks.non_finite_hook import NonFiniteHook
+from .loaders import end_workers
 from .optim.wrapper import OptimWrapper, active_amp
 from .signals import catch_signals
 from .state import training_state, work_dir_files
@@ -69,6 +72,7 @@ class Runner(Base):
             advise_on_errors(self),
             name_dead_workers(self),
             work_dir_files.locked(self.work_dir),
+            self._ending_workers(),
         ):
             self.batch_size = keep_global_batch(self)
             if self._sharded:
@@ -77,13 +81,23 @@ class Runner(Base):
 
     def val(self) -> dict[str, Any]:
         """Run the monitor alone; errors become advice."""
-        with advise_on_errors(self), name_dead_workers(self):
+        with advise_on_errors(self), name_dead_workers(self), self._ending_workers():
             return super().val()
 
     def test(self) -> dict[str, float]:
         """Evaluate; errors become advice."""
-        with advise_on_errors(self), name_dead_workers(self):
+        with advise_on_errors(self), name_dead_workers(self), self._ending_workers():
             return super().test()
+
+    @contextmanager
+    def _ending_workers(self) -> Iterator[None]:
+        """End the loaders' processes with the block, also by an error: they would outlive it."""
+        try:
+            yield
+        finally:
+            for loop in (self._train_loop, self._val_loop, self._test_loop):
+                for loader in (getattr(loop, 'dataloader', None), getattr(loop, 'bank', None)):
+                    end_workers(loader)
 
     def build_logger(self, *args: Any, **kwargs: Any) -> MMLogger:
         """Build mmengine's logger, its screen quiet until the runner is ready."""

@@ -1,10 +1,11 @@
 """Workers of loaders: those of the config, at most the cores of the process."""
 
+import multiprocessing
 import os
 
 import pytest
 
-from ..helpers.tiny import log, make_runner
+from ..helpers.tiny import Watch, log, make_runner
 
 OFF = dict(val_cfg=None, val_dataloader=None, val_evaluator=None)
 
@@ -36,3 +37,39 @@ def _workers(path, folder):
 
 def test_two_processes_share_the_cores_of_their_machine(tiny_config, tmp_path, two_ranks):
     assert two_ranks(_workers, tiny_config(), tmp_path) == [3, 3]
+
+
+# processes ----------------------------------------------------------------------------------------
+WORKERS = dict(
+    train_cfg__max_epochs=1,
+    train_dataloader__num_workers=1,
+    train_dataloader__persistent_workers=True,
+    val_dataloader__num_workers=1,
+    val_dataloader__persistent_workers=True,
+)
+
+
+def _pids_of_workers():
+    return {child.pid for child in multiprocessing.active_children()}
+
+
+@pytest.mark.parametrize('fails', [False, True])
+def test_no_process_of_a_loader_outlives_a_run(tiny_config, tmp_path, fails):
+    """Those of the monitor neither: Python would wait for each until its patience is over."""
+    before = _pids_of_workers()
+    runner = make_runner(tiny_config(), tmp_path, **WORKERS)
+    seen = set()
+
+    def watch(running, _):
+        seen.update(_pids_of_workers() - before)
+        if fails and running.iter == 2:
+            raise ZeroDivisionError
+
+    runner.register_hook(Watch(watch))
+    if fails:
+        with pytest.raises(ZeroDivisionError):
+            runner.train()
+    else:
+        runner.train()
+    assert seen
+    assert _pids_of_workers() == before
