@@ -16,6 +16,7 @@ from . import pretrained
 from .check import check
 from .custom_imports import import_custom
 from .defaults import merge_over_defaults
+from .replaced_parts import check_replaced_parts
 
 # keys of ours beside those that mmengine's runner takes
 OWN_KEYS = {
@@ -60,6 +61,7 @@ def load_config(
     import_custom(cfg.get('custom_imports'), [path, *([beside] if beside else []), *bases])
     _fill_derived(cfg)
     check(cfg, str(path))
+    check_replaced_parts(cfg)
     check_recipe(cfg)
     return cfg
 

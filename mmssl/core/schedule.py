@@ -80,6 +80,13 @@ class Schedule:
 
         Raises UserError for an unknown argument or a value that cannot be.
         """
+        if not isinstance(settings, dict):
+            raise UserError(
+                f'{name}={settings}: give a schedule, such as dict(start={settings}, '
+                "shape='constant')",
+                key=name,
+                value=settings,
+            )
         known = inspect.signature(cls).parameters
         for key in settings:
             if key not in known:

@@ -10,7 +10,7 @@ from ..registry import LOOPS
 from .loaders import tell_epoch
 
 
-@LOOPS.register_module()
+@LOOPS.register_module(name=['EpochLoop', 'EpochBasedTrainLoop'])
 class EpochLoop(EpochBasedTrainLoop):
     """mmengine's epoch loop that can start at any iteration without reading what is past.
 

@@ -33,9 +33,11 @@ from .batch_size import keep_global_batch, scale_learning_rate
 from .compile import compile_runner
 from .error_advice import advise_on_errors
 from .fsdp import FullyShard, UnshardHook
+from .hooks.checkpoint_hook import CheckpointHook
 from .hooks.method_hook import MethodHook
 from .hooks.non_finite_hook import NonFiniteHook
 from .loaders import end_workers
+from .optim.scheduler import ScheduleParam
 from .optim.wrapper import OptimWrapper, active_amp
 from .signals import catch_signals
 from .state import training_state, work_dir_files
@@ -75,6 +77,8 @@ class Runner(Base):
             self._ending_workers(),
         ):
             self.batch_size = keep_global_batch(self)
+            if not any(isinstance(hook, CheckpointHook) for hook in self.hooks):
+                self.logger.warning('default_hooks.checkpoint is off: nothing of this run is saved')
             if self._sharded:
                 self.register_hook(UnshardHook())
             return super().train()
@@ -334,6 +338,13 @@ class Runner(Base):
         self.train_loop.seek(report.epoch * len(self.train_dataloader))
         dist.seed_streams(self.seed or 0)  # as the loop does at iteration 0
         for scheduler in self.param_schedulers or []:
+            if not isinstance(scheduler, ScheduleParam):
+                raise UserError(
+                    f'continue_epoch: param_scheduler of type {type(scheduler).__name__} cannot '
+                    "begin in the middle; use type='ScheduleParam'",
+                    key='continue_epoch',
+                    value=True,
+                )
             scheduler.seek(self.iter)
         self.logger.info(f'continuing {report.path} at epoch {report.epoch}')
 

@@ -91,6 +91,7 @@ def test_a_file_holds_tensors_and_plain_data_only(trained):
     assert set(content) == {
         *('format', 'meta', 'state_dict', 'optimizer', 'gradients', 'progress', 'random'),
         'content_hash',
+        'schedulers',
     }
     assert content['gradients'] == {}
     assert content['progress'] == dict(

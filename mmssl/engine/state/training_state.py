@@ -13,6 +13,7 @@ from ...core.io import flatten, to_plain, unwrap_model
 from ...core.protocols import Method, RankedMemory
 from ...version import __version__
 from ..fsdp import full_tensor, gathered_on_host, scatter_state
+from ..optim.scheduler import ScheduleParam
 
 if TYPE_CHECKING:
     from ..runner import Runner
@@ -93,6 +94,7 @@ def collect(runner: 'Runner') -> dict[str, Any]:
             processes=dist.world_size(),
             best=runner.train_loop.best,
         ),
+        schedulers=[to_plain(s.state_dict()) for s in runner.param_schedulers or []],
         random=_random_states(),
     )
 
@@ -175,7 +177,10 @@ def restore(runner: 'Runner', content: dict[str, Any]) -> None:
             parameter.grad = scatter_state(mine, parameter)
     runner.train_loop.seek(progress['iter'])
     runner.train_loop.best = progress['best']
-    for scheduler in runner.param_schedulers or []:
-        scheduler.seek(progress['iter'])
+    for scheduler, state in zip(runner.param_schedulers or [], content['schedulers'], strict=True):
+        if isinstance(scheduler, ScheduleParam):
+            scheduler.seek(progress['iter'])  # by the config of now
+        else:
+            scheduler.load_state_dict(state)
     fresh = (runner.seed or 0) + 1_000_003 * progress['iter']
     _set_random_states(content['random'], fresh)
