@@ -11,11 +11,12 @@ from typing import Any
 from torch import Tensor
 
 from ..checkpoint import save
-from ..checkpoint.architecture import family, sizes
+from ..checkpoint.architecture import additions, family, sizes
 from ..checkpoint.export import TARGETS, Network, export, network
+from ..checkpoint.untold import METHODS
 from ..core import UserError
 from ..models.backbones import SwinTransformer
-from ..transfer.network_settings import METHODS, check_method, norm_eps, num_heads
+from ..transfer.network_settings import check_method, norm_eps, num_heads
 
 OURS = {'vit': 'VisionTransformer', 'cvt': 'CvT', 'vil': 'ViL', 'swin': 'SwinTransformer'}
 
@@ -145,6 +146,8 @@ def _vit(found: Network, size: dict[str, Any]) -> dict[str, Any]:
 
 def _ours(found: Network, kind: str, size: dict[str, Any]) -> dict[str, Any]:
     """Return the settings of our own backbone: the file's, or what its tensors tell."""
+    if not found.settings and (kind == 'other' or additions(found.state)):
+        return {'_delete_': True, 'type': 'mmssl.TimmBackbone', 'name': None}
     settings = {'_delete_': True, 'type': OURS.get(kind, 'ResNet'), **found.settings}
     settings['type'] = f'mmssl.{settings["type"].removeprefix("mmssl.")}'
     if not found.settings:

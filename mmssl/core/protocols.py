@@ -1,5 +1,6 @@
 """Protocols between rooms: what the engine asks of models and of their parts."""
 
+from collections.abc import Mapping
 from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor, nn
@@ -83,6 +84,12 @@ class KnowsItsFile(Protocol):
 
     weights_from: str | None
     loaded: Any  # the `mmssl.checkpoint.load.Report`
+    untold: Mapping[str, Any]  # settings that its tensors do not tell: heads, epsilon
+
+    @classmethod
+    def untold_by(cls, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """Return ``untold`` of a network of these settings, as far as they tell."""
+        ...
 
 
 @runtime_checkable
