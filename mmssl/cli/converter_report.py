@@ -91,9 +91,12 @@ def _config_settings(found: Network, target: str) -> dict[str, Any]:
     if target == 'mmssl' or kind in ('cvt', 'vil') or (kind == 'vit' and target == 'mmdet'):
         return _ours(found, kind, size)
     if kind == 'resnet':
-        settings = {'depth': size['depth'], 'init_cfg': None}
+        settings: dict[str, Any] = {'depth': size['depth'], 'init_cfg': None}
         if size['width'] != 64:
             settings |= {'base_channels': size['width'], 'stem_channels': size['width']}
+        if target == 'mmdet':  # whose configs keep the norms of a supervised network as they are
+            settings |= dict(frozen_stages=0, norm_eval=False)
+            settings['norm_cfg'] = dict(type='SyncBN', requires_grad=True)
         return settings
     settings = _swin(size) if kind == 'swin' else _vit(found, size)
     if norm_eps(found) != 1e-5:

@@ -23,6 +23,13 @@ class StepMemory(Protocol):
 
 
 @runtime_checkable
+class BoundedMemory(StepMemory, Protocol):
+    """A `StepMemory` that holds the embeddings of the last images: queues and banks."""
+
+    length: int
+
+
+@runtime_checkable
 class RankedMemory(StepMemory, Protocol):
     """A `StepMemory` whose layout depends on the number of processes."""
 

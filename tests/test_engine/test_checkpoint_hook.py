@@ -6,6 +6,7 @@ from mmssl.checkpoint import read
 from mmssl.core import UserError, dist
 from mmssl.engine.state.work_dir_files import check_work_dir
 
+from ..helpers.refusals import refuses
 from ..helpers.tiny import make_runner, scalars
 
 
@@ -122,3 +123,11 @@ def test_the_first_rank_decides_for_all(two_ranks, tmp_path):
     assert two_ranks(_refused, [empty, used]) == [None, None]
     said = two_ranks(_refused, [used, empty])
     assert said == [('folder', used), ('folder', empty)] or said == [('folder', used)] * 2
+
+
+@pytest.mark.parametrize('hook', ['checkpoint', 'health', 'bad_samples'])
+@pytest.mark.parametrize('value', [0, -1, 1.5])
+def test_an_interval_is_at_least_one(hook, value, tiny_config, tmp_path):
+    with refuses(f'default_hooks.{hook}.interval', value):
+        make_runner(tiny_config(), tmp_path, **{f'default_hooks__{hook}__interval': value})
+    assert not list(tmp_path.rglob('*.pth'))

@@ -39,6 +39,8 @@ class Backbone(nn.Module):
     strides: tuple[int, ...]  # pixels per token of each stage
     weights_from: str | None = None  # the file that filled it
     loaded: Any = None  # the report on it
+    # mean and std of pixels, as shares of 1, that the network's library states
+    normalisation: tuple[tuple[float, ...], tuple[float, ...]] | None = None
     not_compilable: str = ''  # why torch.compile cannot take it
     # what its tensors do not tell, such as attention heads: compared when a file is loaded
     untold: Mapping[str, Any] = MappingProxyType({})
