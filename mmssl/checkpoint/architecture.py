@@ -7,6 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from ..core import UserError
+from .matching import of_another_network
 from .resize import window_size
 
 State = dict[str, Tensor]  # tensors of any shape by our names, without 'backbone.'
@@ -25,6 +26,12 @@ SIGNS = {
     'resnet': r'net\.layer1\.0\.conv1\.weight',
     'cvt': r'net\.stage0\.0\.proj\.weight',
     'vil': r'net\.layer1\.0\.proj\.weight',
+}
+# the names of a plain network, whose config every library has
+PLAIN = {
+    'vit': r'net\.(cls_token|pos_embed|norm\.|patch_embed\.proj\.'
+    r'|blocks\.\d+\.(norm[12]|attn\.(qkv|proj)|mlp\.fc[12])\.(weight|bias)$)',
+    'resnet': r'net\.(conv1|bn1|layer\d\.\d+\.((conv|bn)[123]|downsample\.[01]))\.',
 }
 
 
@@ -64,6 +71,28 @@ def sizes(state: State) -> dict[str, Any]:
             key='state',
             value=kind,
         ) from None
+
+
+def additions(state: State) -> list[str]:
+    """Return the tensors (any shapes) that a ViT or ResNet has beside those of a plain one."""
+    plain = PLAIN.get(family(state), '')
+    known = [key for key in state if re.match(plain, key)]
+    return of_another_network([key for key in state if not re.match(plain, key)], known)
+
+
+def differences(given: State, wanted: State) -> list[str]:
+    """Return how the network of a file differs from a model's, one setting an entry.
+
+    Both hold a backbone's tensors (any shapes). Empty where tensors do not tell.
+    """
+    kinds = family(given), family(wanted)
+    if kinds[0] != kinds[1]:
+        return [f'a {kinds[0]} network, not a {kinds[1]} one']
+    try:
+        found, ours = sizes(given), sizes(wanted)
+    except UserError:  # a part of a network
+        return []
+    return [f'{key}={found[key]} for {ours[key]}' for key in found if found[key] != ours[key]]
 
 
 def _count(state: State, pattern: str) -> int:

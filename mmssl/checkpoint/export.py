@@ -7,13 +7,14 @@ from timm.layers import gen_relative_position_index
 
 from ..core import UserError
 from . import file_kinds
-from .architecture import family, sizes
+from .architecture import additions, family, sizes
 from .fetch.fetch import local_path
 from .layouts import LAYOUTS, State, detect
 from .load import exported
 from .matching import match_branches
 from .reader.read_file import read
 from .resize import resize_table, window_size
+from .untold import backbone_settings
 
 TABLE = 'relative_position_bias_table'  # how a name of Swin's position biases ends
 # target -> family of networks -> the layout that is written
@@ -65,14 +66,6 @@ def network(path: str | Path, layout: str = 'auto', branch: str = 'export') -> N
     return Network(state, file_layout.name, taken, settings)
 
 
-def backbone_settings(content: dict[str, Any]) -> dict[str, Any]:
-    """Return ``meta.settings.model.backbone`` of our own training files, or an empty dict."""
-    entry: Any = content.get('meta')
-    for key in ('settings', 'model', 'backbone'):
-        entry = entry.get(key) if isinstance(entry, dict) else None
-    return dict(entry) if isinstance(entry, dict) else {}
-
-
 def export(state: State, target: str) -> Exported:
     """Rename a backbone's tensors (``net.*``) for torchvision, timm, mmdet, mmseg or mmssl.
 
@@ -117,22 +110,27 @@ def _others(kind: str) -> str:
 
 def _refuse_variants(state: State, kind: str, layout: str, target: str) -> None:
     """Refuse networks that the target would fill with wrong or random numbers."""
-    if layout == 'mmssl':
-        return
-    found = sizes(state)
-    reason = ''
-    if found.get('small_stem') and target != 'timm':
-        reason = 'its ResNet has a 7x7 stem, this network a 3x3 one'
-    elif found.get('stem') == 'conv':
-        reason = 'its ViT has no convolutional stem'
-    elif kind == 'swin' and any('norm2.running_mean' in key for key in state):
-        reason = 'its Swin has no batch norm before the MLPs'
-    elif 'absolute_pos_embed' in state:
-        reason = 'its Swin has no absolute positions'
+    reason = '' if layout == 'mmssl' else _lacks(state, kind, target)
+    if target not in ('mmssl', 'timm') and (more := additions(state)):
+        reason = f'its {kind} has no {more[0].removeprefix("net.")}'
     if reason:
         raise UserError(
             f'target {target} does not fit: {reason}; use target mmssl', key='target', value=target
         )
+
+
+def _lacks(state: State, kind: str, target: str) -> str:
+    """Return what another library's network of this kind does not have, '' if all is there."""
+    found = sizes(state)
+    if found.get('small_stem') and target != 'timm':
+        return 'its ResNet has a 7x7 stem, this network a 3x3 one'
+    if found.get('stem') == 'conv':
+        return 'its ViT has no convolutional stem'
+    if kind == 'swin' and any('norm2.running_mean' in key for key in state):
+        return 'its Swin has no batch norm before the MLPs'
+    if 'absolute_pos_embed' in state:
+        return 'its Swin has no absolute positions'
+    return ''
 
 
 def _one_window(state: State, notes: list[str]) -> tuple[State, list[str]]:

@@ -14,10 +14,17 @@ from torch import nn
 
 from ..core import UserError
 from ..core.protocols import KnowsItsFile
-from . import file_kinds
+from . import file_kinds, untold
+from .architecture import differences
 from .fetch.fetch import local_path
 from .layouts import Layout, State, detect
-from .matching import BRANCHES, is_backbone_alone, match_branches, match_state
+from .matching import (
+    BRANCHES,
+    is_backbone_alone,
+    match_branches,
+    match_state,
+    of_another_network,
+)
 from .reader.read_file import read
 
 PARTS = ('all', 'backbone')
@@ -106,6 +113,7 @@ def load(
     report = Report(str(path), file_layout.name, taken, dropped=dropped)
     report.epoch = epochs_done(content)
     report.model = trained_as(content)
+    untold.compare(model, content, file_layout.name, target, str(path))
     fill(target, {k: ours[v] for k, v in names.items()}, part, report)
     if any('backbone.' in name for name in names.values()):
         _tell_backbones(model, report)
@@ -183,17 +191,16 @@ def fill(target: State, ours: State, part: str, report: Report) -> None:
     if part == 'backbone' and not backbone_alone:
         wanted = {key: value for key, value in target.items() if _is_of_backbone(key)}
     match = match_state(wanted, ours)
-    for key in match.matched:
-        target[key].copy_(ours[key])
     report.matched = match.matched
     report.missing = match.missing
     report.mismatched = [f'{key} {reason}' for key, reason in match.mismatched.items()]
     report.unexpected = match.unexpected
-    _check_backbone(
-        report, backbone_alone, head_only=not backbone_alone and not any(map(_is_of_backbone, ours))
-    )
+    if backbone_alone or any(map(_is_of_backbone, ours)):  # not of a file of a head alone
+        _check_backbone(report, target, ours)
     if part == 'all' and _is_classifier(target):
         _check_classifier(report)
+    for key in match.matched:
+        target[key].copy_(ours[key])
 
 
 def _is_of_backbone(key: str) -> bool:
@@ -204,17 +211,46 @@ def _is_classifier(target: Iterable[str]) -> bool:
     return 'head.fc.weight' in target and not any(k.startswith('student.') for k in target)
 
 
-def _check_backbone(report: Report, backbone_alone: bool, head_only: bool) -> None:
-    """Refuse a backbone that the file fills in part; a file of a head alone fills none."""
-    lost = report.mismatched if head_only else report.missing + report.mismatched
-    lost = [key for key in lost if backbone_alone or _is_of_backbone(key)]
+def _check_backbone(report: Report, target: State, ours: State) -> None:
+    """Refuse a backbone that the file fills in part, and one of another network."""
+    alone = is_backbone_alone(target)
+    lost = [key for key in report.missing + report.mismatched if alone or _is_of_backbone(key)]
+    more = [key for key in report.unexpected if alone or _is_of_backbone(key)]
+    more = of_another_network(more, target)
+    if not lost and not more:
+        return
+    reasons = []
     if lost:
-        raise UserError(
-            f'{report.path}: does not hold this backbone: {len(lost)} tensors missing or of '
-            f'another shape ({_some(lost)}); check that the config names the same network',
-            key='file',
-            value=report.path,
-        )
+        reasons.append(f'{len(lost)} tensors missing or of another shape ({_some(lost)})')
+    if more:
+        reasons.append(f'{len(more)} tensors that this network does not have ({_some(more)})')
+    what = ' and '.join(reasons)
+    start = _first_backbone(target)
+    found = differences(_inside(ours, start), _inside(target, start))
+    advice = 'check that the config names the same network'
+    if found:
+        what += f'; the file has {", ".join(found)}'
+    if len(found) == 1 and found[0].startswith('img_size='):
+        advice = f'set {found[0].partition(" ")[0]}, or take a file of the other size'
+    raise UserError(
+        f'{report.path}: does not hold this backbone: {what}; {advice}',
+        key='file',
+        value=report.path,
+    )
+
+
+def _first_backbone(target: Iterable[str]) -> str:
+    """Return what stands before the names of a model's first backbone, '' for a Backbone alone."""
+    for key in target:
+        before, word, _ = f'.{key}'.partition('.backbone.')
+        if word:
+            return f'{before}{word}'[1:]
+    return ''
+
+
+def _inside(state: State, start: str) -> State:
+    """Return the tensors (any shapes) whose names begin so, by the rest of their names."""
+    return {key.removeprefix(start): v for key, v in state.items() if key.startswith(start)}
 
 
 def _check_classifier(report: Report) -> None:

@@ -10,6 +10,7 @@ A branch is the student or the teacher. Which tensors of the file go where in th
 "Branch by branch" needs every branch of the model in the file, and that no branch is asked for.
 """
 
+import re
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
@@ -20,6 +21,14 @@ from ..core import UserError
 BRANCHES = ('student', 'teacher')
 Names = dict[str, str]  # {name in the model: our name in the file}
 State = dict[str, Tensor]  # tensors by name
+# what networks compute, so that a file may have or lack it
+COMPUTED = re.compile(
+    r'(^|\.)(num_batches_tracked|relative_position_index|relative_coords_table|attn_mask)$'
+)
+# heads, which a file may have over the network; timm keeps norms of its own there
+HEADS = re.compile(r'(head|fc|classifier)')
+# what stands before the blocks of a transformer and changes its tokens; masks only pretrain
+TOKENS = re.compile(r'((?!mask|decoder)\w*tokens?|(absolute_)?pos_embed|(norm_pre|ln_pre)\..*)$')
 
 
 # by branch --------------------------------------------------------------------------------------
@@ -154,3 +163,47 @@ def match_state(
             matched.append(name)
     unexpected = [name for name in given if name not in target]
     return StateMatch(matched, missing, mismatched, unexpected)
+
+
+def of_another_network(names: Iterable[str], target: Iterable[str]) -> list[str]:
+    """Return those names that say that a file holds another network than ``target`` has.
+
+    ``names`` are tensors of backbones that the model, ``target``, lacks. Returned are those inside
+    blocks that it has (LayerScale), of further blocks (a deeper network), and of tokens and what
+    changes them (registers). Heads over the network and what is computed are not among them.
+    """
+    series: set[str] = set()
+    parts: set[str] = set()
+    for name in target:
+        series.update(_series(name))
+        parts.add(_part(name))
+    return [name for name in names if _is_inside(name, series, parts)]
+
+
+def _is_inside(name: str, series: set[str], parts: set[str]) -> bool:
+    """Whether a name belongs to the network that has these series of blocks, and these parts."""
+    inner = name[_start(name) :]
+    if HEADS.match(inner) or COMPUTED.search(inner):
+        return False
+    return (
+        _part(name) in parts
+        or TOKENS.match(inner) is not None
+        or any(start in series for start in _series(name))
+    )
+
+
+def _start(name: str) -> int:
+    """Return where the name of a backbone's part begins, behind ``student.backbone.net.``."""
+    match = re.match(r'(.*?\bbackbone\.)?(net\.)?', name)
+    return match.end() if match else 0
+
+
+def _part(name: str) -> str:
+    """Return a name up to the first part of its network, such as ``student.backbone.net.norm``."""
+    start = _start(name)
+    return name[:start] + name[start:].partition('.')[0]
+
+
+def _series(name: str) -> list[str]:
+    """Return what stands before each number that ends a part of a name: ``net.blocks.``."""
+    return [name[: number.start()] for number in re.finditer(r'(?<!\d)\d+(?=\.)', name)]

@@ -11,11 +11,12 @@ from typing import Any
 from torch import Tensor
 
 from ..checkpoint import save
-from ..checkpoint.architecture import family, sizes
+from ..checkpoint.architecture import additions, family, sizes
 from ..checkpoint.export import TARGETS, Network, export, network
+from ..checkpoint.untold import METHODS
 from ..core import UserError
 from ..models.backbones import SwinTransformer
-from ..transfer.network_settings import METHODS, check_method, norm_eps, num_heads
+from ..transfer.network_settings import check_method, norm_eps, num_heads
 
 OURS = {'vit': 'VisionTransformer', 'cvt': 'CvT', 'vil': 'ViL', 'swin': 'SwinTransformer'}
 
@@ -90,9 +91,12 @@ def _config_settings(found: Network, target: str) -> dict[str, Any]:
     if target == 'mmssl' or kind in ('cvt', 'vil') or (kind == 'vit' and target == 'mmdet'):
         return _ours(found, kind, size)
     if kind == 'resnet':
-        settings = {'depth': size['depth'], 'init_cfg': None}
+        settings: dict[str, Any] = {'depth': size['depth'], 'init_cfg': None}
         if size['width'] != 64:
             settings |= {'base_channels': size['width'], 'stem_channels': size['width']}
+        if target == 'mmdet':  # whose configs keep the norms of a supervised network as they are
+            settings |= dict(frozen_stages=0, norm_eval=False)
+            settings['norm_cfg'] = dict(type='SyncBN', requires_grad=True)
         return settings
     settings = _swin(size) if kind == 'swin' else _vit(found, size)
     if norm_eps(found) != 1e-5:
@@ -145,6 +149,8 @@ def _vit(found: Network, size: dict[str, Any]) -> dict[str, Any]:
 
 def _ours(found: Network, kind: str, size: dict[str, Any]) -> dict[str, Any]:
     """Return the settings of our own backbone: the file's, or what its tensors tell."""
+    if not found.settings and (kind == 'other' or additions(found.state)):
+        return {'_delete_': True, 'type': 'mmssl.TimmBackbone', 'name': None}
     settings = {'_delete_': True, 'type': OURS.get(kind, 'ResNet'), **found.settings}
     settings['type'] = f'mmssl.{settings["type"].removeprefix("mmssl.")}'
     if not found.settings:

@@ -26,6 +26,7 @@ from ..core import UserError
 from ..core.io import atomic_write
 from ..models.backbones import Backbone
 from ..models.backbones.to_timm import twin
+from ..models.preprocessor import adopt_normalisation
 from ..registry import MODELS
 from .options import OptionAction
 
@@ -124,6 +125,11 @@ def to_program(net: ExportedNetwork, example: Tensor, images: Tensor, out: Path)
     return [found] if isinstance(found, Tensor) else list(found)
 
 
+def _written(values: Tensor) -> list[float]:
+    """Return mean or standard deviation (3, 1, 1) of pixels as a config writes them."""
+    return [round(value, 6) for value in values.flatten().tolist()]
+
+
 def to_huggingface(backbone: Backbone, size: int, pixels: dict, out: Path) -> str:
     """Write config.json and model.safetensors; return what timm computes otherwise, or ''."""
     name, args, differs = twin(backbone)
@@ -131,14 +137,17 @@ def to_huggingface(backbone: Backbone, size: int, pixels: dict, out: Path) -> st
     tensors = {k: v.contiguous() for k, v in backbone.net.state_dict().items()}
     save_file(tensors, out / 'model.safetensors', metadata={'format': 'pt'})
     known = timm.get_pretrained_cfg(name)
+    # what the network was trained on, which is not what timm states of the network of this name
+    seen = MODELS.build({'type': 'ViewPreprocessor', **pixels})
+    adopt_normalisation(seen, backbone)
     pretrained = dict(
         tag='mmssl',
         custom_load=False,
         input_size=[3, size, size],
         fixed_input_size=known.fixed_input_size,
         crop_pct=0.875,
-        mean=list(pixels.get('mean', known.mean)),
-        std=list(pixels.get('std', known.std)),
+        mean=_written(seen.mean),
+        std=_written(seen.std),
         num_classes=0,
         first_conv=known.first_conv,
         classifier=known.classifier,

@@ -10,7 +10,8 @@ from pathlib import Path
 from ..checkpoint import file_kinds, local_path, read, save
 from ..checkpoint.layouts import detect
 from ..checkpoint.load import epochs_done, exported
-from ..transfer.network_settings import METHODS, check_method
+from ..checkpoint.untold import METHODS
+from ..transfer.network_settings import check_method
 
 
 def main(argv: Sequence[str] | None = None) -> None:

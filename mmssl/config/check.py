@@ -78,6 +78,8 @@ NUMBERS: dict[str | int, tuple[Any, float]] = {
     'accumulative_counts': (int, 1),
     'base_batch_size': (int, 1),
 }
+# numbers that are divided by; a dict there is a schedule
+DIVISORS = ('temperature', 'student_temp')
 
 
 def check(cfg: Config, name: str) -> None:
@@ -128,6 +130,10 @@ def _check_keys(node: dict, file: str, path: Path) -> None:
 
 
 def _check_number(value: Any, file: str, path: Path) -> None:
+    if path[-1] in DIVISORS and isinstance(value, (int, float)) and not value > 0:
+        raise UserError(
+            f'{file}: {place(path)}={value!r}: must be above 0', key=place(path), value=value
+        )
     if path[-1] not in NUMBERS or value is None:
         return
     kind, smallest = NUMBERS[path[-1]]

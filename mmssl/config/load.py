@@ -195,6 +195,7 @@ def check_recipe(cfg: Config) -> None:
     epochs = (cfg.get('train_cfg') or {}).get('max_epochs')
     if epochs is None:
         return
+    _check_sampler(cfg)
     schedules = [
         (f'param_scheduler of {s.get("param_name")}', f'param_scheduler.{i}', s)
         for i, s in enumerate(schedulers(cfg))
@@ -219,6 +220,19 @@ def check_recipe(cfg: Config) -> None:
         multi: dict = next((t for t in pipeline if t.get('type') == 'MultiView'), {})
         views = [v for v in multi.get('views', []) for _ in range(v.get('repeat', 1))]
         method.check_recipe(model, views, multi.get('mask'))
+
+
+def _check_sampler(cfg: Config) -> None:
+    """Refuse a training order that is fixed and, unsaid, uneven over processes."""
+    sampler = (cfg.get('train_dataloader') or {}).get('sampler') or {}
+    fixed = sampler.get('type') == 'EpochSampler' and sampler.get('shuffle', True) is False
+    if fixed and sampler.get('even') is None:
+        raise UserError(
+            'train_dataloader.sampler.shuffle=False turns `even` off too, and processes would '
+            'get unequal shares; add train_dataloader.sampler.even=True',
+            key='train_dataloader.sampler.shuffle',
+            value=False,
+        )
 
 
 def schedulers(cfg: Config) -> list[dict]:

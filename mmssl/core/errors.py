@@ -29,3 +29,12 @@ def closest(name: str, known: Iterable[str]) -> str:
     """Return ' (did you mean a or b?)', or nothing when no known name is near."""
     near = get_close_matches(name, list(known), n=3, cutoff=0.6)
     return f' (did you mean {" or ".join(near)}?)' if near else ''
+
+
+def at_least(key: str, value: int, smallest: int = 1) -> int:
+    """Return a whole number that is not below ``smallest``; UserError about ``key`` for another."""
+    if type(value) is not int or value < smallest:
+        raise UserError(
+            f'{key}={value!r}: give a whole number of at least {smallest}', key=key, value=value
+        )
+    return value

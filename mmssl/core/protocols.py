@@ -1,5 +1,6 @@
 """Protocols between rooms: what the engine asks of models and of their parts."""
 
+from collections.abc import Mapping
 from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor, nn
@@ -19,6 +20,13 @@ class StepMemory(Protocol):
 
     def drop_step(self) -> None:
         """Forget what was collected in a step that is skipped."""
+
+
+@runtime_checkable
+class BoundedMemory(StepMemory, Protocol):
+    """A `StepMemory` that holds the embeddings of the last images: queues and banks."""
+
+    length: int
 
 
 @runtime_checkable
@@ -83,6 +91,12 @@ class KnowsItsFile(Protocol):
 
     weights_from: str | None
     loaded: Any  # the `mmssl.checkpoint.load.Report`
+    untold: Mapping[str, Any]  # settings that its tensors do not tell: heads, epsilon
+
+    @classmethod
+    def untold_by(cls, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """Return ``untold`` of a network of these settings, as far as they tell."""
+        ...
 
 
 @runtime_checkable

@@ -5,12 +5,14 @@ default is TEMPERATURE of knn_loop.py), ``val_cfg.k`` the numbers of neighbours.
 CHUNK, the number of pairs whose similarities are computed at once.
 """
 
+import math
 import warnings
 from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
 
+from ..core import UserError
 from .sanity_checks import refuse_non_finite
 
 CHUNK = 2**23  # similarities held at once
@@ -39,16 +41,37 @@ def by_k(
 ) -> Iterator[Tensor]:
     """Yield the votes (Q, classes) of `knn` for each k, all from one search.
 
-    bank (N, C), labels (N,), queries (Q, C). Raises ValueError, before searching, when a k is
-    below 1 or the temperature not above 0, and UserError and ValueError as `nearest` does.
+    bank (N, C), labels (N,), queries (Q, C). Raises UserError, before searching, as
+    `check_numbers` does, and UserError and ValueError as `nearest` does.
     """
-    if min(ks) < 1 or temperature <= 0:
-        raise ValueError(
-            f'kNN needs k >= 1 and a temperature above 0, got {min(ks)} and {temperature}'
-        )
+    check_numbers(ks, temperature)
     cosines, index = nearest(bank, queries, max(ks))
     for k in ks:
         yield _vote(cosines[:, :k], index[:, :k], labels, temperature, classes)
+
+
+def check_numbers(ks: Sequence[int], temperature: float) -> None:
+    """Check the settings of a vote.
+
+    Raises UserError for no k, a k that is no whole number of at least 1, and a temperature that
+    is not above 0.
+    """
+    if not isinstance(ks, (list, tuple)) or not ks or any(type(k) is not int or k < 1 for k in ks):
+        raise UserError(
+            f'kNN with k={ks!r}: give whole numbers of neighbours, each at least 1',
+            key='k',
+            value=ks,
+        )
+    if (
+        isinstance(temperature, bool)
+        or not isinstance(temperature, (int, float))
+        or not (0 < temperature < math.inf)
+    ):
+        raise UserError(
+            f'kNN with temperature={temperature!r}: must be a number above 0',
+            key='temperature',
+            value=temperature,
+        )
 
 
 @torch.no_grad()

@@ -11,7 +11,7 @@ from ..core.errors import NoData
 from ..registry import LOOPS
 from .feature_extraction import Bank
 from .feature_loop import BankLoop, check_classes
-from .knn import accuracy, by_k
+from .knn import accuracy, by_k, check_numbers
 from .predictions import of_votes
 
 TEMPERATURE = 0.07  # config key val_cfg.temperature (or test_cfg)
@@ -30,7 +30,7 @@ class KNNLoop(BankLoop):
     lowered, and a bank of one class is scored, both with a warning. ``mode`` is 'val' in training
     and 'test' for ``tools/test.py``: it selects the hooks that are called and whether features
     may be stored. Raises NoData when images have no labels, UserError when mode or feature is
-    unknown or the bank has other classes than the queries.
+    unknown, k or temperature cannot vote, or the bank has other classes than the queries.
     """
 
     off_without_data = 'kNN monitor off'
@@ -51,6 +51,7 @@ class KNNLoop(BankLoop):
             raise UserError(
                 f"KNNLoop mode '{mode}' is unknown; use val or test", key='mode', value=mode
             )
+        check_numbers(k, temperature)
         self.mode = mode
         super().__init__(runner, dataloader, bank, feature, fp16)
         for name, loader in zip(self.names, (self.bank, self.dataloader), strict=True):

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 from statistics import NormalDist
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -32,11 +32,11 @@ class Recipe(NamedTuple):
     def check(self) -> 'Recipe':
         """Return itself. Raises UserError when a setting is out of range."""
         rules = (
-            ('rates', bool(self.rates) and min(self.rates) > 0, 'one or more values above 0'),
-            ('decays', bool(self.decays) and min(self.decays) >= 0, 'one or more values from 0 on'),
-            ('epochs', self.epochs >= 1, 'at least 1'),
-            ('batch', self.batch >= 1, 'at least 1'),
-            ('held_out', 0 < self.held_out < 1, 'a share in (0, 1)'),
+            ('rates', _numbers(self.rates) and min(self.rates) > 0, 'a list of values above 0'),
+            ('decays', _numbers(self.decays) and min(self.decays) >= 0, 'a list of values from 0'),
+            ('epochs', type(self.epochs) is int and self.epochs >= 1, 'at least 1'),
+            ('batch', type(self.batch) is int and self.batch >= 1, 'at least 1'),
+            ('held_out', _numbers([self.held_out]) and 0 < self.held_out < 1, 'a share in (0, 1)'),
         )
         for name, holds, needed in rules:
             if not holds:
@@ -45,6 +45,13 @@ class Recipe(NamedTuple):
                     f'probe.{name}={value}: give {needed}', key=f'probe.{name}', value=value
                 )
         return self
+
+
+def _numbers(values: Any) -> bool:
+    """Whether values are a list of finite numbers, and not empty."""
+    if not isinstance(values, (list, tuple)) or not values:
+        return False
+    return all(type(v) in (int, float) and math.isfinite(v) for v in values)
 
 
 class Layers(NamedTuple):

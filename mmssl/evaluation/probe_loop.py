@@ -1,5 +1,6 @@
 """Linear probe on stored features, as a loop of the runner: a grid of classifiers side by side."""
 
+import math
 from typing import Any
 
 import torch
@@ -13,6 +14,8 @@ from .feature_loop import BankLoop, check_classes
 from .knn import accuracy
 from .predictions import of_votes
 from .probe import Layers, Recipe, Scale
+
+FAR = 2.0  # a loss this many times that of a uniform answer is no longer overfitting
 
 
 def recipe(settings: dict[str, Any] | None) -> Recipe:
@@ -110,6 +113,11 @@ class ProbeLoop(BankLoop):
         layers = self._train(x[trained], labels[trained], grid)
         percent, loss = (s.tolist() for s in probe.score(layers, x[held], labels[held]))
         best = max(range(len(grid)), key=lambda i: (percent[i], -loss[i]))
+        if not loss[best] <= FAR * math.log(self.classes):
+            self.runner.logger.warning(
+                f'probe: diverges: the best loss is {loss[best]:.3g}, that of a uniform answer '
+                f'{math.log(self.classes):.3g} (ln {self.classes}); lower test_cfg.probe.rates'
+            )
         info = self.runner.logger.info
         for (rate, decay), hits in zip(grid, percent, strict=True):
             info(f'probe: rate {rate:g}, decay {decay:g}: {hits:.2f} % of {len(held)} held out')

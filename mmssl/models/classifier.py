@@ -10,6 +10,7 @@ from ..core import UserError
 from ..registry import MODELS
 from .backbones import Backbone, Features
 from .mixup import BatchMixup
+from .preprocessor import adopt_normalisation
 
 
 @MODELS.register_module()
@@ -37,6 +38,7 @@ class Classifier(BaseModel):
     ) -> None:
         super().__init__(MODELS.build(data_preprocessor or dict(type='ViewPreprocessor')))
         self.backbone: Backbone = MODELS.build(backbone)
+        adopt_normalisation(self.data_preprocessor, self.backbone)
         self.blocks = blocks
         self.pool = pool
         self.frozen = frozen

@@ -8,6 +8,7 @@ from torch import Tensor
 from ..core import UserError
 from ..registry import MODELS
 from .backbones import Backbone, Features
+from .preprocessor import adopt_normalisation
 
 
 @MODELS.register_module()
@@ -21,6 +22,7 @@ class Encoder(BaseModel):
             )
         super().__init__(MODELS.build(data_preprocessor or dict(type='ViewPreprocessor')))
         self.backbone: Backbone = MODELS.build(backbone)
+        adopt_normalisation(self.data_preprocessor, self.backbone)
         self.backbone.requires_grad_(False)
 
     def init_weights(self) -> None:

@@ -4,14 +4,37 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from mmengine.logging import print_log
 from mmengine.model import BaseDataPreprocessor
 from torch import Tensor
 
+from ..core import UserError
 from ..functional.color import apply_color
 from ..registry import MODELS
+from .backbones import Backbone
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+def shares(name: str, values: Sequence[float]) -> tuple[float, ...]:
+    """Return the mean or std of each channel (3,) as shares of 1, ``name`` says which.
+
+    Raises UserError when they are not three, not numbers, above 1 (of pixels up to 255), below 0,
+    or a std of 0.
+    """
+    key, advice = f'model.data_preprocessor.{name}', ''
+    if not isinstance(values, (list, tuple)) or len(values) != 3:
+        advice = 'give three numbers, one for each of red, green and blue'
+    elif any(isinstance(v, bool) or not isinstance(v, (int, float)) for v in values):
+        advice = 'give numbers'
+    elif max(values) > 1:
+        advice = 'these are shares of 1: divide by 255'
+    elif not min(values) >= 0 or (name == 'std' and min(values) == 0):
+        advice = f'give numbers {"above" if name == "std" else "of at least"} 0'
+    if advice:
+        raise UserError(f'{key}={values!r}: {advice}', key=key, value=values)
+    return tuple(map(float, values))
 
 
 @MODELS.register_module()
@@ -19,16 +42,35 @@ class ViewPreprocessor(BaseDataPreprocessor):
     """Move uint8 RGB views (B, 3, H, W) to the device and normalise them to float32.
 
     Floating views pass unchanged: they are normalised already. ``mean`` and ``std`` are shares
-    of 1; SwAV's red std is 0.228 where MoCo's is 0.229. Views that left the loader without their
+    of 1, by default ImageNet's, or those that a network of timm states (`adopt`); SwAV's red std
+    is 0.228 where MoCo's is 0.229. Views that left the loader without their
     colours (MultiView(pixels='device')) get them here, by ``color_params`` (B, V, 12).
+    Raises UserError as `shares` does.
     """
 
     def __init__(
-        self, mean: Sequence[float] = IMAGENET_MEAN, std: Sequence[float] = IMAGENET_STD
+        self, mean: Sequence[float] | None = None, std: Sequence[float] | None = None
     ) -> None:
         super().__init__(non_blocking=True)  # loaders pin memory
-        self.register_buffer('mean', torch.tensor(mean).view(3, 1, 1), persistent=False)
-        self.register_buffer('std', torch.tensor(std).view(3, 1, 1), persistent=False)
+        self.is_default = mean is None and std is None
+        for name, given, imagenet in (('mean', mean, IMAGENET_MEAN), ('std', std, IMAGENET_STD)):
+            values = imagenet if given is None else shares(name, given)
+            self.register_buffer(name, torch.tensor(values).view(3, 1, 1), persistent=False)
+
+    def adopt(self, backbone: Backbone) -> None:
+        """Take the normalisation that a backbone's library states, unless one was given."""
+        stated = backbone.normalisation
+        if stated is None or not self.is_default:
+            return
+        for name, values in zip(('mean', 'std'), stated, strict=True):
+            buffer = self.get_buffer(name)
+            buffer.copy_(torch.tensor(values).view(3, 1, 1))
+        if stated != (IMAGENET_MEAN, IMAGENET_STD):
+            print_log(
+                f'images are normalised as the network states: mean={stated[0]}, std={stated[1]}; '
+                'for others set model.data_preprocessor',
+                logger='current',
+            )
 
     def normalize(self, view: Tensor) -> Tensor:
         """Normalise pixels: uint8 (..., 3, H, W) -> float, of mean 0 and standard deviation 1."""
@@ -62,3 +104,9 @@ class ViewPreprocessor(BaseDataPreprocessor):
         """Apply colour parameters (B, 12) to uint8 views (B, 3, H, W) -> uint8, rounded."""
         coloured = apply_color(view.to(self.mean.dtype), color_params)
         return coloured.round_().clamp_(0, 255).to(torch.uint8)
+
+
+def adopt_normalisation(preprocessor: Any, backbone: Backbone) -> None:
+    """Let a preprocessor of ours take what the network states; others keep their own."""
+    if isinstance(preprocessor, ViewPreprocessor):
+        preprocessor.adopt(backbone)

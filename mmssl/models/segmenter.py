@@ -13,6 +13,7 @@ from ..functional.resize import resize
 from ..registry import MODELS
 from .backbones import Backbone
 from .heads.linear import cross_entropy
+from .preprocessor import adopt_normalisation
 
 
 @MODELS.register_module()
@@ -35,6 +36,7 @@ class Segmenter(BaseModel):
     ) -> None:
         super().__init__(MODELS.build(data_preprocessor or dict(type='ViewPreprocessor')))
         self.backbone: Backbone = MODELS.build(backbone)
+        adopt_normalisation(self.data_preprocessor, self.backbone)
         head = dict(head)
         head.setdefault('in_features', self.backbone.out_channels[-1])
         self.head = MODELS.build(head)

@@ -2,20 +2,9 @@
 
 from ..checkpoint.architecture import family, sizes
 from ..checkpoint.export import Network
+from ..checkpoint.untold import HEADS, METHODS, SMALL_EPS
 from ..core import UserError
-from ..models.backbones.vit import ARCHS
-
-# the layouts of each method's own files; files of one network fit every method
-METHODS = {
-    'moco': ('mocov2', 'mm_mocov2'),
-    'mocov3': ('mocov3', 'mm_mocov3'),
-    'moby': ('moby',),
-    'esvit': ('esvit', 'dino'),
-    'sere': ('sere', 'ibot'),
-    'swav': ('swav', 'mm_swav'),
-}
-# layouts whose methods use an epsilon of 1e-6 in every network
-SMALL_EPS = ('esvit', 'dino', 'sere', 'ibot')
+from ..models.backbones.vit import VisionTransformer
 
 
 def check_method(layout: str, source: str, method: str | None) -> None:
@@ -43,9 +32,7 @@ def num_heads(found: Network) -> int | None:
     """Return a ViT's attention heads, from its settings, method or width; None when unknown."""
     width = sizes(found.state)['width']
     if 'arch' in found.settings:
-        arch = found.settings['arch']
-        size = ARCHS.get(arch) if isinstance(arch, str) else arch  # (width, depth, heads)
-        return found.settings.get('num_heads') or (size and size[2])
-    if found.layout in METHODS['mocov3'] and width in (384, 768):
-        return 12  # not the 6 of DeiT's small one
-    return None if width % 64 else width // 64
+        heads: int | None = VisionTransformer.untold_by(found.settings)['num_heads']
+        return heads
+    published = HEADS.get(found.layout, {}).get(width)
+    return published or (None if width % 64 else width // 64)

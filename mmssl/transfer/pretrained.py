@@ -16,12 +16,13 @@ from ..checkpoint import local_path, save
 from ..checkpoint.architecture import family
 from ..checkpoint.content_hash import digest
 from ..checkpoint.export import Network, export, network
+from ..checkpoint.untold import METHODS
 from ..config import pretrained
 from ..core import UserError, dist
 from ..core.io import unwrap_model
 from ..models.backbones.vit import ARCHS
 from ..zoo.hub import published
-from .network_settings import METHODS, norm_eps, num_heads
+from .network_settings import norm_eps, num_heads
 
 State = dict[str, Tensor]
 MAY_BE_MISSING = re.compile(r'norm\d\.')  # norms of Swin's outputs, not pretrained

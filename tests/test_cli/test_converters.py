@@ -281,3 +281,16 @@ def test_training_from_a_malicious_file_runs_nothing(
         assert f'load_from={path}' in line
     else:
         assert 'does not hold this backbone' in line
+
+
+def test_a_resnet_in_mmdet_trains_its_norms(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    """As MMDetection's page on self-supervised networks asks for; its configs freeze them."""
+    for tool, asks in (('selfsup2mmdet', True), ('selfsup2mmseg', False)):
+        script = f'{FOLDER}/{tool}.py'
+        text = call(capsys, official('moco'), tmp_path / 'x.pth', script=script).out
+        for line in (
+            'frozen_stages=0,',
+            'norm_eval=False,',
+            "norm_cfg=dict(type='SyncBN', requires_grad=True),",
+        ):
+            assert (line in text) is asks

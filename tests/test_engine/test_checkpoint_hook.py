@@ -198,3 +198,11 @@ def test_a_run_that_stops_early_has_the_name_of_its_epoch(tiny_config, tmp_path)
     runner.train()
     assert files(tmp_path) == ['epoch_2.pth']
     assert read(tmp_path / 'epoch_2.pth')['progress']['iter'] == 8
+
+
+@pytest.mark.parametrize('hook', ['checkpoint', 'health', 'bad_samples'])
+@pytest.mark.parametrize('value', [0, -1, 1.5])
+def test_an_interval_is_at_least_one(hook, value, tiny_config, tmp_path):
+    with refuses(f'default_hooks.{hook}.interval', value):
+        make_runner(tiny_config(), tmp_path, **{f'default_hooks__{hook}__interval': value})
+    assert not list(tmp_path.rglob('*.pth'))

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 import mmssl.evaluation
 from mmssl.evaluation import knn as module
-from mmssl.evaluation.knn import accuracy, knn
+from mmssl.evaluation.knn import accuracy, check_numbers, knn
 
 from ..helpers.oracles import brute_force
 from ..helpers.refusals import refuses
@@ -107,11 +107,28 @@ def test_accuracy_counts_labels_among_the_highest(rows, classes, top, seed):
     assert ours == pytest.approx(expected, abs=1e-9)
 
 
-@pytest.mark.parametrize(('k', 'temperature'), [(0, 0.07), (-1, 0.07), (3, 0.0)])
-def test_numbers_without_meaning_are_refused(k, temperature):
+@pytest.mark.parametrize(
+    ('k', 'temperature', 'key'),
+    [
+        (0, 0.07, 'k'),
+        (-1, 0.07, 'k'),
+        (2.5, 0.07, 'k'),
+        (3, 0.0, 'temperature'),
+        (3, -1, 'temperature'),
+        (3, float('nan'), 'temperature'),
+        (3, '0.07', 'temperature'),
+    ],
+)
+def test_numbers_without_meaning_are_refused(k, temperature, key):
     x, labels = torch.eye(4), torch.arange(4)
-    with pytest.raises(ValueError, match='k >= 1 and a temperature above 0'):
+    with refuses(key, [k] if key == 'k' else temperature):
         knn(x, labels, x, k, temperature, 4)
+
+
+@pytest.mark.parametrize('ks', [(), 5, (5, 0), None])
+def test_neighbours_are_a_list_of_numbers(ks):
+    with refuses('k', ks):
+        check_numbers(ks, 0.07)
 
 
 def test_a_low_temperature_does_not_overflow_single_precision():

@@ -106,3 +106,16 @@ def test_sets_that_do_not_fit_are_refused(build):
     with refuses('feature.blocks', 9) as caught:
         runner.test()
     assert '2 blocks' in str(caught.value)
+
+
+def test_a_probe_that_diverges_is_said(build, monkeypatch):
+    rng = torch.Generator().manual_seed(0)
+    x, labels = torch.randn(60, 4, generator=rng), torch.arange(60) % 3
+    for rate, said in ((1e-3, 0), (1e9, 1)):
+        loop = build(**{'test_cfg.probe': dict(rates=(rate,), decays=(0.0,), held_out=0.25)})
+        loop = loop.test_loop
+        lines = []
+        monkeypatch.setattr(loop.runner.logger, 'warning', lines.append)
+        loop.classes = 3
+        loop.choose(x, labels)
+        assert len([line for line in lines if 'diverges' in line and 'ln 3' in line]) == said

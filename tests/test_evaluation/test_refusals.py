@@ -113,3 +113,22 @@ def test_what_fits_passes():
     refuse_non_finite(BROKEN[:1], 'tokens')
     before_train()
     assert recipe(None) == Recipe()
+
+
+@pytest.mark.parametrize(
+    ('key', 'value'),
+    [
+        ('rates', 0.1),
+        ('rates', ()),
+        ('rates', ('0.1',)),
+        ('rates', (0.1, 0)),
+        ('decays', 1e-3),
+        ('decays', (float('nan'),)),
+        ('epochs', 2.5),
+        ('batch', '512'),
+        ('held_out', '0.1'),
+    ],
+)
+def test_a_probe_of_other_kinds_of_numbers(key, value):
+    with refuses(f'probe.{key}', value):
+        recipe({key: value})

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 
 from mmssl.apis import load_config
 from mmssl.core import Schedule, UserError
@@ -136,6 +137,46 @@ def test_mask_that_cannot_be_drawn(settings: dict[str, Any], facts: str) -> None
         PatchMask(**settings)
 
 
+@pytest.mark.parametrize('name', ['swav', 'esvit', 'esvit-v', 'sere', 'ibot'])
+def test_small_crops_listed_first(name: str, tmp_path: Path) -> None:
+    views = [view(96, repeat=6), view(repeat=2)]
+    with refuses('MultiView.views', [96] * 6 + [224] * 2) as caught:
+        load_config(recipe(tmp_path, name, views, mask=MASK))
+    assert 'views 0 and 1' in str(caught.value)
+    load_config(recipe(tmp_path, name, views[::-1], mask=MASK))
+
+
+def test_codes_of_small_crops(tmp_path: Path) -> None:
+    path = recipe(tmp_path, 'swav', [view(96, repeat=2), view(repeat=2)])
+    load_config(path, {'model.head.assign': (2, 3)})
+    with refuses('MultiView.views', [96, 96, 224, 224]):
+        load_config(path, {'model.head.assign': (1, 2)})
+
+
+def test_a_third_view_of_an_own_data_set() -> None:
+    model = build('mocov3')
+    views = [torch.randn(4, 3, 16, 16, dtype=torch.double) for _ in range(3)]
+    with refuses('inputs', 3):
+        model(views, mode='loss')
+
+
+def test_a_fixed_order_keeps_ranks_even(tmp_path: Path) -> None:
+    path = REPO / 'configs' / f'{RECIPES["mocov3"]}.py'
+    order = {'train_dataloader.sampler.shuffle': False}
+    with refuses('train_dataloader.sampler.shuffle', False) as caught:
+        load_config(path, order)
+    assert 'sampler.even=True' in str(caught.value)
+    load_config(path, {**order, 'train_dataloader.sampler.even': True})
+
+
+@pytest.mark.parametrize('key', ['model.head.temperature', 'val_cfg.temperature'])
+@pytest.mark.parametrize('value', [0, -0.1])
+def test_a_temperature_is_above_zero(key: str, value: float) -> None:
+    path = REPO / 'configs' / f'{RECIPES["mocov3"]}.py'
+    with refuses(key, value):
+        load_config(path, {key: value})
+
+
 # schedules, when the config is read ---------------------------------------------------------------
 @pytest.mark.parametrize('name', ['mocov3', 'moby', 'swav', 'esvit', 'sere', 'ibot'])
 def test_warm_up_longer_than_training(name: str, tmp_path: Path) -> None:
@@ -190,7 +231,29 @@ def runner(model: Any, images: int, epochs: int = 8, per_epoch: int = 5) -> Simp
         def __len__(self) -> int:
             return per_epoch
 
-    return SimpleNamespace(model=model, train_dataloader=Loader(), max_iters=epochs * per_epoch)
+    lines: list[str] = []
+    return SimpleNamespace(
+        model=model,
+        train_dataloader=Loader(),
+        max_iters=epochs * per_epoch,
+        logger=SimpleNamespace(warning=lines.append, lines=lines),
+    )
+
+
+@pytest.mark.parametrize('name', ['moco', 'moby', 'swav', 'mocov3'])
+def test_batch_of_one(name: str) -> None:
+    with refuses('train_dataloader.batch_size', 1):
+        MethodHook().before_train(runner(build(name), 1))
+    MethodHook().before_train(runner(build(name), 2))
+
+
+@pytest.mark.parametrize(('name', 'length'), [('moco', 14), ('swav', 16)])
+def test_queue_longer_than_an_epoch_is_said(name: str, length: int) -> None:
+    for per_epoch, said in ((length // 2, 0), (length // 2 - 1, 1)):
+        run = runner(build(name), 2, per_epoch=per_epoch)
+        MethodHook().before_train(run)
+        assert len(run.logger.lines) == said
+    assert f'a queue of {length} is longer than an epoch of {length - 2}' in run.logger.lines[0]
 
 
 @pytest.mark.parametrize('name', ['moco', 'moby'])

@@ -7,6 +7,7 @@ from mmengine.hooks import Hook
 
 from ...core import dist
 from ...core.bad_samples import SHARE, BadSamples, bad_samples_of
+from ...core.errors import at_least
 from ...registry import HOOKS
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ class BadSamplesHook(Hook):
 
     def __init__(self, share: float = SHARE, interval: int = 50) -> None:
         self.share = share
-        self.interval = interval
+        self.interval = at_least('default_hooks.bad_samples.interval', interval)
         self.bad_samples = BadSamples(0, share)
         self.fresh = BadSamples(0, share)  # of this rank, since ranks last compared
 

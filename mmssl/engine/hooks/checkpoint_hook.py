@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from mmengine.hooks import Hook
 
 from ...core import UserError, dist
+from ...core.errors import at_least
 from ...registry import HOOKS
 from .. import signals
 from ..state import work_dir_files
@@ -22,7 +23,8 @@ class CheckpointHook(Hook):
     ``max_keep_ckpts`` newest files stay (-1: all). ``save_best`` names a monitored metric, such
     as 'knn/top1'; its best file is best.pth. ``iterations`` saves within an epoch too, every so
     many iterations (0: never): only the newest of these stays, until an epoch's file is newer.
-    When SIGTERM or SIGUSR1 has reached any rank, all save and leave.
+    When SIGTERM or SIGUSR1 has reached any rank, all save and leave. Raises UserError for an
+    interval below 1.
     """
 
     priority = 'VERY_LOW'
@@ -34,7 +36,7 @@ class CheckpointHook(Hook):
         save_best: str | None = None,
         iterations: int = 0,
     ) -> None:
-        self.interval = interval
+        self.interval = at_least('default_hooks.checkpoint.interval', interval)
         self.max_keep_ckpts = max_keep_ckpts
         self.save_best = save_best
         self.iterations = iterations

@@ -7,6 +7,7 @@ import torch
 from mmengine.hooks import Hook
 
 from ...core import dist
+from ...core.errors import at_least
 from ...core.io import unwrap_model
 from ...core.protocols import Method
 from ...functional import embedding_stats
@@ -40,7 +41,7 @@ class HealthHook(Hook):
         rankme: float = 0.005,
         patience: int = 5,
     ) -> None:
-        self.interval = interval
+        self.interval = at_least('default_hooks.health.interval', interval)
         self.uniform = uniform
         self.embedding_std = embedding_std
         self.rankme = rankme

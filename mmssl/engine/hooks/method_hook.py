@@ -6,7 +6,7 @@ from mmengine.hooks import Hook
 
 from ...core import Progress, dist
 from ...core.io import unwrap_model
-from ...core.protocols import Method
+from ...core.protocols import BoundedMemory, Method
 
 if TYPE_CHECKING:
     from ..runner import Runner
@@ -29,6 +29,14 @@ class MethodHook(Hook):
             return
         loader = runner.train_dataloader
         model.check_batch(loader.batch_size * dist.world_size())
+        images = len(loader) * loader.batch_size * dist.world_size()
+        for name, memory in unwrap_model(runner.model).named_modules():
+            if isinstance(memory, BoundedMemory) and memory.length > images:
+                runner.logger.warning(
+                    f'model.{name}: a queue of {memory.length} is longer than an epoch of {images} '
+                    'images, so that it holds every image, the one that is learned from included: '
+                    'lower queue_length'
+                )
         for name, schedule in model.schedules().items():
             schedule.check(runner.max_iters, len(loader), f'model.{name}')
 

@@ -1,5 +1,6 @@
 """Base class of all pretraining methods: student and teacher, schedules, forward modes."""
 
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -11,6 +12,7 @@ from ...core.protocols import StepMemory, dims_of
 from ...registry import MODELS
 from ..backbones import Backbone, Features
 from ..branch import Branch
+from ..preprocessor import adopt_normalisation
 from ..teacher import copy_teacher, make_teacher, update_teacher
 
 
@@ -20,14 +22,16 @@ class Pretrainer(BaseModel):
     A method derives from this class, or from the method that its paper builds on (depth two at
     most). ``export`` names the branch whose backbone is used downstream; ``teacher_update`` says
     whether the teacher moves 'before' the forward or 'after' the update (None: no teacher);
-    ``min_views`` and ``max_views`` are the numbers of views it can use. Raises UserError for
-    parts whose widths do not fit, and for a teacher without ``momentum``.
+    ``min_views`` and ``max_views`` are the numbers of views it can use, ``min_batch`` the fewest
+    images of a step. Raises UserError for parts whose widths do not fit, and for a teacher without
+    ``momentum``.
     """
 
     export: ClassVar[str] = 'student'
     teacher_update: ClassVar[str | None] = None
     min_views: ClassVar[int] = 2
     max_views: ClassVar[int | None] = None
+    min_batch: ClassVar[int] = 1
     student: Branch
     teacher: Branch
     head: Any
@@ -42,6 +46,7 @@ class Pretrainer(BaseModel):
     ) -> None:
         super().__init__(MODELS.build(data_preprocessor or dict(type='ViewPreprocessor')))
         self.student = Branch(backbone, neck)
+        adopt_normalisation(self.data_preprocessor, self.student.backbone)
         self.head = MODELS.build(head) if head else nn.Identity()
         self._check_widths()
         if self.teacher_update:
@@ -103,12 +108,39 @@ class Pretrainer(BaseModel):
                 key='MultiView.views',
                 value=len(views),
             )
+        if len(views) > 2:
+            cls.check_order(views, cls.leading(model))
+
+    @classmethod
+    def leading(cls, model: dict) -> Sequence[int]:
+        """Return which views lead: the teacher's, or those that give codes."""
+        return (0, 1)
+
+    @classmethod
+    def check_order(cls, views: list[dict], leading: Sequence[int]) -> None:
+        """Check that no other view is larger than those that lead. Raises UserError."""
+        sizes = [view.get('size', 224) for view in views]
+        others = [size for i, size in enumerate(sizes) if i not in leading]
+        if others and max(others) > min(sizes[i] for i in leading):
+            raise UserError(
+                f'{cls.__name__} learns from views {" and ".join(map(str, leading))} of '
+                f'MultiView.views, and others are larger ({sizes}); put the large ones there',
+                key='MultiView.views',
+                value=sizes,
+            )
 
     def check_batch(self, batch: int) -> None:
         """Check the number of images per step, over all ranks.
 
         Raises UserError when the method cannot take it.
         """
+        if batch < self.min_batch:
+            raise UserError(
+                f'{type(self).__name__} learns by comparing images of a batch, and that of all '
+                f'processes has {batch}; raise train_dataloader.batch_size',
+                key='train_dataloader.batch_size',
+                value=batch,
+            )
 
     # schedules ------------------------------------------------------------------------------
     @property
@@ -199,6 +231,13 @@ class Pretrainer(BaseModel):
                 raise UserError(
                     f'{type(self).__name__} needs {self.min_views} views, got {len(inputs)}; '
                     'pass a list of views as inputs',
+                    key='inputs',
+                    value=len(inputs),
+                )
+            if self.max_views and len(inputs) > self.max_views:
+                raise UserError(
+                    f'{type(self).__name__} uses {self.max_views} views, got {len(inputs)}; the '
+                    'data set must make no more',
                     key='inputs',
                     value=len(inputs),
                 )

@@ -19,6 +19,7 @@ class MoBY(Pretrainer):
     """
 
     export, teacher_update, max_views = 'student', 'before', 2
+    min_batch = 2
 
     def __init__(self, *, queue_length: int = 4096, **parts: Any) -> None:
         super().__init__(**parts)
@@ -36,6 +37,7 @@ class MoBY(Pretrainer):
 
     def check_batch(self, batch: int) -> None:
         """Check that the queue holds the keys of one step. Raises UserError when it cannot."""
+        super().check_batch(batch)
         self.queue.check(batch)
 
     def uniform_loss(self, batch: int) -> float:

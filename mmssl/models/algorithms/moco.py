@@ -20,6 +20,7 @@ class MoCo(Pretrainer):
     """
 
     export, teacher_update, max_views = 'student', 'before', 2
+    min_batch = 2
 
     def __init__(self, *, queue_length: int = 65536, **parts: Any) -> None:
         super().__init__(**parts)
@@ -38,6 +39,7 @@ class MoCo(Pretrainer):
 
     def check_batch(self, batch: int) -> None:
         """Check that the queue holds the keys of one step. Raises UserError when it cannot."""
+        super().check_batch(batch)
         self.queue.check(batch)
 
     def uniform_loss(self, batch: int) -> float:

@@ -17,6 +17,7 @@ class MoCoV3(Pretrainer):
     """
 
     export, teacher_update, max_views = 'student', 'before', 2
+    min_batch = 2
 
     def loss(self, views: list[Tensor], info: dict[str, Any]) -> dict[str, Tensor]:
         """Return the loss () of views (B, 3, H, W): sum of both directions, not halved."""

@@ -1,5 +1,6 @@
 """SwAV (Caron et al., NeurIPS 2020)."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from torch import Tensor
@@ -15,6 +16,7 @@ class SwAV(Pretrainer):
     """Prediction of other crops' cluster codes, without a teacher (``main_swav.py``)."""
 
     export = 'student'
+    min_batch = 2
 
     def begin_update(self) -> None:
         """Normalise the prototypes before the first forward of an optimizer step.
@@ -33,26 +35,33 @@ class SwAV(Pretrainer):
         return {'loss': self.head(z, epoch)}
 
     @classmethod
+    def leading(cls, model: dict) -> Sequence[int]:
+        """Return the crops that give codes."""
+        assign: Sequence[int] = (model.get('head') or {}).get('assign', (0, 1))
+        return assign
+
+    @classmethod
     def check_recipe(cls, model: dict, views: list[dict], mask: dict | None) -> None:
         """Check a config as `Pretrainer.check_recipe` does, and ``model.head.assign``.
 
         Raises UserError when it names a crop that does not exist.
         """
-        super().check_recipe(model, views, mask)
-        assign = (model.get('head') or {}).get('assign', (0, 1))
-        if max(assign) >= len(views):
+        assign = cls.leading(model)
+        if len(views) >= cls.min_views and max(assign) >= len(views):
             raise UserError(
                 f'model.head.assign={tuple(assign)} names crop {max(assign)}, but MultiView.views '
                 f'has {len(views)}, counted from 0',
                 key='model.head.assign',
                 value=assign,
             )
+        super().check_recipe(model, views, mask)
 
     def check_batch(self, batch: int) -> None:
         """Check that the memory holds the embeddings of one step.
 
         Raises UserError when it cannot, as it would never be full.
         """
+        super().check_batch(batch)
         if self.head.memory is not None and batch > self.head.memory.length:
             raise UserError(
                 f'model.head.queue_length={self.head.memory.length} is smaller than the batch of '

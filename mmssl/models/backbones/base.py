@@ -1,8 +1,9 @@
 """Base class of backbones: a family writes one generator of tokens, all else is derived."""
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 import torch
@@ -38,7 +39,11 @@ class Backbone(nn.Module):
     strides: tuple[int, ...]  # pixels per token of each stage
     weights_from: str | None = None  # the file that filled it
     loaded: Any = None  # the report on it
+    # mean and std of pixels, as shares of 1, that the network's library states
+    normalisation: tuple[tuple[float, ...], tuple[float, ...]] | None = None
     not_compilable: str = ''  # why torch.compile cannot take it
+    # what its tensors do not tell, such as attention heads: compared when a file is loaded
+    untold: Mapping[str, Any] = MappingProxyType({})
 
     def __init__(
         self,
@@ -58,6 +63,11 @@ class Backbone(nn.Module):
         self.init_cfg = init_cfg
 
     # what a family writes -----------------------------------------------------------------
+    @classmethod
+    def untold_by(cls, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what ``untold`` is of a network of these arguments, as far as they tell."""
+        return {}
+
     def iter_blocks(self, x: Tensor, mask: Tensor | None = None) -> Iterator[Tokens]:
         """Yield the tokens after each block; x (B, 3, H, W), mask (B, h, w) bool or None."""
         raise NotImplementedError

@@ -5,7 +5,7 @@ Not the CvT of arXiv 2103.15808. Parameter names are those of EsViT's files
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -180,12 +180,21 @@ class CvT(Backbone):
             setattr(self.net, f'stage{i}', nn.Sequential(ConvEmbed(inner, dim, *embeds[i]), blocks))
             inner = dim
         self.net.norm = ChannelNorm(widths[-1])
+        self.untold = self.untold_by(dict(num_heads=num_heads, windows=windows))
         self.widths = tuple(widths)
         self.num_features = widths[-1]
         self.strides = tuple(math.prod(e[1] for e in embeds[: i + 1]) for i in range(len(widths)))
         self.stage_ends = tuple(sum(depths[: i + 1]) - 1 for i in range(len(depths)))
         self.apply(self._init)
         self.finalize()
+
+    @classmethod
+    def untold_by(cls, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """Return heads and windows of a CvT of these arguments."""
+        return dict(
+            num_heads=tuple(settings.get('num_heads', (1, 3, 6, 12))),
+            windows=tuple(settings.get('windows', (7, 7, 7, 7))),
+        )
 
     @staticmethod
     def _init(module: nn.Module) -> None:

@@ -1,7 +1,7 @@
 """Swin transformer: timm's modules, run with the official codes' windows."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -157,6 +157,7 @@ class SwinTransformer(Backbone):
             norm_layer=partial(nn.LayerNorm, eps=norm_eps),
         )
         self.patch_size = patch_size
+        self.untold = dict(norm_eps=norm_eps)
         self.widths = tuple(width * 2**i for i in range(len(depths)))
         self.strides = tuple(patch_size * 2**i for i in range(len(depths)))
         self.num_features = self.widths[-1]
@@ -165,6 +166,11 @@ class SwinTransformer(Backbone):
         self._positions(absolute_positions, img_size // patch_size)
         self._norms(norm_before_mlp)
         self.finalize()
+
+    @classmethod
+    def untold_by(cls, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the epsilon of a Swin of these arguments."""
+        return dict(norm_eps=settings.get('norm_eps', 1e-5))
 
     def _windows(self, side: int, window: int) -> None:
         """Take a stage's map for its window where it is not larger, rounding down as upstream.

@@ -49,6 +49,11 @@ class TimmBackbone(Backbone):
             ) from None
         self.options = {k: True for k in ('return_prefix_tokens',) if k in takes}
         self.num_features = self.net.num_features
+        stated = self.net.pretrained_cfg or {}
+        if 'mean' in stated and 'std' in stated:
+            self.normalisation = tuple(stated['mean']), tuple(stated['std'])
+        if isinstance(self.net, TimmViT):
+            self.untold = dict(num_heads=self.net.blocks[0].attn.num_heads)
         widths, strides = zip(
             *((i['num_chs'], i['reduction']) for i in self.net.feature_info), strict=True
         )

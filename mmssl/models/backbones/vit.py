@@ -1,7 +1,7 @@
 """Vision transformer: timm's, with the official codes' positions, stems and initialisations."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Any
 
@@ -154,12 +154,21 @@ class VisionTransformer(Backbone):
         self.widths = (dim,)
         self.strides = (patch_size,)
         self.num_heads = heads
+        self.untold = dict(num_heads=heads, norm_eps=norm_eps)
         self.stage_ends = (depth - 1,)
         if not last_norm:
             self.net.norm = nn.Identity()
         self.mask_token = nn.Parameter(torch.zeros(1, dim)) if mask_token else None
         self._init(init, positions, stem)
         self.finalize()
+
+    @classmethod
+    def untold_by(cls, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """Return heads and epsilon of a ViT of these arguments."""
+        arch, heads = settings.get('arch', 'small'), settings.get('num_heads')
+        size = ARCHS.get(arch) if isinstance(arch, str) else arch
+        heads = heads or (size[2] if size else None)
+        return dict(num_heads=heads, norm_eps=settings.get('norm_eps', 1e-6))
 
     @staticmethod
     def _size(arch: Any, stem: str, num_heads: int | None) -> tuple[int, int, int]:
