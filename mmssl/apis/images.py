@@ -16,7 +16,8 @@ from ..checkpoint.fetch.download import download
 from ..checkpoint.fetch.fetch import on_disk
 from ..core import UserError
 from ..datasets.encoded_image import EncodedImage, to_rgb
-from ..datasets.sources.base import EXTENSIONS, UnreadableImage
+from ..datasets.sources.base import UnreadableImage
+from ..datasets.sources.what_is_data import EXTENSIONS, is_data
 from ..registry import TRANSFORMS
 
 MAX_BYTES = 64 * 2**20  # of an image from an address
@@ -29,7 +30,7 @@ def to_list(images: Any) -> list[Any]:
     """
     if isinstance(images, (str, Path)) and '://' not in str(images) and Path(images).is_dir():
         folder = Path(images)
-        found: list[Any] = sorted(p for p in folder.iterdir() if p.suffix.lower() in EXTENSIONS)
+        found: list[Any] = sorted(p for p in folder.iterdir() if is_data(p.name))
         if not found:
             known = ', '.join(sorted(EXTENSIONS))
             raise UserError(

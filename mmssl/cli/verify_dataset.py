@@ -121,6 +121,6 @@ def main(argv: Sequence[str] | None = None) -> None:
                 bar.advance(task, seen)
         print(f'verify_dataset: {name}: {len(bad) - count} of {len(images)} cannot be used')
     if args.out:
-        args.out.write_text(''.join(f'{report}\n' for report in bad))
+        args.out.write_text(''.join(f'{report}\n' for report in bad), 'utf-8')
     if bad:
         sys.exit(1)

@@ -21,6 +21,15 @@ class UserError(Exception):
         self.value = value
 
 
+def escaped(text: str) -> str:
+    r"""Return text that every file and terminal takes: on one line, in UTF-8.
+
+    Control characters and the bytes of names that are not UTF-8 are written as ``\\n``, ``\\xff``.
+    """
+    whole = text.encode('utf-8', 'surrogateescape').decode('utf-8', 'backslashreplace')
+    return ''.join(c if c.isprintable() else repr(c)[1:-1] for c in whole)
+
+
 class NoData(UserError):
     """A folder of images or its labels are not there; a monitor may turn itself off for it."""
 

@@ -140,7 +140,8 @@ class ImageDataset(Dataset):
     def describe(self) -> str:
         """Return one line with the numbers of images and classes."""
         if not self.labels:
-            return f'{len(self)} images without labels'
+            why = f' ({self.source.unlabelled})' if self.source.unlabelled else ''
+            return f'{len(self)} images without labels{why}'
         return f'{len(self)} images of {len(Counter(self.labels))} classes'
 
     def name(self, index: int) -> str:

@@ -5,7 +5,7 @@ from typing import Any
 
 from ...registry import TRANSFORMS
 from ..encoded_image import MAX_PIXELS, EncodedImage
-from ..sources.base import UnreadableImage
+from ..sources.base import UnreadableImage, read_file
 
 
 @TRANSFORMS.register_module()
@@ -24,8 +24,9 @@ class LoadImage:
         content = item.pop('bytes', None)
         if content is None:
             try:
-                content = Path(item['path']).read_bytes()
-            except OSError as error:
-                raise UnreadableImage(f'{item["path"]}: {error.strerror}') from None
+                content = read_file(Path(item['path']))
+            except (OSError, ValueError) as error:
+                cause = error.strerror if isinstance(error, OSError) else error
+                raise UnreadableImage(f'{item["path"]}: {cause}') from None
         item['image'] = EncodedImage(content, item['path'], self.max_pixels)
         return item
