@@ -130,7 +130,8 @@ def class_labels(
     folders = [key.partition('/')[0] if '/' in key else None for key in keys]
     names = sorted({folder for folder in folders if folder is not None})
     stray = [key for key, folder in zip(keys, folders, strict=True) if folder is None]
-    if stray and names:
+    flat = len(names) == 1 and 2 * len(stray) > len(keys)  # a flat folder with one deeper
+    if stray and names and not flat:
         cause = f'beside the folders {some(names)} lie images without a class: {some(stray)}'
         say_once(f'{storage}: {cause}; no image has a label until they are moved', logging.WARNING)
         return (), [], cause
