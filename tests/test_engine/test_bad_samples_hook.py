@@ -42,7 +42,7 @@ def test_a_name_that_is_not_utf8_is_listed_escaped(image_folder, tmp_path, tiny_
     assert len(losses(runner)) == 12
     lines = (tmp_path / 'w' / FILE).read_text('utf-8').splitlines()
     assert [line.partition(': ')[0] for line in lines] == [f'{root}/train/red/' + r'\xff\xfe.png']
-    assert log(tmp_path / 'w').count(lines[0]) == 1
+    assert log(tmp_path / 'w').count(f'another took its place: {lines[0]}') == 1
 
 
 def test_what_was_known_before_resuming_does_not_stop_a_sound_run(tmp_path):
