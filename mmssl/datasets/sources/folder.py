@@ -10,6 +10,7 @@ from ...core import UserError
 from ...core.errors import NoData
 from ...registry import DATASETS
 from .base import Names, PerProcess, Source, class_labels, numbered, read_file
+from .flat_split import annotated, is_flat
 from .lists import read_list
 from .scan import scan
 from .subset import chosen
@@ -26,6 +27,8 @@ NO_FOLDER = (
 class FolderSource(Source):
     """Images below ``data_root/split``: class folders, or without labels one flat folder.
 
+    A flat folder has labels where a file beside it names the class of each image, as that of
+    Tiny-ImageNet's and ImageNet's validation images (`flat_split`).
     ``subset`` is a list of file names or relative paths to keep, one a line, such as SimCLR's
     ``1percent.txt``, its path below ``data_root`` or absolute; labels stay those of the whole
     folder. Raises NoData when there are no images or no such list, UserError when the list names
@@ -46,7 +49,11 @@ class FolderSource(Source):
                 key='folder',
                 value=str(self.folder),
             )
-        classes, labels, self.unlabelled = class_labels(keys, self.folder)
+        beside = annotated(self.folder, split, keys) if with_label and is_flat(keys) else None
+        if beside is None:
+            classes, labels, self.unlabelled = class_labels(keys, self.folder)
+        else:
+            classes, labels = beside
         if subset:
             selected = chosen(Path(data_root) / subset, keys, self.folder)
             keys = [keys[i] for i in selected]
