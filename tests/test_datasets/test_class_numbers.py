@@ -1,5 +1,6 @@
 """A validation set may lack classes: folders go by name, numbers of lists stay."""
 
+import shutil
 import zipfile
 
 import pytest
@@ -10,7 +11,9 @@ from mmssl.datasets.class_numbers import follow_classes
 from mmssl.evaluation.feature_loop import check_classes
 from mmssl.evaluation.sanity_checks import check_labels
 
+from ..helpers.packed import copy
 from ..helpers.refusals import refuses
+from ..helpers.tiny import losses, make_runner
 
 VIEW = [dict(type='LoadImage'), dict(type='CenterView', size=8)]
 
@@ -102,3 +105,14 @@ def test_masks_carry_their_own_numbers(tmp_path, train):
     assert 'class folders' in str(caught.value)
     follow_classes(val, ('other', 'a', 'c', 'd'), 'val_dataloader')  # the last may be missing
     assert val.labels == [1, 1, 2, 2]
+
+
+def test_a_monitor_counts_by_name(image_folder, tmp_path, tiny_config):
+    root = copy(image_folder, tmp_path / 'a', [])
+    first, *others = sorted(path.name for path in (root / 'train').iterdir())
+    shutil.rmtree(root / 'val' / first)
+    runner = make_runner(tiny_config(), tmp_path / 'w', data_root=str(root))
+    losses(runner)
+    found = [(p['path'].split('/')[-2], p['gt_label']) for p in runner.step_status.predictions]
+    assert len(found) == 6
+    assert {*found} == {(name, i) for i, name in enumerate(others, 1)}
