@@ -22,7 +22,7 @@ from ..apis import load_config
 from ..core import UserError
 from ..datasets import ImageDataset
 from ..datasets.sources import UnreadableImage
-from ..datasets.transforms import LoadImage
+from ..datasets.transforms.load_image import LoadImage, reader
 from ..registry import DATASETS
 from .options import OptionAction
 
@@ -92,7 +92,7 @@ def check_run(run: range) -> tuple[int, list[str]]:
 
 def verify(images: ImageDataset, workers: int) -> Iterator[tuple[int, list[str]]]:
     """Yield what `check_run` returns for every run, as it comes."""
-    load = next((t for t in images.transforms if isinstance(t, LoadImage)), LoadImage())
+    load = reader(images.transforms)
     if workers <= 1:
         start_worker(images, load)
         yield from map(check_run, chunks(images))

@@ -15,6 +15,7 @@ from mmssl.datasets import ImageDataset, notices
 from mmssl.datasets.encoded_image import EncodedImage
 from mmssl.datasets.sources import UnreadableImage
 from mmssl.datasets.transforms import LoadImage
+from mmssl.datasets.transforms.load_image import reader
 
 from ..helpers.notices import heard
 from ..helpers.packed import tool
@@ -150,6 +151,12 @@ def test_for_inference(tmp_path, said):
     image = open_image(folder(tmp_path) / 'train/0.png', (0, 4095))
     assert np.asarray(image).max() == 255
     assert np.asarray(open_image(folder(tmp_path) / 'train/0.png')).max() == 15
+
+
+def test_readers_have_the_settings_of_a_pipeline():
+    load = LoadImage(value_range=(0, 4095))
+    assert reader([object(), load]) is load
+    assert reader([]).value_range is None
 
 
 WHAT = {

@@ -1,5 +1,6 @@
 """First step of a pipeline: an image file in memory, not decoded yet."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -43,3 +44,8 @@ class LoadImage:
             content, item['path'], self.max_pixels, self.value_range, self.once
         )
         return item
+
+
+def reader(transforms: Iterable[Any]) -> LoadImage:
+    """Return the LoadImage among transforms, or a new one, to read images as they do."""
+    return next((step for step in transforms if isinstance(step, LoadImage)), LoadImage())
