@@ -15,8 +15,11 @@ from torch import Tensor
 from ..checkpoint.fetch.download import download
 from ..checkpoint.fetch.fetch import on_disk
 from ..core import UserError
+from ..datasets.deep_images import check_range
 from ..datasets.encoded_image import EncodedImage, to_rgb
-from ..datasets.sources.base import EXTENSIONS, UnreadableImage
+from ..datasets.notices import once
+from ..datasets.sources.base import UnreadableImage
+from ..datasets.sources.what_is_data import EXTENSIONS, is_data
 from ..registry import TRANSFORMS
 
 MAX_BYTES = 64 * 2**20  # of an image from an address
@@ -29,7 +32,7 @@ def to_list(images: Any) -> list[Any]:
     """
     if isinstance(images, (str, Path)) and '://' not in str(images) and Path(images).is_dir():
         folder = Path(images)
-        found: list[Any] = sorted(p for p in folder.iterdir() if p.suffix.lower() in EXTENSIONS)
+        found: list[Any] = sorted(p for p in folder.iterdir() if is_data(p.name))
         if not found:
             known = ', '.join(sorted(EXTENSIONS))
             raise UserError(
@@ -50,13 +53,14 @@ def batches(images: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
         yield images[begin : begin + size]
 
 
-def open_image(image: Any) -> Image.Image:
+def open_image(image: Any, value_range: tuple[float, float] | None = None) -> Image.Image:
     """Return one image as PIL in RGB; arrays are uint8 (H, W, 3) in BGR order, or (H, W).
 
+    ``value_range`` is LoadImage's, for more than 8 bits.
     Raises TypeError for another kind, and UserError for an unreadable file or another array.
     """
     if isinstance(image, Image.Image):
-        return to_rgb(image)
+        return to_rgb(image, value_range)[0]
     if isinstance(image, np.ndarray):
         return _from_array(image)
     if not isinstance(image, (str, Path)):
@@ -66,17 +70,19 @@ def open_image(image: Any) -> Image.Image:
         )
     here = on_disk(str(image))
     if here is not None:
-        return _read(here)
+        return _read(here, value_range=value_range)
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, 'image')
         download(str(image), file, limit=MAX_BYTES)
-        return _read(file, str(image))
+        return _read(file, str(image), value_range)
 
 
-def _read(path: Path, name: str = '') -> Image.Image:
+def _read(
+    path: Path, name: str = '', value_range: tuple[float, float] | None = None
+) -> Image.Image:
     name = name or str(path)
     try:
-        return EncodedImage(path.read_bytes(), name).pil
+        return EncodedImage(path.read_bytes(), name, value_range=value_range, once=once()).pil
     except OSError as error:
         raise UserError(
             f'{name}: not a readable image ({error.strerror})', key='file', value=name
@@ -102,12 +108,21 @@ def _from_array(array: np.ndarray) -> Image.Image:
     return Image.fromarray(array.reshape(array.shape[:2])).convert('RGB')
 
 
-def evaluation_steps(model: BaseModel) -> list[dict[str, Any]]:
-    """Return the transforms that the model's config evaluates with, without the reading."""
+def _pipeline(model: BaseModel) -> list[dict[str, Any]]:
     cfg = getattr(model, '_config', None) or {}  # only `get_model` sets it
     loader = cfg.get('test_dataloader') or cfg.get('val_dataloader')
-    steps = loader['dataset']['pipeline'] if loader else [dict(type='CenterView', size=224)]
-    return [step for step in steps if step['type'] != 'LoadImage']
+    return loader['dataset']['pipeline'] if loader else [dict(type='CenterView', size=224)]
+
+
+def evaluation_steps(model: BaseModel) -> list[dict[str, Any]]:
+    """Return the transforms that the model's config evaluates with, without the reading."""
+    return [step for step in _pipeline(model) if step['type'] != 'LoadImage']
+
+
+def reading_step(model: BaseModel) -> dict[str, Any]:
+    """Return the LoadImage with which the model's config reads images."""
+    steps = (step for step in _pipeline(model) if step['type'] == 'LoadImage')
+    return next(steps, dict(type='LoadImage'))
 
 
 class ImageReader:
@@ -116,6 +131,7 @@ class ImageReader:
     def __init__(self, model: BaseModel) -> None:
         self.model = model
         self.transforms = [TRANSFORMS.build(step) for step in evaluation_steps(model)]
+        self.value_range = check_range(reading_step(model).get('value_range'))
 
     def __call__(self, images: list[Any], size: int) -> Iterator[tuple[list[Image.Image], Tensor]]:
         """Yield the images of each batch and their tensor (B, 3, H, W), normalised.
@@ -123,7 +139,7 @@ class ImageReader:
         Raises UserError for a batch size below 1 and for what is no image.
         """
         for part in batches(images, size):
-            opened = [open_image(image) for image in part]
+            opened = [open_image(image, self.value_range) for image in part]
             inputs = torch.stack([self.view(image) for image in opened])
             yield opened, self.model.data_preprocessor({'inputs': inputs})['inputs']
 

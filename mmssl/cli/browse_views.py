@@ -10,8 +10,9 @@ from ..analysis.views import training_views
 from ..apis import load_config
 from ..apis.images import to_list
 from ..core import UserError
-from ..datasets.encoded_image import EncodedImage
+from ..datasets.transforms.load_image import reader
 from ..datasets.transforms.multi_view import build_multi_view
+from ..registry import TRANSFORMS
 from ..reports.figure_page import CaptionedFigure, write_figures
 from .options import OptionAction, check_at_least
 
@@ -46,13 +47,15 @@ def main(argv: Sequence[str] | None = None) -> None:
             key='train_dataloader',
             value=None,
         )
-    multi = build_multi_view(cfg.train_dataloader.dataset.get('pipeline', []))
+    pipeline = cfg.train_dataloader.dataset.get('pipeline', [])
+    multi = build_multi_view(pipeline)
+    load = reader(TRANSFORMS.build(step) for step in pipeline if step['type'] == 'LoadImage')
     figures = []
     for i, image in enumerate(to_list(args.images)[: args.count]):
         path = Path(str(image))
         if not path.is_file():
             raise UserError(f'{path}: no such file', key='file', value=str(path))
-        encoded = EncodedImage(path.read_bytes(), str(path))
+        encoded = load(dict(path=str(path)))['image']
         for j in range(args.repeat):
             views = training_views(multi, encoded, f'{args.seed}-{args.epoch + j}-{i}', args.epoch)
             name = f'views_{path.stem}' + (f'_{j}' if args.repeat > 1 else '')

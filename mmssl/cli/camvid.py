@@ -17,6 +17,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from ..core import UserError
+from ..datasets.sources.what_is_data import is_data
 from .source_options import find
 
 SPLITS = ('train', 'val', 'test')
@@ -53,7 +54,8 @@ def convert(folder: Any, out: Path) -> dict[str, int]:
     """
     counts = {}
     for name in SPLITS:
-        maps = {f.name: f for f in (folder / f'{name}annot').iterdir() if f.name.endswith('.png')}
+        there = (folder / f'{name}annot').iterdir()
+        maps = {f.name: f for f in there if f.name.endswith('.png') and is_data(f.name)}
         for kind in ('images', 'labels'):
             (out / kind / name).mkdir(parents=True, exist_ok=True)
         for file, source in sorted(maps.items()):

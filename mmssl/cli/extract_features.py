@@ -13,7 +13,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from ..analysis.session import model_with_weights
-from ..apis.images import evaluation_steps
+from ..apis.images import evaluation_steps, reading_step
 from ..core import UserError
 from ..core.io import atomic_path
 from ..datasets import ImageDataset
@@ -51,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Extract the features of a folder and write them to the file."""
     args = parse(argv)
     model = model_with_weights(args.model, args.weights, args.device)
-    images = ImageDataset(args.data, pipeline=[dict(type='LoadImage'), *evaluation_steps(model)])
+    images = ImageDataset(args.data, pipeline=[reading_step(model), *evaluation_steps(model)])
     loader = DataLoader(images, args.batch_size, num_workers=args.workers)
     bank = extract(model, loader, Path(args.data).name)
     write_arrays(

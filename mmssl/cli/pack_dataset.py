@@ -18,6 +18,7 @@ from rich.console import Console
 from rich.progress import track
 
 from ..core import UserError
+from ..core.errors import escaped
 from ..datasets import ImageDataset
 from ..datasets.packing import FORMATS, file_of
 from ..datasets.sources.shards import count_shard, write_shard_index
@@ -75,6 +76,7 @@ def pack(args: argparse.Namespace) -> str:
     for i in _bar(range(len(images)), f'writing {args.to}', args.quiet):
         content = images.read(i)
         key, content = file_of(images.source.key(i), content)
+        _check_key(key, args.to)
         writer.add(key, labels[i], content)
         sums.append(hashlib.sha256(content).digest())
     writer.close()
@@ -97,6 +99,16 @@ def pack(args: argparse.Namespace) -> str:
                 value=copy.name(i),
             )
     return f'{said}; all read back the same'
+
+
+def _check_key(key: str, form: str) -> None:
+    """Check that a name can be written. Raises UserError for bytes that are not UTF-8."""
+    if form != 'folder' and key != key.encode(errors='replace').decode():
+        raise UserError(
+            f'{escaped(key)}: a key must be UTF-8 to be written as {form}; rename the image',
+            key='key',
+            value=key,
+        )
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -19,6 +19,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from ..core import UserError
+from ..datasets.sources.what_is_data import is_data
 from .make_shapes import annotate
 from .source_options import find
 
@@ -52,7 +53,7 @@ def convert(folder: Any, out: Path) -> dict[str, int]:
     Raises UserError for missing or damaged images.
     """
     names = [file.name for file in folder.joinpath('PNGImages').iterdir()]
-    names = [Path(name).stem for name in names if name.endswith('.png')]
+    names = [Path(name).stem for name in names if name.endswith('.png') and is_data(name)]
     (out / 'images').mkdir(parents=True, exist_ok=True)
     people = {}
     for part, members in split(names).items():

@@ -12,7 +12,9 @@ from typing import Any, NamedTuple
 from ..apis import load_config
 from ..core import UserError
 from ..datasets import ImageDataset
+from ..datasets.class_numbers import follow_classes
 from ..engine.state.work_dir_files import training_files
+from ..evaluation.sanity_checks import advice_on_labels
 from .options import OptionAction
 from .subprocess_tools import REPO, call_tool, json_or_run
 
@@ -71,14 +73,17 @@ def user_data(folder: Path) -> Data:
     labelled = len(images) >= 3 * len(images.classes) > 3
     options: dict[str, Any] = {'data_root': root}
     if labelled and split and (folder / 'val').is_dir():
-        val_classes = ImageDataset(root, 'val').classes
-        if images.classes != val_classes:
-            odd = ', '.join(sorted(set(images.classes) ^ set(val_classes))[:3])
+        val = ImageDataset(root, 'val')
+        if not val.labels:
             raise UserError(
-                f'{folder}: train/ and val/ differ in their class folders ({odd})',
+                f'{folder}/val: no labels, unlike train/; {advice_on_labels(val)}',
                 key='folder',
                 value=str(folder),
             )
+        try:
+            follow_classes(val, images.classes, f'{folder}/val')
+        except UserError as error:
+            raise UserError(str(error), key='folder', value=str(folder)) from None
     elif labelled:
         images = ImageDataset(root, split, share=(0.0, 0.8))
         options |= _for_both_sets(split=split, share=((0.0, 0.8), (0.8, 1.0)))

@@ -22,13 +22,14 @@ from ..apis import load_config
 from ..core import UserError
 from ..datasets import ImageDataset
 from ..datasets.sources import UnreadableImage
-from ..datasets.transforms import LoadImage
+from ..datasets.transforms.load_image import LoadImage, reader
 from ..registry import DATASETS
 from .options import OptionAction
 
 CHUNK = 64  # images a worker takes at once
 
 _images: ImageDataset  # a worker's own
+_load: LoadImage
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -70,20 +71,20 @@ def chunks(images: ImageDataset) -> list[range]:
     return [range(begin, end) for begin, end in zip(begins, ends, strict=True)]
 
 
-def start_worker(images: ImageDataset) -> None:
-    """Give a worker its data set."""
-    global _images
+def start_worker(images: ImageDataset, load: LoadImage) -> None:
+    """Give a worker its data set and the transform that reads an image."""
+    global _images, _load
     _images = images
+    _load = load
     cv2.setNumThreads(0)
 
 
 def check_run(run: range) -> tuple[int, list[str]]:
     """Return how many images of a run were decoded, and reports of those that could not be."""
-    load = next((t for t in _images.transforms if isinstance(t, LoadImage)), LoadImage())
     reports = []
     for i in run:
         try:
-            load(dict(path=_images.name(i), bytes=_images.read(i)))['image'].pixels()
+            _load(dict(path=_images.name(i), bytes=_images.read(i)))['image'].pixels()
         except UnreadableImage as error:
             reports.append(str(error))
     return len(run), reports
@@ -91,11 +92,12 @@ def check_run(run: range) -> tuple[int, list[str]]:
 
 def verify(images: ImageDataset, workers: int) -> Iterator[tuple[int, list[str]]]:
     """Yield what `check_run` returns for every run, as it comes."""
+    load = reader(images.transforms)
     if workers <= 1:
-        start_worker(images)
+        start_worker(images, load)
         yield from map(check_run, chunks(images))
         return
-    with Pool(workers, start_worker, (images,)) as pool:
+    with Pool(workers, start_worker, (images, load)) as pool:
         yield from pool.imap(check_run, chunks(images))
 
 
@@ -121,6 +123,6 @@ def main(argv: Sequence[str] | None = None) -> None:
                 bar.advance(task, seen)
         print(f'verify_dataset: {name}: {len(bad) - count} of {len(images)} cannot be used')
     if args.out:
-        args.out.write_text(''.join(f'{report}\n' for report in bad))
+        args.out.write_text(''.join(f'{report}\n' for report in bad), 'utf-8')
     if bad:
         sys.exit(1)

@@ -21,6 +21,19 @@ class UserError(Exception):
         self.value = value
 
 
+def escaped(text: str) -> str:
+    r"""Return text that every file and terminal takes: on one line, in UTF-8.
+
+    Control characters and the bytes of names that are not UTF-8 are written as ``\n``, ``\xff``.
+    """
+    return ''.join(c if c.isprintable() else _escape(c) for c in text)
+
+
+def _escape(character: str) -> str:
+    byte = ord(character) - 0xDC00  # how Python keeps a byte that is not UTF-8
+    return f'\\x{byte:02x}' if 0x80 <= byte <= 0xFF else repr(character)[1:-1]
+
+
 class NoData(UserError):
     """A folder of images or its labels are not there; a monitor may turn itself off for it."""
 

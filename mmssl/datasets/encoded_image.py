@@ -12,7 +12,9 @@ import cv2
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from .sources.base import UnreadableImage
+from .deep_images import dark, deep_values, eight_bits
+from .notices import Once
+from .sources.base import LFS_ADVICE, LFS_POINTER, UnreadableImage
 
 UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError)
 MAX_PIXELS = 178_956_970  # where Pillow refuses by default
@@ -81,32 +83,46 @@ def _decoder_messages(data: bytes) -> str:
         return file.read().decode(errors='replace').strip()
 
 
-def to_rgb(image: Image.Image) -> Image.Image:
-    """Return the first frame as RGB, 8 bits.
+def to_rgb(
+    image: Image.Image, value_range: tuple[float, float] | None = None, data: bytes = b''
+) -> tuple[Image.Image, str]:
+    """Return the first frame as RGB, 8 bits, and a warning when it becomes nearly black.
 
     Alpha is dropped, palettes are looked up, CMYK is converted without a profile; the EXIF
-    rotation is not applied, as in the official codes. 16-bit grey keeps its high byte, where
-    Pillow's own conversion would clip to white. Raises ValueError for other depths.
+    rotation is not applied, as in the official codes. Of more than 8 bits ``value_range`` becomes
+    0 to 255; without it 16 bits keep their high byte, where Pillow's own conversion would clip grey
+    to white. ``data`` is the file, without which colours of 16 bits are not seen. Raises ValueError
+    for other depths.
     """
-    if image.mode.startswith('I') or image.mode == 'F':
-        values = np.asarray(image)
-        if image.mode == 'F' or values.min() < 0 or values.max() > 0xFFFF:
-            raise ValueError(f'pixels of mode {image.mode} have no known range; convert it')
-        image = Image.fromarray((values.astype(np.uint32) >> 8).astype(np.uint8))
-    return image.convert('RGB')
+    values = deep_values(image, data)
+    if values is None:
+        return image.convert('RGB'), ''
+    warning = dark(values) if value_range is None else ''
+    return Image.fromarray(eight_bits(values, value_range)).convert('RGB'), warning
 
 
 class EncodedImage:
     """An image file: the size is read at once, the pixels on demand.
 
-    JPEGs are decoded at reduced size where that suffices. Raises UnreadableImage, naming the file
-    and the cause, when the file is damaged; partly decoded images are never returned.
+    JPEGs are decoded at reduced size where that suffices. ``value_range`` is `to_rgb`'s; ``once``
+    tells of images that are nearly black and of pages that are left out. Raises UnreadableImage,
+    naming the file and the cause, when the file is damaged; partly decoded images are never
+    returned.
     """
 
-    def __init__(self, data: bytes, name: str = '', max_pixels: int | None = MAX_PIXELS) -> None:
+    def __init__(
+        self,
+        data: bytes,
+        name: str = '',
+        max_pixels: int | None = MAX_PIXELS,
+        value_range: tuple[float, float] | None = None,
+        once: Once | None = None,
+    ) -> None:
         self.data = data
         self.name = name
         self.max_pixels = max_pixels
+        self.value_range = value_range
+        self.once = once
         self.header = jpeg_header(data)
         if self.header is not None and not self.header.ends:
             raise self.broken('truncated: a JPEG without its end')
@@ -121,6 +137,10 @@ class EncodedImage:
     def broken(self, cause: object) -> UnreadableImage:
         """Return the UnreadableImage to raise for this file."""
         return UnreadableImage(f'{self.name}: {cause}')
+
+    def _say(self, kind: str, message: str) -> None:
+        if message and self.once is not None:
+            self.once.say(kind, f'{self.name}: {message}')
 
     def _check_size(self, width: int, height: int) -> None:
         if self.max_pixels is not None and width * height > self.max_pixels:
@@ -146,9 +166,12 @@ class EncodedImage:
         try:
             with _limit(None), Image.open(io.BytesIO(self.data)) as image:
                 self._check_size(*image.size)
-                decoded = to_rgb(image)
+                decoded, warning = to_rgb(image, self.value_range, self.data)
+                self._say('dark', warning)
+                if image.format == 'TIFF' and image.is_animated:
+                    self._say('pages', 'of several pages the first is used')
         except UnidentifiedImageError:
-            raise self.broken('not an image') from None
+            raise self.broken(what_it_is(self.data)) from None
         except UNREADABLE as error:
             raise self.broken(error) from None
         if self.header is not None:
@@ -177,6 +200,17 @@ class EncodedImage:
         end = decoded[-FLAT // 2 :, -FLAT // 2 :]
         if (end == 128).all() and (cause := _decoder_messages(self.data)):
             raise self.broken(cause)
+
+
+def what_it_is(data: bytes) -> str:
+    """Return what is in a file that is not an image, as far as its first bytes tell."""
+    if not data:
+        return 'empty, not an image'
+    if data.startswith(LFS_POINTER):
+        return LFS_ADVICE
+    if data.lstrip()[:9].lower().startswith((b'<!doctype', b'<html')):
+        return 'a web page, not an image: download it again'
+    return 'not an image'
 
 
 def as_pil(image: 'EncodedImage | Image.Image') -> Image.Image:

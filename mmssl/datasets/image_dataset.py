@@ -6,7 +6,7 @@ It replaces unreadable images by others and seeds the random numbers of each ite
 import os
 import random
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -39,6 +39,25 @@ def _file_source(data_root: str, split: str, ann_file: str, subset: str) -> dict
     return dict(type='ListSource' if is_listed(data_root, split) else 'FolderSource')
 
 
+def _check_selection(share: Any, per_class: Any) -> None:
+    """Check the part of a data set that is asked for. Raises UserError when it is none."""
+    pair = isinstance(share, (tuple, list)) and len(share) == 2
+    numbers = pair and all(type(s) in (int, float) for s in share)
+    if not numbers or not 0 <= share[0] < share[1] <= 1:
+        raise UserError(
+            f'dataset.share={share}: give (from, to) with 0 <= from < to <= 1',
+            key='dataset.share',
+            value=share,
+        )
+    if per_class is not None and (type(per_class) is not int or per_class < 1):
+        raise UserError(
+            f'dataset.per_class={per_class}: give the number of images of each class, at least 1, '
+            'or None for all',
+            key='dataset.per_class',
+            value=per_class,
+        )
+
+
 @DATASETS.register_module()
 class ImageDataset(Dataset):
     """Images of one storage; an item is what ``pipeline`` makes of one image.
@@ -56,7 +75,8 @@ class ImageDataset(Dataset):
     call each access draws a new seed from torch's generator. An image that cannot be read is
     replaced by another, drawn from the same three numbers; ``unreadable`` among the item's
     data_samples then says which and why. Raises NoData when there are no images, UserError when
-    ``share`` is out of range or more than one of source, ann_file and subset is given.
+    ``share`` or ``per_class`` is out of range or more than one of source, ann_file and subset is
+    given.
     """
 
     def __init__(
@@ -101,12 +121,7 @@ class ImageDataset(Dataset):
 
     def _select(self, share: Sequence[float], per_class: int | None) -> np.ndarray:
         """Return the places (N,) of the images that share and per_class select, ascending."""
-        if not 0 <= share[0] < share[1] <= 1:
-            raise UserError(
-                f'dataset.share={share}: give (from, to) with 0 <= from < to <= 1',
-                key='dataset.share',
-                value=share,
-            )
+        _check_selection(share, per_class)
         total = len(self.source)
         if tuple(share) == (0, 1) and per_class is None:
             return np.arange(total)
@@ -127,6 +142,12 @@ class ImageDataset(Dataset):
             )
         return np.array(sorted(selected))
 
+    def renumber(self, classes: tuple[str, ...], numbers: Mapping[int, int]) -> None:
+        """Replace the class names, and each label by the number that ``numbers`` has for it."""
+        self.classes = self.source.classes = classes
+        self.source.labels = [numbers.get(label, label) for label in self.source.labels]
+        self.labels = [numbers.get(label, label) for label in self.labels]
+
     @property
     def metainfo(self) -> dict[str, Any]:
         """The class names, for logs and predictions."""
@@ -140,7 +161,8 @@ class ImageDataset(Dataset):
     def describe(self) -> str:
         """Return one line with the numbers of images and classes."""
         if not self.labels:
-            return f'{len(self)} images without labels'
+            why = f' ({self.source.unlabelled})' if self.source.unlabelled else ''
+            return f'{len(self)} images without labels{why}'
         return f'{len(self)} images of {len(Counter(self.labels))} classes'
 
     def name(self, index: int) -> str:

@@ -7,6 +7,7 @@ from mmengine.runner import BaseLoop, Runner
 
 from ..core import UserError
 from ..core.io import unwrap_model
+from ..datasets.class_numbers import follow_classes
 from .cache import POOLED, features
 from .feature_extraction import Bank
 from .fingerprint import data_fingerprint
@@ -41,16 +42,11 @@ def check_blocks(backbone: Any, blocks: int) -> None:
 
 
 def check_classes(bank: Any, queries: Any) -> None:
-    """Check that bank and queries have the same classes. Raises UserError when they differ."""
-    if bank.classes != queries.classes:
-        odd = sorted(set(bank.classes) ^ set(queries.classes))
-        raise UserError(
-            f'the bank has {len(bank.classes)} classes and the queries {len(queries.classes)}; '
-            f'in one of them only: {", ".join(odd[:5])}. Give both the same class folders, or '
-            'lists with the same label numbers',
-            key='bank',
-            value=bank.classes,
-        )
+    """Give the queries the class numbers of the bank, as `follow_classes` does.
+
+    Raises UserError when the queries have classes that the bank lacks.
+    """
+    follow_classes(queries, tuple(bank.classes), 'bank')
 
 
 class BankLoop(BaseLoop):

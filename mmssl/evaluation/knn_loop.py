@@ -13,6 +13,7 @@ from .feature_extraction import Bank
 from .feature_loop import BankLoop, check_classes
 from .knn import accuracy, by_k, check_numbers
 from .predictions import of_votes
+from .sanity_checks import advice_on_labels
 
 TEMPERATURE = 0.07  # config key val_cfg.temperature (or test_cfg)
 ALIKE = 1e-4  # standard deviation of unit features that is no more than rounding
@@ -57,8 +58,8 @@ class KNNLoop(BankLoop):
         for name, loader in zip(self.names, (self.bank, self.dataloader), strict=True):
             if not loader.dataset.labels:
                 raise NoData(
-                    f'the {name} images have no labels, so there is no accuracy to measure; use '
-                    'class folders or a list with labels',
+                    f'the {name} images have no labels, so there is no accuracy to measure; '
+                    f'{advice_on_labels(loader.dataset)}',
                     key='labels',
                     value=None,
                 )

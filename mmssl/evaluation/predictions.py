@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw
 from ..core import dist
 from ..core.bad_samples import readable
 from ..core.io import atomic_write
-from ..datasets.encoded_image import EncodedImage
+from ..datasets.transforms.load_image import reader
 from ..registry import HOOKS
 
 Prediction = dict[str, Any]
@@ -96,9 +96,10 @@ def draw(folder: Path, predictions: Sequence[Prediction], dataset: Any) -> None:
     """Save each image with its prediction below, green when right and red when wrong."""
     folder.mkdir(parents=True, exist_ok=True)
     places = {dataset.name(i): i for i in range(len(dataset))}
+    load = reader(dataset.transforms)
     for i, prediction in enumerate(predictions):
         path = prediction['path']
-        image = EncodedImage(dataset.read(places[path]), path).pil
+        image = load(dict(path=path, bytes=dataset.read(places[path])))['image'].pil
         right = prediction.get('gt_label') in (None, prediction['pred_label'])
         sheet = captioned(image, caption(prediction), 'darkgreen' if right else 'darkred')
         sheet.save(folder / f'{i:06d}_{Path(path).stem}.png')

@@ -14,6 +14,7 @@ from .feature_loop import BankLoop, check_classes
 from .knn import accuracy
 from .predictions import of_votes
 from .probe import Layers, Recipe, Scale
+from .sanity_checks import advice_on_labels
 
 FAR = 2.0  # a loss this many times that of a uniform answer is no longer overfitting
 
@@ -65,8 +66,8 @@ class ProbeLoop(BankLoop):
         for name, data in sets.items():
             if not data.labels:
                 raise NoData(
-                    f'the {name} images have no labels, which a probe needs; use class folders or '
-                    'a list with labels',
+                    f'the {name} images have no labels, which a probe needs; '
+                    f'{advice_on_labels(data)}',
                     key='labels',
                     value=None,
                 )

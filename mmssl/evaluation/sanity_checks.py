@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from ..core import UserError
+from ..datasets import ImageDataset
 from ..datasets.sources.base import numbered
 
 
@@ -51,6 +52,13 @@ def check_finite(model: Any, dataset: Any, pretrained: str) -> None:
     refuse_non_finite(feature, what, 'pretrained', pretrained)
 
 
+def advice_on_labels(dataset: Any) -> str:
+    """Return what to do where images have no labels, with the cause if the data set knows it."""
+    if isinstance(dataset, ImageDataset) and dataset.source.unlabelled:
+        return f'{dataset.source.unlabelled}: move them'
+    return 'use class folders or a list with labels'
+
+
 def check_labels(classes: int, dataset: Any, place: str) -> None:
     """Check that the labels of a data set fit a classifier of ``classes``.
 
@@ -60,8 +68,8 @@ def check_labels(classes: int, dataset: Any, place: str) -> None:
     # a registered data set other than ours need not have labels
     if not len(getattr(dataset, 'labels', ())):
         raise UserError(
-            f'{place}: the images have no labels, so there is no accuracy to measure; use class '
-            'folders or a list with labels',
+            f'{place}: the images have no labels, so there is no accuracy to measure; '
+            f'{advice_on_labels(dataset)}',
             key=place,
             value=None,
         )

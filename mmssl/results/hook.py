@@ -10,6 +10,8 @@ from mmengine.hooks import Hook
 from ..config import pretrained
 from ..core import dist
 from ..core.io import atomic_write, to_plain, unwrap_model
+from ..datasets import ImageDataset
+from ..datasets.class_numbers import follow_classes
 from ..engine.runner import Runner
 from ..evaluation.sanity_checks import check_filled, check_finite, check_labels
 from ..models.classifier import Classifier
@@ -98,7 +100,10 @@ class ResultHook(Hook):
             if isinstance(model, Classifier) and model.frozen and 'train' in loaders:
                 check_finite(model, loaders['train'].dataset, source)
         if isinstance(model, (Classifier, Segmenter)):
+            train = loaders['train'].dataset if 'train' in loaders else None
             for name, loader in loaders.items():
+                if isinstance(train, ImageDataset) and isinstance(loader.dataset, ImageDataset):
+                    follow_classes(loader.dataset, train.classes, f'{name}_dataloader')
                 check_labels(model.head.num_classes, loader.dataset, f'{name}_dataloader')
         if dist.rank():
             return

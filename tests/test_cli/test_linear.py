@@ -1,6 +1,7 @@
 """Linear probes from the command line: 45 rates at once, and the cached probe."""
 
 import json
+import shutil
 
 import pytest
 import torch
@@ -9,6 +10,7 @@ from mmssl.models.heads.sweep import RATES
 from mmssl.registry import MODELS
 
 from ..helpers.command import call
+from ..helpers.packed import copy
 from ..helpers.paths import REPO
 
 TRAIN, TEST = 'tools/train.py', 'tools/test.py'
@@ -72,6 +74,17 @@ def test_many_rates_at_once(tmp_path, image_folder, encoder, capsys):
     assert again.code == 0, again.err
     tested = json.loads((tmp_path / 'test' / 'result.json').read_text())
     assert tested['metrics']['sweep/top1_best'] == pytest.approx(best['sweep/top1_best'])
+
+
+def test_a_validation_set_that_lacks_a_class(tmp_path, image_folder, encoder, capsys):
+    root = copy(image_folder, tmp_path / 'data', [])
+    shutil.rmtree(root / 'val' / min(path.name for path in (root / 'val').iterdir()))
+    config, run = tmp_path / 'sweep.py', tmp_path / 'run'
+    config.write_text(SWEEP.format(repo=REPO, data=root))
+    options = ('--cfg-options', f'pretrained={encoder}', 'train_cfg.max_epochs=1')
+    done = call(capsys, config, '--work-dir', run, *options, script=TRAIN)
+    assert done.code == 0, done.err
+    assert 0 <= json.loads((run / 'result.json').read_text())['metrics']['sweep/top1_best'] <= 100
 
 
 def test_the_cached_probe_writes_its_result(tmp_path, image_folder, encoder, capsys):

@@ -138,7 +138,7 @@ def test_files_that_are_no_results(tmp_path):
     [
         ({}, ''),
         ({'few': 3}, '3 images'),
-        ({'train/cat': 9, 'train/dog': 9, 'val/cat': 9, 'val/dogs': 9}, '(dog, dogs)'),
+        ({'train/cat': 9, 'train/dog': 9, 'val/cat': 9, 'val/dogs': 9}, '(dogs) are not among'),
     ],
 )
 def test_folders_to_pretrain_on(tmp_path, files, fact):

@@ -11,6 +11,7 @@ from mmssl.core import UserError
 from mmssl.core.errors import NoData
 from mmssl.datasets import ImageDataset
 from mmssl.datasets.packing import FolderWriter, LmdbWriter, ShardWriter, TsvWriter, ZipWriter
+from mmssl.datasets.sources import openimages
 from mmssl.datasets.sources.tsv import write_index
 from mmssl.datasets.transforms import (
     CenterView,
@@ -53,6 +54,29 @@ TRANSFORMS = {
     'scale 0': (lambda: RandomView(scale=(0.0, 1.0)), 'scale', (0.0, 1.0), ''),
     'scale reversed': (lambda: RandomView(scale=(0.5, 0.2)), 'scale', (0.5, 0.2), ''),
     'scale above 1': (lambda: RandomView(scale=(0.5, 1.2)), 'scale', (0.5, 1.2), ''),
+    'one scale': (lambda: RandomView(scale=0.5), 'scale', 0.5, ''),
+    'a scale of three': (lambda: TrainView(scale=(0.1, 0.2, 1)), 'scale', (0.1, 0.2, 1), ''),
+    'scale to fine-tune': (lambda: FinetuneView(16, scale=(0, 1)), 'scale', (0, 1), ''),
+    'ratio reversed': (lambda: RandomView(ratio=(2, 1)), 'ratio', (2, 1), ''),
+    'no ratio': (lambda: RandomView(ratio=(0, 1)), 'ratio', (0, 1), ''),
+    'no blur': (lambda: RandomView(sigma=(0.0, 2.0)), 'sigma', (0.0, 2.0), ''),
+    'three amounts of jitter': (
+        lambda: RandomView(jitter=(0.4, 0.4, 0.4)), 'jitter', (0.4, 0.4, 0.4), 'hue'),
+    'one amount of jitter': (lambda: RandomView(jitter=0.4), 'jitter', 0.4, 'brightness'),
+    'an amount below 0': (
+        lambda: RandomView(jitter=(0.4, -0.4, 0, 0)), 'jitter', (0.4, -0.4, 0, 0), ''),
+    'hue above half': (
+        lambda: RandomView(jitter=(0.4, 0.4, 0.4, 0.6)), 'jitter', (0.4, 0.4, 0.4, 0.6), '0.5'),
+    **{f'{name} above 1': (lambda name=name: RandomView(**{name: 1.5}), name, 1.5, '0 to 1')
+       for name in ('flip', 'jitter_p', 'gray', 'blur', 'solarize')},
+    'erase below 0': (lambda: FinetuneView(16, erase=-0.1), 'erase', -0.1, '0 to 1'),
+    'a flip that is a word': (lambda: RandomView(flip='0.5'), 'flip', '0.5', ''),
+    'size 0': (lambda: RandomView(size=0), 'size', 0, ''),
+    'half a pixel': (lambda: CenterView(0.5), 'size', 0.5, ''),
+    'size to fine-tune': (lambda: FinetuneView(-16), 'size', -16, ''),
+    'a resize of 0': (lambda: CenterView(8, resize=0), 'resize', 0, ''),
+    'a resize of 0 to segment': (lambda: SegmentTestView(resize=0), 'resize', 0, ''),
+    'no repeats': (lambda: MultiView([dict(VIEW, repeat=0)]), 'repeat', 0, ''),
     'mask ratios and variances': (
         lambda: PatchMask(ratio=(0.1, 0.3), var=(0.1,)), 'ratio', (0.1, 0.3), ''),
     'a mask ratio below its variance': (
@@ -92,9 +116,9 @@ def source(kind, **settings):
     return dict(source=dict(type=kind, **settings))
 
 
-def cifar(labels=(1, 0)):
+def cifar(labels=[1, 0]):  # noqa: B006, only read
     """Return CIFAR-100's files of two training images."""
-    batch = {b'data': np.zeros((2, 3072), np.uint8), b'fine_labels': list(labels)}
+    batch = {b'data': np.zeros((2, 3072), np.uint8), b'fine_labels': labels}
     return {
         'cifar-100-python/meta': pickle.dumps({b'fine_label_names': [b'ant', b'bee']}),
         'cifar-100-python/train': pickle.dumps(batch, protocol=2),
@@ -109,6 +133,12 @@ INDEX = '{"shardlist": [{"url": "%s", "nsamples": %d}]}'
 DATA = {
     'no folder': ({}, dict(split='test'), NoData, 'folder', '@/test', '--cfg-options data_root='),
     'no images': ({}, dict(split='hollow'), NoData, 'folder', '@/hollow', '.jpeg'),
+    'one share': ({}, dict(share=(0.5,)), UserError, 'dataset.share', (0.5,), '(from, to)'),
+    'a share that is no pair': ({}, dict(share=0.5), UserError, 'dataset.share', 0.5, ''),
+    'a share of words': ({}, dict(share='ab'), UserError, 'dataset.share', 'ab', ''),
+    'none of each class': ({}, dict(per_class=0), UserError, 'dataset.per_class', 0, 'at least 1'),
+    'fewer than none': ({}, dict(per_class=-1), UserError, 'dataset.per_class', -1, ''),
+    'half an image': ({}, dict(per_class=0.5), UserError, 'dataset.per_class', 0.5, ''),
     'share of nothing': ({}, dict(share=(0.5, 0.5)), UserError, 'dataset.share', (0.5, 0.5), ''),
     'share above 1': ({}, dict(share=[0.0, 1.5]), UserError, 'dataset.share', [0.0, 1.5], ''),
     'share too small': ({}, dict(share=(0.0, 0.01)), NoData, 'dataset.share', (0.0, 0.01), ' of 3'),
@@ -163,7 +193,58 @@ DATA = {
     'an empty pickle': (
         {**cifar(), 'cifar-100-python/train': b''}, source('CifarSource'),
         UserError, 'file', '@/cifar-100-python/train', ''),
+    'labels that are a number': (
+        cifar(labels=3), source('CifarSource'), UserError, 'file', '@/cifar-100-python/train', ''),
+    'labels that are words': (
+        cifar(labels=['a', 'b']), source('CifarSource'), UserError, 'file',
+        '@/cifar-100-python/train', ''),
+    'labels without a name': (
+        cifar(labels=[1, 2]), source('CifarSource'), UserError, 'file', '@/cifar-100-python/meta',
+        '2 names for labels up to 2'),
+    'classes without names': (
+        {**cifar(), 'cifar-100-python/meta': pickle.dumps({})}, source('CifarSource'), UserError,
+        'file', '@/cifar-100-python/meta', 'no class names'),
+    'names that are numbers': (
+        {**cifar(), 'cifar-100-python/meta': pickle.dumps({b'fine_label_names': [1, 2]})},
+        source('CifarSource'), UserError, 'file', '@/cifar-100-python/meta', 'no class names'),
     # TSV
+    'a row before the first': (
+        {**TSV, 'train.linelist': '0\n-1\n'}, source('TsvSource'), UserError, 'file',
+        '@/train.linelist', 'from 0'),
+    'a byte before the first': (
+        {**TSV, 'train.lineidx': '-1\n'}, source('TsvSource'), UserError, 'file',
+        '@/train.lineidx', ''),
+    'a row above all numbers': (
+        {**TSV, 'train.linelist': '9' * 30}, source('TsvSource'), UserError, 'file',
+        '@/train.linelist', ''),
+    'an index of bytes': (
+        {**TSV, 'train.lineidx': b'\xff\xfe'}, source('TsvSource'), UserError, 'file',
+        '@/train.lineidx', ''),
+    'chunks that are not JSON': (
+        {**TSV, 'train.chunks': '{a: 1'}, source('TsvSource'), UserError, 'file',
+        '@/train.chunks', 'first row'),
+    'chunks that are a list': (
+        {**TSV, 'train.chunks': '[1, 2]'}, source('TsvSource'), UserError, 'file',
+        '@/train.chunks', ''),
+    'chunks without a last row': (
+        {**TSV, 'train.chunks': '{"a": [1]}'}, source('TsvSource'), UserError, 'file',
+        '@/train.chunks', ''),
+    'chunks of words': (
+        {**TSV, 'train.chunks': '{"a": ["0", "1"]}'}, source('TsvSource'), UserError, 'file',
+        '@/train.chunks', ''),
+    'a label map that is not UTF-8': (
+        {**TSV, 'map': b'\xff\t0\n'}, source('TsvSource', label_map='map'), UserError, 'file',
+        '@/map', 'UTF-8'),
+    'a label map with minus one': (
+        {**TSV, 'map': 'a\t-1\n'}, source('TsvSource', label_map='map'), UserError, 'file',
+        '@/map', 'line 1'),
+    'a label of a row above all classes': (
+        {**TSV, 'train.tsv': 'a\t0\t\nb\t100000000\t\n'}, source('TsvSource'), UserError,
+        'file', '@/train.tsv', 'row 1'),
+    'a table of OpenImages that is not JSON': (
+        {'train.tsv': 'a\t0\t\n', openimages.INDEX: '0\n', openimages.CLASSES: 'cat\n',
+         openimages.LABELS: 'a\t[{"clas": 1}]\n'}, source('OpenImagesSource'), UserError, 'file',
+        f'@/{openimages.LABELS}', 'line 1'),
     'no rows': ({}, source('TsvSource'), NoData, 'file', '@/train.tsv', ''),
     'rows without an index': (
         {'train.tsv': 'a\t0\t\n'}, source('TsvSource'), NoData, 'file', '@/train.lineidx',
@@ -191,7 +272,30 @@ DATA = {
     'a cache': (
         {}, source('ZipSource', cache='some'), UserError, 'dataset.source.cache', 'some',
         'no, part, full'),
+    'an archive without images': (
+        {'train.zip': b'PK\5\6' + bytes(18)}, source('ZipSource'), NoData, 'file', '@/train.zip',
+        'no images'),
+    # LMDB
+    'no data base': (
+        {}, dict(data_root='lmdb:///nowhere/x'), NoData, 'file', 'lmdb:///nowhere/x/train.txt',
+        'No such file'),
+    'no data base for a list': (
+        {}, dict(data_root='lmdb:///nowhere/x', ann_file='a.txt'), NoData, 'file',
+        'lmdb:///nowhere/x/a.txt', 'No such file'),
     # shards
+    **{f'shards that count {count}': (
+        {'train.json': INDEX.replace('%d', count) % 'a.tar'}, source('ShardSource'), UserError,
+        'file', '@/train.json', 'nsamples')
+       for count in ('-3', 'true', '1.5', '"3"')},
+    'labels of other samples': (
+        {'train.json': INDEX[:-3].replace('%d', '2') % 'a.tar' + ', "labels": [0]}]}'},
+        source('ShardSource'), UserError, 'file', '@/train.json', 'one for each of 2'),
+    'a label below 0': (
+        {'train.json': INDEX[:-3].replace('%d', '1') % 'a.tar' + ', "labels": [-1]}]}'},
+        source('ShardSource'), UserError, 'file', '@/train.json', "'-1'"),
+    'an address that is a number': (
+        {'train.json': INDEX.replace('"%s"', '3') % 1}, source('ShardSource'), UserError, 'file',
+        '@/train.json', 'url=3'),
     'no index of shards': (
         {}, source('ShardSource'), NoData, 'file', '@/train.json', 'pack_dataset.py --index'),
     'an index of something else': (
@@ -235,10 +339,11 @@ def test_a_map_of_an_archive_without_tabs(root):
     writer = ZipWriter(root, 'train')
     writer.add('cat/00.png', 0, b'')
     writer.close()
-    (root / 'train_map.txt').write_text('cat/00.png 0\n')
-    with refuses('file', str(root / 'train_map.txt')) as caught:
-        ImageDataset(str(root), 'train', **source('ZipSource'))
-    assert 'line 1' in str(caught.value)
+    for text in ('cat/00.png 0\n', '\ncat/00.png\t²\n', 'a\t0\ncat/00.png\t-1\n'):
+        (root / 'train_map.txt').write_text(text)
+        with refuses('file', str(root / 'train_map.txt')) as caught:
+            ImageDataset(str(root), 'train', **source('ZipSource'))
+        assert f'line {text.count(chr(10))}: ' in str(caught.value)
 
 
 def test_a_storage_that_no_backend_reads():

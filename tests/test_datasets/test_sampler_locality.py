@@ -89,7 +89,7 @@ def test_a_stream_opens_each_shard_once(image_folder, tmp_path, monkeypatch):
     monkeypatch.setattr(
         tariterators,
         'tarfile_samples',
-        lambda urls: real(opened.append(u['url']) or u for u in urls),
+        lambda urls, **how: real((opened.append(u['url']) or u for u in urls), **how),
     )
     for index in order(data, monkeypatch, batch=4, workers=1):
         data.read(index)

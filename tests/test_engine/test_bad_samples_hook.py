@@ -1,5 +1,6 @@
 """Bad samples in training and evaluation are logged once, and too many of them stop the run."""
 
+import os
 import re
 from types import SimpleNamespace
 
@@ -31,6 +32,17 @@ def test_a_run_goes_on_and_says_it_once(image_folder, tmp_path, tiny_config):
     )
     losses(more)
     assert log(tmp_path / 'w').count('another took its place') == 1
+
+
+def test_a_name_that_is_not_utf8_is_listed_escaped(image_folder, tmp_path, tiny_config):
+    root = copy(image_folder, tmp_path / 'a')
+    (root / 'train/red/3.png').rename(root / 'train/red' / os.fsdecode(b'\xff\xfe.png'))
+    options = dict(data_root=str(root), default_hooks__bad_samples__share=0.05)
+    runner = make_runner(tiny_config(), tmp_path / 'w', **options)
+    assert len(losses(runner)) == 12
+    lines = (tmp_path / 'w' / FILE).read_text('utf-8').splitlines()
+    assert [line.partition(': ')[0] for line in lines] == [f'{root}/train/red/' + r'\xff\xfe.png']
+    assert log(tmp_path / 'w').count(f'another took its place: {lines[0]}') == 1
 
 
 def test_what_was_known_before_resuming_does_not_stop_a_sound_run(tmp_path):

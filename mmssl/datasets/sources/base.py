@@ -1,6 +1,8 @@
 """Base class of image sources (storages of images), and helpers that sources share."""
 
+import logging
 import os
+import stat
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -9,14 +11,20 @@ import numpy as np
 from torch import Tensor
 
 from ...core import UserError
-from ...core.errors import NoData
+from ...core.errors import NoData, escaped
+from ..notices import say_once, some
 
-EXTENSIONS = {'.jpg', '.jpeg', '.png', '.bmp', '.ppm', '.pgm', '.tif', '.tiff', '.webp', '.gif'}
+PLAIN = 'images'  # the one folder in which Tiny-ImageNet keeps the images of val and test
+LFS_POINTER = b'version https://git-lfs.github.com/spec/'
+LFS_ADVICE = 'a Git LFS pointer, the file itself is not here: run git lfs pull'
 T = TypeVar('T')
 
 
 class UnreadableImage(UserError):
-    """An image that cannot be read; the message names it and the cause."""
+    """An image that cannot be read; the message names it and the cause, on one line."""
+
+    def __init__(self, message: str, key: str = '', value: object = None) -> None:
+        super().__init__(escaped(message), key, value)
 
 
 class Source:
@@ -25,11 +33,12 @@ class Source:
     ``classes`` are names, ``labels`` one number per image, or empty where images have none.
     ``locality`` tells the sampler which order is fast to read: None any order, 'rank' every W-th
     image of W ranks, 'shard' runs of neighbours (``shards`` holds their lengths and ``ends`` the
-    cumulative sums of these).
+    cumulative sums of these). ``unlabelled`` says why images in class folders have no labels.
     """
 
     classes: tuple[str, ...] = ()
     labels: Sequence[int] = ()
+    unlabelled: str = ''
     locality: str | None = None
     shards: Sequence[int] = ()
     ends: Sequence[int] | np.ndarray = ()
@@ -109,17 +118,27 @@ class RandomFile:
         return self.file().readline()
 
 
-def class_labels(keys: Iterable[str]) -> tuple[tuple[str, ...], list[int]]:
+def class_labels(
+    keys: Sequence[str], storage: object = ''
+) -> tuple[tuple[str, ...], list[int], str]:
     """Return class names and labels of paths by their first folders, sorted.
 
-    Both are empty when a path has no folder.
+    Both are empty when a path has no folder; the third value then names images that lie beside
+    class folders, and ``storage`` is where a warning says that they are. A single folder
+    ``images`` is no class.
     """
     folders = [key.partition('/')[0] if '/' in key else None for key in keys]
     names = sorted({folder for folder in folders if folder is not None})
-    if None in folders:
-        return (), []
+    stray = [key for key, folder in zip(keys, folders, strict=True) if folder is None]
+    flat = len(names) == 1 and 2 * len(stray) > len(keys)  # a flat folder with one deeper
+    if stray and names and not flat:
+        cause = f'beside the folders {some(names)} lie images without a class: {some(stray)}'
+        say_once(f'{storage}: {cause}; no image has a label until they are moved', logging.WARNING)
+        return (), [], cause
+    if stray or names == [PLAIN]:
+        return (), [], ''
     index = {name: i for i, name in enumerate(names)}
-    return tuple(names), [index[folder] for folder in folders if folder is not None]
+    return tuple(names), [index[folder] for folder in folders if folder is not None], ''
 
 
 def numbered(labels: Sequence[int]) -> tuple[str, ...]:
@@ -128,11 +147,29 @@ def numbered(labels: Sequence[int]) -> tuple[str, ...]:
 
 
 def existing(path: Path, what: str) -> Path:
-    """Return the path of a file that must exist. Raises NoData when it does not."""
+    """Return the path of a file that must exist.
+
+    Raises NoData when it does not, UserError when a pointer of Git LFS is in its place.
+    """
     if not path.is_file():
         raise NoData(
             f'{path}: no such {what}; correct data_root, split or the source (docs/datasets.md)',
             key='file',
             value=str(path),
         )
+    with path.open('rb') as file:
+        if file.read(len(LFS_POINTER)) == LFS_POINTER:
+            raise UserError(f'{path}: {LFS_ADVICE}', key='file', value=str(path))
     return path
+
+
+def read_file(path: Path) -> bytes:
+    """Return the bytes of a regular file.
+
+    Raises ValueError for pipes, sockets and devices, some of which would wait forever, and
+    OSError as open does.
+    """
+    with open(path, 'rb', opener=lambda at, how: os.open(at, how | os.O_NONBLOCK)) as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise ValueError('not a regular file')
+        return file.read()

@@ -67,18 +67,16 @@ def read_pickle(path: Path) -> dict[bytes, Any]:
             found = _Arrays(file, encoding='bytes').load()
     except (pickle.UnpicklingError, EOFError, ValueError, TypeError, AttributeError) as error:
         cause = ' '.join(str(error).split())
-        raise UserError(
-            f'{path}: not a file of CIFAR ({cause}); download it again',
-            key='file',
-            value=str(path),
-        ) from None
+        raise _damaged(path, cause) from None
     if not isinstance(found, dict):
-        raise UserError(
-            f'{path}: not a file of CIFAR (no dict in it); download it again',
-            key='file',
-            value=str(path),
-        )
+        raise _damaged(path, 'no dict in it')
     return found
+
+
+def _damaged(path: Path, cause: str) -> UserError:
+    return UserError(
+        f'{path}: not a file of CIFAR ({cause}); download it again', key='file', value=str(path)
+    )
 
 
 @DATASETS.register_module()
@@ -105,9 +103,9 @@ class CifarSource(Source):
         self.pixels = np.concatenate([batch[b'data'] for batch in batches])  # (N, 3072)
         self.keys = Names(self._keys(files, batches))
         if with_label:
-            class_names = read_pickle(self.folder / layout.meta_file)[layout.names_key]
-            self.classes = tuple(name.decode() for name in class_names)
+            self.classes = self._names(self.folder / layout.meta_file, layout.names_key)
             self.labels = [int(label) for batch in batches for label in batch[layout.label_key]]
+            self._check_labels(self.folder / layout.meta_file)
 
     @staticmethod
     def _keys(files: Sequence[str], batches: Sequence[dict[bytes, Any]]) -> Iterator[str]:
@@ -115,7 +113,7 @@ class CifarSource(Source):
         for file, batch in zip(files, batches, strict=True):
             names = batch.get(b'filenames')
             for i in range(len(batch[b'data'])):
-                name = names[i] if names else None
+                name = names[i] if isinstance(names, list) and i < len(names) else None
                 if isinstance(name, bytes):
                     yield name.decode()
                 else:
@@ -136,14 +134,27 @@ class CifarSource(Source):
 
     @staticmethod
     def _check(path: Path, batch: dict[bytes, Any], label_key: bytes) -> None:
+        """Check images and labels of a batch. Raises UserError where it has none."""
         data = batch.get(b'data')
-        shape = (len(batch.get(label_key, ())), 3 * SIDE**2)
-        if not isinstance(data, np.ndarray) or data.dtype != np.uint8 or data.shape != shape:
-            raise UserError(
-                f'{path}: not a file of CIFAR (no images with labels); download it again',
-                key='file',
-                value=str(path),
-            )
+        labels = batch.get(label_key)
+        numbers = isinstance(labels, list) and all(type(label) is int for label in labels)
+        shape = (len(labels) if isinstance(labels, list) else 0, 3 * SIDE**2)
+        pixels = isinstance(data, np.ndarray) and data.dtype == np.uint8 and data.shape == shape
+        if not numbers or not pixels:
+            raise _damaged(path, 'no images with labels')
+
+    def _check_labels(self, path: Path) -> None:
+        """Check that each label has a name. Raises UserError where one has none."""
+        if not all(0 <= label < len(self.classes) for label in self.labels):
+            raise _damaged(path, f'{len(self.classes)} names for labels up to {max(self.labels)}')
+
+    @staticmethod
+    def _names(path: Path, key: bytes) -> tuple[str, ...]:
+        """Return the class names. Raises UserError when the file has none."""
+        names = read_pickle(path).get(key)
+        if not isinstance(names, list) or not all(isinstance(name, bytes) for name in names):
+            raise _damaged(path, 'no class names')
+        return tuple(name.decode(errors='replace') for name in names)
 
     def __len__(self) -> int:
         return len(self.pixels)

@@ -1,7 +1,5 @@
 """Sources of image files: class folders, one flat folder, and lists of files in any storage."""
 
-import itertools
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,27 +9,26 @@ import mmengine.fileio as fileio
 from ...core import UserError
 from ...core.errors import NoData
 from ...registry import DATASETS
-from .base import EXTENSIONS, Names, PerProcess, Source, class_labels, numbered
+from .base import Names, PerProcess, Source, class_labels, numbered, read_file
+from .flat_split import annotated, is_flat
+from .lists import read_list
+from .scan import scan
 from .subset import chosen
+from .what_is_data import EXTENSIONS, data_places, is_system
 
+FIRST = 100  # lines of a list by which it is known whether it is one of this folder
 NO_FOLDER = (
     'no such folder; pass your data by --cfg-options data_root=DIR (docs/datasets.md shows the '
     'layouts)'
 )
 
 
-def scan(folder: Path) -> list[str]:
-    """Return the paths of the images below a folder, relative to it and sorted."""
-    # unlike rglob, through linked folders too: subsets of ImageNet are often made of links
-    found = (Path(at, name) for at, _, names in os.walk(folder, followlinks=True) for name in names)
-    images = sorted(path for path in found if path.suffix.lower() in EXTENSIONS)
-    return [path.relative_to(folder).as_posix() for path in images]
-
-
 @DATASETS.register_module()
 class FolderSource(Source):
     """Images below ``data_root/split``: class folders, or without labels one flat folder.
 
+    A flat folder has labels where a file beside it names the class of each image, as that of
+    Tiny-ImageNet's and ImageNet's validation images (`flat_split`).
     ``subset`` is a list of file names or relative paths to keep, one a line, such as SimCLR's
     ``1percent.txt``, its path below ``data_root`` or absolute; labels stay those of the whole
     folder. Raises NoData when there are no images or no such list, UserError when the list names
@@ -52,7 +49,11 @@ class FolderSource(Source):
                 key='folder',
                 value=str(self.folder),
             )
-        classes, labels = class_labels(keys)
+        beside = annotated(self.folder, split, keys) if with_label and is_flat(keys) else None
+        if beside is None:
+            classes, labels, self.unlabelled = class_labels(keys, self.folder)
+        else:
+            classes, labels = beside
         if subset:
             selected = chosen(Path(data_root) / subset, keys, self.folder)
             keys = [keys[i] for i in selected]
@@ -75,7 +76,7 @@ class FolderSource(Source):
 
     def read(self, i: int) -> bytes:
         """Return the file's bytes."""
-        return Path(self.name(i)).read_bytes()
+        return read_file(Path(self.name(i)))
 
 
 class LocalFiles:
@@ -90,7 +91,7 @@ class LocalFiles:
 
     def get(self, name: str) -> bytes:
         """Return a file's bytes."""
-        return (self.root / name).read_bytes()
+        return read_file(self.root / name)
 
 
 class StoredFiles:
@@ -143,28 +144,18 @@ class StoredFiles:
         return bytes(content)
 
 
-def _lines(files: LocalFiles | StoredFiles, name: str) -> list[tuple[int, str]]:
-    """Return number and text of the non-empty lines of a list."""
-    try:
-        text = files.get(name).decode()
-    except (OSError, UnicodeDecodeError) as error:
-        raise NoData(
-            f'{files.path(name)}: no such list of images ({error}); correct dataset.ann_file',
-            key='file',
-            value=files.path(name),
-        ) from None
-    return [(n, line.strip()) for n, line in enumerate(text.splitlines(), 1) if line.strip()]
-
-
 @DATASETS.register_module()
 class ListSource(Source):
     """Files named by lists of ``path`` or ``path label``, paths relative to ``data_root/split``.
 
+    Tabs and commas separate as well, and a header is passed over.
+
     ``ann_file`` names one list or several, below ``data_root``; by default ``meta/<split>.txt``
     or ``<split>.txt``. ``num_classes`` keeps labels below it (WebVision). A ``data_root`` with a
     prefix ('s3://', 'lmdb://') is read through mmengine's file backend, which gets
-    ``backend_args``. Raises NoData when there is no folder, list or image, UserError when only
-    some lines have a label.
+    ``backend_args``. Hidden files are left out. Raises NoData when there is no folder, list or
+    image, UserError, with the line's number, when a label is no number of a class or only some
+    lines have one.
     """
 
     def __init__(
@@ -206,34 +197,45 @@ class ListSource(Source):
             self.classes = numbered(labels)
 
     def _default(self) -> str:
+        causes = []
         for name in (f'meta/{self.split}.txt', f'{self.split}.txt'):
             try:
-                self.files.get(name)
-            except (OSError, KeyError):
+                self._content(name)
+            except NoData as error:
+                causes.append(str(error))
                 continue
             return name
         raise NoData(
-            f'{self.files.path(f"{self.split}.txt")}: no such list of images, and this storage '
-            'cannot be searched; name a list by dataset.ann_file',
+            f'{causes[-1]}, and this storage cannot be searched; name a list by dataset.ann_file',
             key='file',
             value=self.files.path(f'{self.split}.txt'),
         )
 
+    def _content(self, name: str) -> bytes:
+        """Return the bytes of a list. Raises NoData when they cannot be had."""
+        try:
+            return self.files.get(name)
+        except UserError:
+            raise
+        except Exception as error:  # each storage has failures of its own
+            cause = ' '.join(str(error).split())
+            raise NoData(
+                f'{self.files.path(name)}: no such list of images ({cause})',
+                key='file',
+                value=self.files.path(name),
+            ) from None
+
     def _add(self, name: str, keys: list[str], labels: list[int]) -> None:
-        for number, line in _lines(self.files, name):
-            path, _, label = line.rpartition(' ')
-            if path and label.lstrip('-').isdigit():
-                labels.append(int(label))
-            else:
-                path = line
-            keys.append(path)
-            if labels and len(labels) != len(keys):
-                raise UserError(
-                    f'{self.files.path(name)}, line {number}: some lines have a label and some '
-                    'have none; give all of them one, or none',
-                    key='file',
-                    value=self.files.path(name),
-                )
+        address = self.files.path(name)
+        try:
+            new_keys, new_labels = read_list(self._content(name))
+            if keys and bool(labels) != bool(new_labels):
+                raise ValueError('of several lists some have labels and some have none')
+        except ValueError as error:
+            raise UserError(f'{address}, {error}', key='file', value=address) from None
+        kept = data_places(new_keys, address)
+        keys += [new_keys[i] for i in kept]
+        labels += [new_labels[i] for i in kept] if new_labels else []
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -265,8 +267,10 @@ def is_listed(data_root: str, split: str) -> bool:
     meta = Path(data_root) / f'meta/{split}.txt'
     if not split or not folder.is_dir() or not meta.is_file():
         return False
-    if not any(path.is_dir() for path in folder.iterdir()):
+    if not any(path.is_dir() and not is_system(path.name) for path in folder.iterdir()):
         return True
-    with meta.open() as lines:
-        first = [line.strip() for line in itertools.islice(lines, 100)]
-    return any((folder / line.rpartition(' ')[0]).is_file() for line in first if ' ' in line)
+    try:
+        paths, labels = read_list(read_file(meta), FIRST)
+    except ValueError as error:
+        raise UserError(f'{meta}, {error}', key='file', value=str(meta)) from None
+    return bool(labels) and any((folder / path).is_file() for path in paths)

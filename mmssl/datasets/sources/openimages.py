@@ -6,8 +6,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from ...core import UserError
 from ...registry import DATASETS
-from .base import existing
+from .lists import read_lines
 from .tsv import TsvSource
 
 INDEX = 'train.balance_min1000.lineidx'
@@ -23,7 +24,7 @@ class OpenImagesSource(TsvSource):
     ``a;b`` or a JSON list of {"class": a}; names beginning with '-' are known to be absent and
     left out. `target` is a vector (K + 1,) of 0 and 1 for the K lines of the label map, as
     upstream, whose last entry is never set. There is no single label, so no kNN monitor. Raises
-    NoData when one of the files is missing.
+    NoData when one of the files is missing, UserError when one is damaged.
     """
 
     def __init__(self, data_root: str = '', split: str = 'train', with_label: bool = True) -> None:
@@ -31,18 +32,25 @@ class OpenImagesSource(TsvSource):
         self.positive: dict[str, tuple[int, ...]] = {}
         if with_label:
             root = Path(data_root)
-            names = existing(root / CLASSES, 'label map').read_text().splitlines()
-            self.classes = tuple(name.strip() for name in names)
+            self.classes = tuple(name for _, name in read_lines(root / CLASSES, 'label map'))
             self.positive = self._read(root / LABELS)
 
     def _read(self, path: Path) -> dict[str, tuple[int, ...]]:
         number = {name: i for i, name in enumerate(self.classes)}
         labels = {}
-        for line in existing(path, 'table of labels').read_text().splitlines():
+        for row, line in read_lines(path, 'table of labels'):
             key, _, text = line.partition('\t')
             names = text.strip().split(';')
             if text.lstrip().startswith('['):
-                names = [entry['class'] for entry in json.loads(text)]
+                try:
+                    names = [entry['class'] for entry in json.loads(text)]
+                except (ValueError, LookupError, TypeError):
+                    raise UserError(
+                        f'{path}, line {row}: {text[:60]!r} is no JSON list of classes; '
+                        'download the table again',
+                        key='file',
+                        value=str(path),
+                    ) from None
             labels[key.strip()] = tuple(number[name] for name in names if name in number)
         return labels
 

@@ -2,6 +2,7 @@
 
 import json
 from collections import OrderedDict
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,9 @@ import numpy as np
 from ...core import UserError
 from ...core.errors import NoData
 from ...registry import DATASETS
-from .base import EXTENSIONS, PerProcess, Source, existing, numbered
+from .base import PerProcess, Source, existing, numbered
+from .lists import label_number
+from .what_is_data import EXTENSIONS, is_system, say_left_out
 
 WINDOW = 1000  # samples a stream keeps for later, and the sampler shuffles within
 OPEN = 16  # shards a process reads from at once
@@ -19,13 +22,23 @@ SCHEMES = ('http', 'https', 'gs', 'ais')
 IMAGES = tuple(ext[1:] for ext in sorted(EXTENSIONS))
 
 
+def samples_of(url: str, left_out: list[str] | None = None) -> Iterator[dict[str, Any]]:
+    """Yield the samples of a shard, without hidden and system files; note these in ``left_out``."""
+    from webdataset.tariterators import tarfile_samples  # slow to import, seldom needed
+
+    def selected(name: str) -> bool:
+        if left_out is not None and is_system(name):
+            left_out.append(name)
+        return not is_system(name)
+
+    yield from tarfile_samples(iter([dict(url=url)]), select_files=selected)
+
+
 class Shard:
     """One open shard, read as a stream from its first sample on."""
 
     def __init__(self, url: str) -> None:
-        from webdataset.tariterators import tarfile_samples  # slow to import, seldom needed
-
-        self.samples = tarfile_samples(iter([dict(url=url)]))
+        self.samples = samples_of(url)
         self.next = 0
 
     def step(self) -> dict[str, Any]:
@@ -88,12 +101,12 @@ def read_index(root: str, split: str) -> list[dict[str, Any]]:
     """Return url, nsamples and, where present, labels of the shards in ``root/<split>.json``.
 
     The format is wids, the library's own, with labels added by `write_shard_index`. Raises NoData
-    when there is no index, UserError when it is not an index or has an address that the library
-    would run as a command.
+    when there is no index, UserError when it is not an index, has numbers that count nothing, or
+    has an address that the library would run as a command.
     """
     name = _index_name(root, split)
     try:
-        text = fileio.get_text(name) if '://' in root else existing(Path(name), 'index').read_text()
+        text = fileio.get(name) if '://' in root else existing(Path(name), 'index').read_bytes()
     except (NoData, OSError):
         raise NoData(
             f'{name}: no such index of shards; write it beside them with python '
@@ -104,13 +117,27 @@ def read_index(root: str, split: str) -> list[dict[str, Any]]:
     try:
         shards = json.loads(text)['shardlist']
         for shard in shards:
-            shard['url'] = _address(root, str(shard['url']))
-            shard['nsamples'] = int(shard['nsamples'])
+            _check_entry(shard)
+            shard['url'] = _address(root, shard['url'])
     except (ValueError, LookupError, TypeError) as error:
         raise UserError(
-            f'{name}: not an index of shards ({error!r}); write it again', key='file', value=name
+            f'{name}: not an index of shards ({error}); write it again', key='file', value=name
         ) from None
     return shards
+
+
+def _check_entry(shard: dict[str, Any]) -> None:
+    """Check one shard's line of an index. Raises ValueError for numbers that count nothing."""
+    count = shard['nsamples']
+    if type(count) is not int or count < 0:
+        raise ValueError(f'nsamples={count!r}')
+    if not isinstance(shard['url'], str):
+        raise ValueError(f'url={shard["url"]!r}')
+    labels = shard.get('labels', [])
+    if not isinstance(labels, list) or (labels and len(labels) != count):
+        raise ValueError(f'labels of {shard["url"]} are not one for each of {count} samples')
+    for label in labels:
+        label_number(str(label))
 
 
 def _index_name(root: str, split: str) -> str:
@@ -199,13 +226,21 @@ class ShardSource(Source):
 
 
 def count_shard(path: Path) -> dict[str, Any]:
-    """Return url, nsamples and labels of one shard on disk."""
-    from webdataset.tariterators import tarfile_samples
+    """Return url, nsamples and labels of one shard on disk.
 
-    labels = [s.get('cls') for s in tarfile_samples(iter([dict(url=str(path))]))]
+    Raises UserError when a label is no number of a class.
+    """
+    left_out: list[str] = []
+    labels: list[Any] = [s.get('cls') for s in samples_of(str(path), left_out)]
+    say_left_out(path, left_out)
     entry: dict[str, Any] = dict(url=path.name, nsamples=len(labels))
     if labels and None not in labels:
-        entry['labels'] = [int(label) for label in labels]
+        try:
+            entry['labels'] = [label_number(label.decode().strip()) for label in labels]
+        except ValueError as error:
+            raise UserError(
+                f'{path}: {error}; correct the .cls files', key='file', value=str(path)
+            ) from None
     return entry
 
 

@@ -5,6 +5,9 @@ from pathlib import Path
 
 from ...core import UserError
 from ...core.errors import NoData
+from .base import read_file
+from .lists import lines_of
+from .what_is_data import is_system
 
 ADVICE = 'correct dataset.subset (docs/finetuning.md says where the published lists are)'
 
@@ -16,12 +19,12 @@ def chosen(path: Path, keys: list[str], folder: Path) -> list[int]:
     the list is missing or empty, UserError when a name has no image or is in several folders.
     """
     try:
-        lines = path.read_text().splitlines()
-    except (OSError, UnicodeDecodeError) as error:
+        wanted = {line for _, line in lines_of(read_file(path))}
+    except (OSError, ValueError) as error:
         raise NoData(
             f'{path}: no such list of images ({error}); {ADVICE}', key='file', value=str(path)
         ) from None
-    wanted = {line.strip() for line in lines if line.strip()}
+    wanted = {name for name in wanted if not is_system(name)}
     if not wanted:
         raise NoData(f'{path}: lists no images; {ADVICE}', key='file', value=str(path))
     places = {key: i for i, key in enumerate(keys)}

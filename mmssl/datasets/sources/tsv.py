@@ -12,6 +12,7 @@ from ...core import UserError
 from ...core.errors import NoData
 from ...registry import DATASETS
 from .base import RandomFile, Source, existing, numbered
+from .lists import label_number, labelled_lines
 
 HEAD = 4096  # bytes that hold key and label of a row
 
@@ -21,7 +22,7 @@ class TsvFile:
 
     ``index`` replaces ``.lineidx``, the byte where each row begins. ``.chunks`` gives ranges of
     rows of each class, and with ``classes`` their labels. Raises NoData when a file is missing,
-    UserError when rows beyond the index are selected.
+    UserError when one is damaged or rows beyond the index are selected.
     """
 
     def __init__(
@@ -49,16 +50,18 @@ class TsvFile:
         self.offsets = offsets[rows]
 
     def _chunks(self, path: Path, rows: np.ndarray, classes: Mapping[str, int]) -> np.ndarray:
-        """Return the rows of known classes, or of all without a map, and note their labels."""
-        allowed = set(rows.tolist())
-        selected: list[int] = []
-        for name, (first, last) in json.loads(path.read_text()).items():
+        """Return the rows of known classes, or of all without a map, and note their labels.
+
+        Raises UserError when the file is not a table of first and last rows.
+        """
+        selected = []
+        for name, first, last in read_chunks(path):
             if name in classes or not classes:
-                of_class = [row for row in range(first, last + 1) if row in allowed]
-                selected += of_class
+                of_class = rows[(rows >= first) & (rows <= last)]
+                selected.append(of_class)
                 if classes:
                     self.labels += [classes[name]] * len(of_class)
-        return np.array(selected, np.int64)
+        return np.concatenate([np.zeros(0, np.int64), *selected])
 
     def __len__(self) -> int:
         return len(self.offsets)
@@ -90,7 +93,7 @@ class TsvFile:
 def read_numbers(path: Path) -> np.ndarray:
     """Return the integers of a file, one per line, int64 (N,).
 
-    Raises NoData when there is no such file, UserError when it holds anything but integers.
+    Raises NoData when there is no such file, UserError when it holds anything but numbers from 0.
     """
     if path.suffix == '.lineidx' and not path.is_file():
         raise NoData(
@@ -99,15 +102,38 @@ def read_numbers(path: Path) -> np.ndarray:
             key='file',
             value=str(path),
         )
-    text = existing(path, 'file of row numbers').read_text().split()
+    text = existing(path, 'file of row numbers').read_bytes().split()
     try:
-        return np.array(text, np.int64)
-    except ValueError:
+        numbers = np.array(text, np.int64)
+    except (ValueError, OverflowError):
+        numbers = np.full(1, -1)
+    if len(numbers) and numbers.min() < 0:
         raise UserError(
-            f'{path}: holds more than integers; write it again with one row number per line',
+            f'{path}: holds more than whole numbers from 0; write it again, one number per line',
+            key='file',
+            value=str(path),
+        )
+    return numbers
+
+
+def read_chunks(path: Path) -> list[tuple[str, int, int]]:
+    """Return class, first row and last row of the entries of a ``.chunks`` file.
+
+    Raises UserError when it is not JSON of that form.
+    """
+    try:
+        table = json.loads(path.read_bytes())
+        chunks = [(name, first, last) for name, (first, last) in table.items()]
+        if any(type(row) is not int or row < 0 for chunk in chunks for row in chunk[1:]):
+            raise ValueError('a row that is no whole number from 0')
+    except (ValueError, TypeError, AttributeError) as error:
+        cause = ' '.join(str(error).split())
+        raise UserError(
+            f'{path}: not a table {{"class": [first row, last row]}} ({cause}); write it again',
             key='file',
             value=str(path),
         ) from None
+    return chunks
 
 
 def write_index(path: Path) -> Path:
@@ -127,13 +153,12 @@ def read_label_map(path: Path) -> dict[str, int]:
     Raises NoData when there is no such file, UserError when a line has another form.
     """
     table = {}
-    for number, line in enumerate(existing(path, 'label map').read_text().splitlines(), 1):
-        name, tab, label = line.strip().rpartition('\t')
-        if not tab or not label.isdigit():
+    for number, name, label in labelled_lines(path, 'label map', 'class<TAB>number'):
+        if label < 0:
             raise UserError(
-                f'{path}, line {number}: give class<TAB>number', key='file', value=str(path)
+                f'{path}, line {number}: give class<TAB>number, from 0', key='file', value=str(path)
             )
-        table[name] = int(label)
+        table[name] = label
     return table
 
 
@@ -194,7 +219,7 @@ class TsvSource(Source):
         except ValueError:
             return -1
         if not self.table:
-            return int(text) if text.lstrip('-').isdigit() else -1
+            return self._number(file, i, text)
         try:
             return self.table[json.loads(text)[0]['class']]
         except (ValueError, LookupError, TypeError):
@@ -203,6 +228,17 @@ class TsvSource(Source):
                 'correct label_map',
                 key='file',
                 value=str(file.path),
+            ) from None
+
+    def _number(self, file: TsvFile, i: int, text: str) -> int:
+        """Return the number that a row has for its label; -1 where it has none."""
+        if not text.isascii() or not text.isdigit():
+            return -1
+        try:
+            return label_number(text)
+        except ValueError as error:
+            raise UserError(
+                f'{file.path}, row {i}: {error}', key='file', value=str(file.path)
             ) from None
 
     def place(self, i: int) -> tuple[TsvFile, int]:

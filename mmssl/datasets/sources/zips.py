@@ -8,8 +8,11 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from ...core import UserError, dist
+from ...core.errors import NoData
 from ...registry import DATASETS
-from .base import EXTENSIONS, Names, RandomFile, Source, class_labels, existing, numbered
+from .base import Names, RandomFile, Source, class_labels, existing, numbered
+from .lists import labelled_lines
+from .what_is_data import data_places, is_image
 
 CACHES = ('no', 'part', 'full')
 STORED, DEFLATED = zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED
@@ -62,21 +65,20 @@ class Archive:
 def read_map(path: Path) -> tuple[list[str], list[int]]:
     """Return members and labels of a map with lines ``path<TAB>label`` or ``zip@/path<TAB>label``.
 
-    Raises NoData when there is no map, UserError when a line has another form.
+    Raises NoData when there is no map, UserError when a line has another form or only some have
+    the label -1, which stands for none.
     """
-    members: list[str] = []
-    labels: list[int] = []
-    for number, line in enumerate(existing(path, 'map').read_text().splitlines(), 1):
-        if not line.strip():
-            continue
-        name, tab, label = line.strip().rpartition('\t')
-        if not tab or not label.lstrip('-').isdigit():
+    rows = labelled_lines(path, 'map', 'path<TAB>label')
+    for number, _, label in rows:
+        if (label < 0) != (rows[0][2] < 0):
             raise UserError(
-                f'{path}, line {number}: give path<TAB>label', key='file', value=str(path)
+                f'{path}, line {number}: some labels are -1, which stands for none; give all '
+                'images a label, or none',
+                key='file',
+                value=str(path),
             )
-        members.append(name.partition('@')[2] if '@' in name else name)
-        labels.append(int(label))
-    return [member.strip('/') for member in members], labels
+    members = [name.partition('.zip@')[2] if '.zip@' in name else name for _, name, _ in rows]
+    return [member.strip('/') for member in members], [label for _, _, label in rows]
 
 
 @DATASETS.register_module()
@@ -86,8 +88,8 @@ class ZipSource(Source):
     Images keep the map's order; without a map they are sorted, and folders are classes.
     ``cache`` holds file bytes in memory: 'no', 'full', or 'part', the share of this rank, and
     then every rank trains on its share only, as MoBY does. A member that the map lists and the
-    archive lacks is an unreadable image. Raises NoData when there is no archive, UserError when
-    it is damaged, a line of the map has another form, or ``cache`` is unknown.
+    archive lacks is an unreadable image. Raises NoData when there is no archive or no image in
+    it, UserError when it is damaged, a line of the map has another form, or ``cache`` is unknown.
     """
 
     def __init__(
@@ -105,11 +107,21 @@ class ZipSource(Source):
         listed = root / f'{split}_map.txt'
         if listed.is_file():
             members, labels = read_map(listed)
+            kept = data_places(members, listed)
+            members = [members[i] for i in kept]
+            labels = [labels[i] for i in kept]
             classes = numbered(labels)
         else:
-            known = (m for m in rows if PurePosixPath(m).suffix.lower() in EXTENSIONS)
+            kept = data_places(self.archive.names, self.archive.path)
+            known = (m for m in (self.archive.names[i] for i in kept) if is_image(m))
             members = sorted(known, key=PurePosixPath)
-            classes, labels = class_labels(members)
+            classes, labels, self.unlabelled = class_labels(members, self.archive.path)
+        if not members:
+            raise NoData(
+                f'{self.archive.path}: no images in it; correct data_root or split',
+                key='file',
+                value=str(self.archive.path),
+            )
         self.rows = np.array([rows.get(member, -1) for member in members], np.int64)
         self.members = Names(members)
         self.archive.names = []  # held by `members`, in less memory

@@ -9,6 +9,7 @@ from torchvision.transforms import functional as TF
 from ...core import UserError
 from ...registry import TRANSFORMS
 from ..encoded_image import EncodedImage, as_pil
+from .checks import check_size
 from .multi_view import pack, to_bytes
 from .pillow_backend import INTERPOLATIONS
 from .random_view import PIXELS, RandomView, check_interpolation, check_pixels, decode
@@ -25,8 +26,8 @@ class CenterView:
     def __init__(
         self, size: int = 224, resize: int | None = None, interpolation: str = 'bicubic'
     ) -> None:
-        self.size = size
-        self.resize = resize or round(size * 256 / 224)
+        self.size = check_size(size)
+        self.resize = round(size * 256 / 224) if resize is None else check_size(resize, 'resize')
         if self.resize < size:
             raise UserError(
                 f'resize={resize} is smaller than the crop size={size}; give at least {size}',

@@ -13,6 +13,7 @@ from timm.data import auto_augment, create_transform
 from ...core import UserError
 from ...registry import TRANSFORMS
 from ..encoded_image import as_pil
+from .checks import check_share, check_size, check_span
 from .multi_view import pack
 from .random_view import check_interpolation
 
@@ -65,7 +66,7 @@ class FinetuneView:
     magnitude 9), or None for colour ``jitter`` alone. ``erase`` is the probability of filling a
     box with noise. The noise is for normalised pixels, so the view is a normalised float
     (3, size, size), which the model's preprocessor does not normalise again. Raises UserError when
-    timm does not have the policy or the interpolation is unknown.
+    timm does not have the policy, the interpolation is unknown or a setting is out of range.
     """
 
     def __init__(
@@ -86,14 +87,14 @@ class FinetuneView:
                 value=augment,
             )
         self.transform = create_transform(
-            size,
+            check_size(size),
             is_training=True,
-            scale=tuple(scale),
-            hflip=flip,
+            scale=check_span(scale, 'scale', highest=1),
+            hflip=check_share(flip, 'flip'),
             color_jitter=jitter,
             auto_augment=augment,
             interpolation=check_interpolation(interpolation),
-            re_prob=erase,
+            re_prob=check_share(erase, 'erase'),
             re_mode='pixel',
         )
         for operation in operations(self.transform):

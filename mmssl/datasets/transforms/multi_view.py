@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ...core import UserError
 from ...registry import TRANSFORMS
+from .checks import check_size
 from .random_view import RandomView, check_pixels, decode
 
 PACKED = ('index', 'label', 'box', 'mask', 'color_params', 'unreadable')
@@ -51,7 +52,7 @@ class MultiView:
         self.views: list[RandomView] = []
         for view in views:
             view = dict(view)
-            repeat = view.pop('repeat', 1)
+            repeat = check_size(view.pop('repeat', 1), 'repeat')
             self.views += [TRANSFORMS.build(view)] * repeat
         if not self.views:
             raise UserError(

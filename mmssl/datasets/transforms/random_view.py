@@ -12,6 +12,7 @@ from ...core.color_ops import JITTER_OPS, ColorOp
 from ...registry import TRANSFORMS
 from ..encoded_image import EncodedImage, as_pil
 from . import opencv_backend, pillow_backend
+from .checks import check_jitter, check_share, check_size, check_span
 from .opencv_backend import reduction
 from .view_params import ViewParams, sample_box
 
@@ -36,7 +37,7 @@ class RandomView:
     probability ``jitter_p``; ``gray``, ``blur``, ``solarize`` and ``flip`` are probabilities;
     ``sigma`` is the range of the blur radius in pixels. ``gray_first`` is MoCo v1's order.
     `sample_params` draws the random numbers, `apply` makes the pixels; the flip commutes with
-    every colour operation, so recipes that flip last agree. Raises UserError when ``scale`` is out
+    every colour operation, so recipes that flip last agree. Raises UserError when a setting is out
     of range or the interpolation is unknown.
     """
 
@@ -55,23 +56,17 @@ class RandomView:
         solarize: float = 0.0,
         gray_first: bool = False,
     ) -> None:
-        if not 0 < scale[0] <= scale[1] <= 1:
-            raise UserError(
-                f'crop scale {tuple(scale)}: give shares of the area, 0 < smallest <= largest <= 1',
-                key='scale',
-                value=scale,
-            )
-        self.size = size
-        self.scale = tuple(scale)
-        self.ratio = tuple(ratio)
+        self.size = check_size(size)
+        self.scale = check_span(scale, 'scale', highest=1)
+        self.ratio = check_span(ratio, 'ratio')
         self.interpolation = check_interpolation(interpolation)
-        self.flip = flip
-        self.jitter = jitter
-        self.jitter_p = jitter_p
-        self.gray = gray
-        self.blur = blur
-        self.sigma = tuple(sigma)
-        self.solarize = solarize
+        self.flip = check_share(flip, 'flip')
+        self.jitter = check_jitter(jitter)
+        self.jitter_p = check_share(jitter_p, 'jitter_p')
+        self.gray = check_share(gray, 'gray')
+        self.blur = check_share(blur, 'blur')
+        self.sigma = check_span(sigma, 'sigma')
+        self.solarize = check_share(solarize, 'solarize')
         self.gray_first = gray_first
 
     def sample_params(self, width: int, height: int, rng: random.Random) -> ViewParams:

@@ -11,6 +11,7 @@ from ...registry import TRANSFORMS
 from ..encoded_image import EncodedImage, as_pil
 from ..sources.base import UnreadableImage
 from . import opencv_backend
+from .checks import check_size
 from .multi_view import pack, to_bytes
 from .pillow_backend import INTERPOLATIONS
 from .random_view import PIXELS, RandomView, check_interpolation, check_pixels, decode
@@ -70,11 +71,11 @@ class SegmentTrainView(RandomView):
 class SegmentTestView:
     """The whole image, its short side ``resize`` pixels; the mask keeps its size.
 
-    Raises UserError when the interpolation is unknown.
+    Raises UserError when it is no number of pixels or the interpolation is unknown.
     """
 
     def __init__(self, resize: int = 256, interpolation: str = 'bilinear') -> None:
-        self.resize = resize
+        self.resize = check_size(resize, 'resize')
         self.interpolation = INTERPOLATIONS[check_interpolation(interpolation)]
 
     def view(self, image: EncodedImage | Image.Image) -> Image.Image:

@@ -44,7 +44,7 @@ class BadSamplesHook(Hook):
         self.path = Path(runner.work_dir) / FILE
         if runner.iter and self.path.is_file():
             before = runner.iter * loader.batch_size * dist.world_size()
-            self.bad_samples.add(self.path.read_text().splitlines(), before)
+            self.bad_samples.add(self.path.read_text('utf-8').splitlines(), before)
         elif dist.rank() == 0:
             self.path.unlink(missing_ok=True)
 
@@ -65,7 +65,7 @@ class BadSamplesHook(Hook):
         if new and dist.rank() == 0:
             for report in new:
                 runner.logger.warning(f'unreadable image, another took its place: {report}')
-            with self.path.open('a') as file:
+            with self.path.open('a', encoding='utf-8') as file:
                 file.writelines(f'{report}\n' for report in new)
         self.bad_samples.check()
 
