@@ -69,7 +69,8 @@ class WindowAttention(TimmAttention):
 
     def forward(self, x: Tensor, windows: int, mask: Tensor | None = None) -> Tensor:
         """Attend in x (B * windows, n, C), ``windows`` to an image; mask (windows, n, n)."""
-        if mask is None and len(x) <= MAX_BATCH:
+        # an exported network takes any batch, and must not ask for its size
+        if mask is None and (torch.compiler.is_compiling() or len(x) <= MAX_BATCH):
             windows = 1  # all have the same bias: no copy that puts windows among the heads
         bias = self.bias(windows, mask)[None]
         y = F.scaled_dot_product_attention(*self.split(x, windows), attn_mask=bias)
