@@ -9,12 +9,12 @@ from ..core import UserError
 from . import file_kinds
 from .architecture import additions, family, sizes
 from .fetch.fetch import local_path
+from .hyperparameters import backbone_settings
 from .layouts import LAYOUTS, State, detect
 from .load import exported
 from .matching import match_branches
 from .reader.read_file import read
 from .resize import resize_table, window_size
-from .untold import backbone_settings
 
 TABLE = 'relative_position_bias_table'  # how a name of Swin's position biases ends
 # target -> family of networks -> the layout that is written

@@ -14,7 +14,7 @@ from torch import nn
 
 from ..core import UserError
 from ..core.protocols import KnowsItsFile
-from . import file_kinds, untold
+from . import file_kinds, hyperparameters
 from .architecture import differences
 from .fetch.fetch import local_path
 from .layouts import Layout, State, detect
@@ -113,7 +113,7 @@ def load(
     report = Report(str(path), file_layout.name, taken, dropped=dropped)
     report.epoch = epochs_done(content)
     report.model = trained_as(content)
-    untold.compare(model, content, file_layout.name, target, str(path))
+    hyperparameters.compare(model, content, file_layout.name, target, str(path))
     fill(target, {k: ours[v] for k, v in names.items()}, part, report)
     if any('backbone.' in name for name in names.values()):
         _tell_backbones(model, report)

@@ -13,7 +13,7 @@ from torch import Tensor
 from ..checkpoint import save
 from ..checkpoint.architecture import additions, family, sizes
 from ..checkpoint.export import TARGETS, Network, export, network
-from ..checkpoint.untold import METHODS
+from ..checkpoint.hyperparameters import METHODS
 from ..core import UserError
 from ..models.backbones import SwinTransformer
 from ..transfer.network_settings import check_method, norm_eps, num_heads

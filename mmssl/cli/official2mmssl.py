@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..checkpoint import file_kinds, local_path, read, save
+from ..checkpoint.hyperparameters import METHODS
 from ..checkpoint.layouts import detect
 from ..checkpoint.load import epochs_done, exported
-from ..checkpoint.untold import METHODS
 from ..transfer.network_settings import check_method
 
 

@@ -6,7 +6,7 @@ from typing import Any
 from mmengine.config import Config
 
 from ..checkpoint import read
-from ..checkpoint.untold import backbone_settings
+from ..checkpoint.hyperparameters import backbone_settings
 from ..core import UserError
 from ..core.errors import closest
 from ..zoo.hub import ModelHub, identify, published

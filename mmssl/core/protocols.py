@@ -91,11 +91,11 @@ class KnowsItsFile(Protocol):
 
     weights_from: str | None
     loaded: Any  # the `mmssl.checkpoint.load.Report`
-    untold: Mapping[str, Any]  # settings that its tensors do not tell: heads, epsilon
+    hyperparameters: Mapping[str, Any]  # settings that its tensors do not tell: heads, epsilon
 
     @classmethod
-    def untold_by(cls, settings: Mapping[str, Any]) -> dict[str, Any]:
-        """Return ``untold`` of a network of these settings, as far as they tell."""
+    def hyperparameters_of(cls, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """Return ``hyperparameters`` of a network of these settings, as far as they tell."""
         ...
 
 

@@ -26,6 +26,14 @@ def make_teacher(student: Branch) -> Branch:
     return teacher
 
 
+def is_due(teacher_update: str | None, moment: str) -> bool:
+    """Whether a teacher moves at a ``moment`` of an update: 'before' the forward, 'after' the step.
+
+    ``teacher_update`` is the method's; asked at both moments of every update of the optimizer.
+    """
+    return teacher_update == moment
+
+
 @torch.no_grad()
 def update_teacher(student: nn.Module, teacher: nn.Module, momentum: float) -> None:
     """Set teacher = momentum * teacher + (1 - momentum) * student, for parameters only.

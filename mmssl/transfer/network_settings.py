@@ -2,7 +2,7 @@
 
 from ..checkpoint.architecture import family, sizes
 from ..checkpoint.export import Network
-from ..checkpoint.untold import HEADS, METHODS, SMALL_EPS
+from ..checkpoint.hyperparameters import HEADS, METHODS, SMALL_EPS
 from ..core import UserError
 from ..models.backbones.vit import VisionTransformer
 
@@ -32,7 +32,7 @@ def num_heads(found: Network) -> int | None:
     """Return a ViT's attention heads, from its settings, method or width; None when unknown."""
     width = sizes(found.state)['width']
     if 'arch' in found.settings:
-        heads: int | None = VisionTransformer.untold_by(found.settings)['num_heads']
+        heads: int | None = VisionTransformer.hyperparameters_of(found.settings)['num_heads']
         return heads
     published = HEADS.get(found.layout, {}).get(width)
     return published or (None if width % 64 else width // 64)

@@ -16,7 +16,7 @@ from ..checkpoint import local_path, save
 from ..checkpoint.architecture import family
 from ..checkpoint.content_hash import digest
 from ..checkpoint.export import Network, export, network
-from ..checkpoint.untold import METHODS
+from ..checkpoint.hyperparameters import METHODS
 from ..config import pretrained
 from ..core import UserError, dist
 from ..core.io import unwrap_model

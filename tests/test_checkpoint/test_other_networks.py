@@ -207,7 +207,9 @@ def test_moco_v3_tells_its_heads(heads: int, fits: bool, tmp_path: Path) -> None
 
 def test_the_epsilon_of_a_method_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lines: list[str] = []
-    monkeypatch.setattr('mmssl.checkpoint.untold.print_log', lambda line, **_: lines.append(line))
+    monkeypatch.setattr(
+        'mmssl.checkpoint.hyperparameters.print_log', lambda line, **_: lines.append(line)
+    )
     for eps in (1e-5, 1e-6):
         net = vit(norm_eps=eps)
         state = {f'module.base_encoder.{k}': v for k, v in net.net.state_dict().items()}

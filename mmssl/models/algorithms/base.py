@@ -13,7 +13,7 @@ from ...registry import MODELS
 from ..backbones import Backbone, Features
 from ..branch import Branch
 from ..preprocessor import adopt_normalisation
-from ..teacher import copy_teacher, make_teacher, update_teacher
+from ..teacher import copy_teacher, is_due, make_teacher, update_teacher
 
 
 class Pretrainer(BaseModel):
@@ -166,13 +166,13 @@ class Pretrainer(BaseModel):
     # teacher and memories -------------------------------------------------------------------
     def begin_update(self) -> None:
         """Begin an optimizer step: update a teacher that is updated before the forward."""
-        if self.teacher_update == 'before':
+        if is_due(self.teacher_update, 'before'):
             self.update_teacher()
 
     def finish_update(self) -> None:
         """End an optimizer step: update the memories, and a teacher that is updated after it."""
         self.end_step()
-        if self.teacher_update == 'after':
+        if is_due(self.teacher_update, 'after'):
             self.update_teacher()
 
     def update_teacher(self) -> None:

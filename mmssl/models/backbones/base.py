@@ -43,7 +43,7 @@ class Backbone(nn.Module):
     normalisation: tuple[tuple[float, ...], tuple[float, ...]] | None = None
     not_compilable: str = ''  # why torch.compile cannot take it
     # what its tensors do not tell, such as attention heads: compared when a file is loaded
-    untold: Mapping[str, Any] = MappingProxyType({})
+    hyperparameters: Mapping[str, Any] = MappingProxyType({})
 
     def __init__(
         self,
@@ -64,8 +64,8 @@ class Backbone(nn.Module):
 
     # what a family writes -----------------------------------------------------------------
     @classmethod
-    def untold_by(cls, settings: Mapping[str, Any]) -> dict[str, Any]:
-        """Return what ``untold`` is of a network of these arguments, as far as they tell."""
+    def hyperparameters_of(cls, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what ``hyperparameters`` is of a network of these arguments, as far as they tell."""
         return {}
 
     def iter_blocks(self, x: Tensor, mask: Tensor | None = None) -> Iterator[Tokens]:

@@ -180,7 +180,7 @@ class CvT(Backbone):
             setattr(self.net, f'stage{i}', nn.Sequential(ConvEmbed(inner, dim, *embeds[i]), blocks))
             inner = dim
         self.net.norm = ChannelNorm(widths[-1])
-        self.untold = self.untold_by(dict(num_heads=num_heads, windows=windows))
+        self.hyperparameters = self.hyperparameters_of(dict(num_heads=num_heads, windows=windows))
         self.widths = tuple(widths)
         self.num_features = widths[-1]
         self.strides = tuple(math.prod(e[1] for e in embeds[: i + 1]) for i in range(len(widths)))
@@ -189,7 +189,7 @@ class CvT(Backbone):
         self.finalize()
 
     @classmethod
-    def untold_by(cls, settings: Mapping[str, Any]) -> dict[str, Any]:
+    def hyperparameters_of(cls, settings: Mapping[str, Any]) -> dict[str, Any]:
         """Return heads and windows of a CvT of these arguments."""
         return dict(
             num_heads=tuple(settings.get('num_heads', (1, 3, 6, 12))),

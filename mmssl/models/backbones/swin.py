@@ -158,7 +158,7 @@ class SwinTransformer(Backbone):
             norm_layer=partial(nn.LayerNorm, eps=norm_eps),
         )
         self.patch_size = patch_size
-        self.untold = dict(norm_eps=norm_eps)
+        self.hyperparameters = dict(norm_eps=norm_eps)
         self.widths = tuple(width * 2**i for i in range(len(depths)))
         self.strides = tuple(patch_size * 2**i for i in range(len(depths)))
         self.num_features = self.widths[-1]
@@ -169,7 +169,7 @@ class SwinTransformer(Backbone):
         self.finalize()
 
     @classmethod
-    def untold_by(cls, settings: Mapping[str, Any]) -> dict[str, Any]:
+    def hyperparameters_of(cls, settings: Mapping[str, Any]) -> dict[str, Any]:
         """Return the epsilon of a Swin of these arguments."""
         return dict(norm_eps=settings.get('norm_eps', 1e-5))
 

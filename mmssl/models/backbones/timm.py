@@ -53,7 +53,7 @@ class TimmBackbone(Backbone):
         if 'mean' in stated and 'std' in stated:
             self.normalisation = tuple(stated['mean']), tuple(stated['std'])
         if isinstance(self.net, TimmViT):
-            self.untold = dict(num_heads=self.net.blocks[0].attn.num_heads)
+            self.hyperparameters = dict(num_heads=self.net.blocks[0].attn.num_heads)
         widths, strides = zip(
             *((i['num_chs'], i['reduction']) for i in self.net.feature_info), strict=True
         )

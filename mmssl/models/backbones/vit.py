@@ -154,7 +154,7 @@ class VisionTransformer(Backbone):
         self.widths = (dim,)
         self.strides = (patch_size,)
         self.num_heads = heads
-        self.untold = dict(num_heads=heads, norm_eps=norm_eps)
+        self.hyperparameters = dict(num_heads=heads, norm_eps=norm_eps)
         self.stage_ends = (depth - 1,)
         if not last_norm:
             self.net.norm = nn.Identity()
@@ -163,7 +163,7 @@ class VisionTransformer(Backbone):
         self.finalize()
 
     @classmethod
-    def untold_by(cls, settings: Mapping[str, Any]) -> dict[str, Any]:
+    def hyperparameters_of(cls, settings: Mapping[str, Any]) -> dict[str, Any]:
         """Return heads and epsilon of a ViT of these arguments."""
         arch, heads = settings.get('arch', 'small'), settings.get('num_heads')
         size = ARCHS.get(arch) if isinstance(arch, str) else arch

@@ -56,10 +56,12 @@ def compare(
         found = _of_settings(backbone, settings) if settings else _of_method(layout, target)
         differing = [
             key
-            for key, value in backbone.untold.items()
+            for key, value in backbone.hyperparameters.items()
             if found.get(key) is not None and found[key] != value
         ]
-        wrong = ', '.join(f'{key}={found[key]} for {backbone.untold[key]}' for key in differing)
+        wrong = ', '.join(
+            f'{key}={found[key]} for {backbone.hyperparameters[key]}' for key in differing
+        )
         right = ' '.join(f'model.backbone.{key}={found[key]}' for key in differing)
         if differing == ['norm_eps'] and not settings:
             print_log(f'{path}: {layout} networks have {wrong}; set {right}', logger='current')
@@ -78,7 +80,7 @@ def _backbones(model: nn.Module) -> Iterator[Any]:
 def _of_settings(backbone: Any, settings: dict[str, Any]) -> dict[str, Any]:
     """Return what the settings of a network tell, read by its class, or as they are."""
     if str(settings.get('type')).rpartition('.')[2] == type(backbone).__name__:
-        return dict(backbone.untold_by(settings))
+        return dict(backbone.hyperparameters_of(settings))
     return settings
 
 
