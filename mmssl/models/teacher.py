@@ -1,7 +1,6 @@
 """The teacher of a branch: its copy, its EMA update, and the reset to the student.
 
-`Pretrainer.begin_update` and `finish_update` call the update, before or after the optimizer's step
-as the method's ``teacher_update`` says.
+When it is updated: `is_due`, which `Pretrainer.begin_update` and `finish_update` ask.
 """
 
 import copy

@@ -65,7 +65,7 @@ class Backbone(nn.Module):
     # what a family writes -----------------------------------------------------------------
     @classmethod
     def hyperparameters_of(cls, settings: Mapping[str, Any]) -> dict[str, Any]:
-        """Return what ``hyperparameters`` is of a network of these arguments, as far as they tell."""
+        """Return the ``hyperparameters`` of a network of these arguments, as far as they tell."""
         return {}
 
     def iter_blocks(self, x: Tensor, mask: Tensor | None = None) -> Iterator[Tokens]:
