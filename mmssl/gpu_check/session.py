@@ -14,7 +14,7 @@ from typing import Any
 
 from ..core.io import atomic_write
 from .checks import Check
-from .page import page_of
+from .summary import page_of
 from .verdict import Verdict, judge
 
 SOFT = 0.9  # share of its limit after which a check begins nothing new
