@@ -149,6 +149,16 @@ class LoaderSampler(Protocol):
 
 
 @runtime_checkable
+class SeekableSampler(Protocol):
+    """A sampler that can begin within an epoch: ``EpochSampler``, ``ResumableSampler``."""
+
+    skip: int
+
+    def seek(self, epoch: int, images: int) -> None:
+        """Go on after ``images`` of ``epoch`` that were read before a stop."""
+
+
+@runtime_checkable
 class OrdersForWorkers(Protocol):
     """A sampler whose order may be made for a number of workers: ``EpochSampler``, of shards."""
 

@@ -2,6 +2,6 @@
 
 from . import sources, transforms
 from .image_dataset import ImageDataset
-from .sampler import EpochSampler
+from .sampler import EpochSampler, ResumableSampler
 
-__all__ = ['EpochSampler', 'ImageDataset', 'sources', 'transforms']
+__all__ = ['EpochSampler', 'ImageDataset', 'ResumableSampler', 'sources', 'transforms']

@@ -3,9 +3,11 @@
 import math
 import random
 from collections.abc import Iterator, Sized
+from itertools import islice
 from typing import Any
 
 import torch
+from mmengine.dataset import InfiniteSampler
 from torch.utils.data import Sampler
 
 from ..core import UserError, dist
@@ -67,6 +69,10 @@ class EpochSampler(Sampler):
         """Set the epoch, which decides the order and the random numbers of the items."""
         self.epoch = epoch
 
+    def seek(self, epoch: int, images: int) -> None:
+        """Leave out the first ``images`` of the coming epoch, which were read before a stop."""
+        self.skip = images
+
     def _order(self) -> list[int]:
         """Return this rank's indices of the epoch."""
         count = len(self.dataset)
@@ -126,3 +132,58 @@ class EpochSampler(Sampler):
         if self.even:
             return len(self.dataset) // self.world_size
         return math.ceil((len(self.dataset) - self.rank) / self.world_size)
+
+
+EXACT = ('DefaultSampler', 'InfiniteSampler')  # of mmengine: their order follows from their seed
+
+
+@DATA_SAMPLERS.register_module()
+class ResumableSampler(Sampler):
+    """A ``sampler`` of another library that can begin within an epoch.
+
+    An epoch takes ``len(sampler)`` indices; those of an endless sampler go on where the epoch
+    before has ended. `exact` tells whether a resumed run meets the same images: others than
+    mmengine's may draw from generators that nobody has stored.
+    """
+
+    def __init__(self, dataset: Sized, sampler: dict[str, Any], seed: int | None = None) -> None:
+        self.sampler = DATA_SAMPLERS.build(sampler, default_args=dict(dataset=dataset, seed=seed))
+        self.exact = type(self.sampler).__name__ in EXACT
+        self.endless = isinstance(self.sampler, InfiniteSampler)
+        self.skip = 0
+        self.position = 0  # indices of an endless sampler that were taken
+        self.stream = iter(self.sampler) if self.endless else None
+
+    def set_epoch(self, epoch: int) -> None:
+        """Tell the sampler the epoch, if it wants to know."""
+        tell = getattr(self.sampler, 'set_epoch', None)
+        if tell is not None:
+            tell(epoch)
+
+    def seek(self, epoch: int, images: int) -> None:
+        """Go on after ``images`` of ``epoch`` that were read before a stop."""
+        self.skip = images
+        if self.stream is not None:
+            self._take(epoch * len(self) - self.position)
+
+    def _take(self, count: int) -> None:
+        """Drop ``count`` indices of an endless sampler."""
+        assert self.stream is not None
+        self.position += sum(1 for _ in islice(self.stream, count))
+
+    def __iter__(self) -> Iterator[int]:
+        if self.stream is None:
+            yield from islice(iter(self.sampler), self.skip, None)
+            return
+        # a loader may have stopped before the end of an epoch
+        self._take(-self.position % len(self))
+        self._take(self.skip)
+        for index in islice(self.stream, len(self) - self.skip):
+            self.position += 1
+            yield index
+
+    def __len__(self) -> int:
+        """Return the indices of an epoch; an endless sampler gives each rank its share."""
+        if self.endless:
+            return len(self.sampler.dataset) // self.sampler.world_size
+        return len(self.sampler)

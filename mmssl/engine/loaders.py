@@ -14,6 +14,8 @@ from ..core.cores import own_cores
 from ..core.protocols import EpochFollower, LoaderSampler, OrdersForWorkers
 from .signals import WorkerSignals
 
+SEEKABLE = ('EpochSampler', 'ResumableSampler')
+
 
 def tell_epoch(dataset: Any, epoch: int) -> None:
     """Tell a data set, and those that it wraps, which epoch an index alone belongs to."""
@@ -78,6 +80,9 @@ def build(
     cfg.setdefault('collate_fn', dict(type='default_collate'))
     if isinstance(cfg.get('dataset'), dict):
         cfg['dataset'].setdefault('seed', seed or 0)
+    sampler = cfg.get('sampler')
+    if isinstance(sampler, dict) and sampler.get('type') not in (None, *SEEKABLE):
+        cfg['sampler'] = dict(type='ResumableSampler', sampler=sampler)
     wanted = cfg.get('num_workers') or 0
     # more workers than cores only take turns
     cfg['num_workers'] = min(wanted, own_cores())

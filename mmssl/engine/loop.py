@@ -6,6 +6,7 @@ import torch
 from mmengine.runner import EpochBasedTrainLoop
 
 from ..core import dist, watchdog
+from ..core.protocols import SeekableSampler
 from ..registry import LOOPS
 from .loaders import tell_epoch
 
@@ -28,10 +29,19 @@ class EpochLoop(EpochBasedTrainLoop):
         """Continue at ``iteration`` (counted over the whole run)."""
         self._iter = iteration
         self._epoch, done = divmod(iteration, len(self.dataloader))
-        self.dataloader.sampler.skip = done * self.dataloader.batch_size
+        sampler = self.dataloader.sampler
+        if isinstance(sampler, SeekableSampler):
+            sampler.seek(self._epoch, done * self.dataloader.batch_size)
 
     def run(self) -> torch.nn.Module:
         """Train to the last epoch."""
+        sampler = self.dataloader.sampler
+        if not getattr(sampler, 'exact', isinstance(sampler, SeekableSampler)):
+            kind = type(getattr(sampler, 'sampler', sampler)).__name__
+            self.runner.logger.warning(
+                f'train_dataloader.sampler of type {kind}: a resumed run will not meet the same '
+                'images; EpochSampler, DefaultSampler and InfiniteSampler do'
+            )
         if self._iter == 0:
             dist.seed_streams(self.runner.seed or 0)  # restored with the rest on resuming
         return super().run()
@@ -48,7 +58,8 @@ class EpochLoop(EpochBasedTrainLoop):
             self.run_iter(batch_idx, batch)
             if batch_idx + 1 == len(self.dataloader) + first:
                 break
-        self.dataloader.sampler.skip = 0
+        if isinstance(self.dataloader.sampler, SeekableSampler):
+            self.dataloader.sampler.skip = 0
         self.runner.call_hook('after_train_epoch')
         self._epoch += 1
 

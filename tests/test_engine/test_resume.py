@@ -12,6 +12,7 @@ from mmssl.checkpoint.file_format import FORMAT
 from mmssl.core import UserError
 from mmssl.engine.state import work_dir_files
 from mmssl.models.queue import FeatureBank
+from mmssl.registry import DATA_SAMPLERS
 
 from ..helpers.methods import LOCALS, MODELS_BY_NAME
 from ..helpers.refusals import refuses
@@ -196,3 +197,75 @@ def test_within_an_epoch_only_the_newest_file_stays(tiny_config, tmp_path):
         ['epoch_1', 'iter_6'],
     ]
     assert sorted(p.stem for p in tmp_path.glob('*.pth')) == ['epoch_1', 'epoch_2']
+
+
+# samplers of others -------------------------------------------------------------------------------
+def _indices(runner):
+    seen = []
+    runner.register_hook(Batches(seen))
+    return seen
+
+
+class Batches(Hook):
+    def __init__(self, seen):
+        self.seen = seen
+
+    def before_train_iter(self, runner, batch_idx, data_batch=None):
+        self.seen += data_batch['data_samples']['index'].tolist()
+
+
+@pytest.mark.parametrize('workers', [0, 2])
+@pytest.mark.parametrize(
+    'sampler',
+    [
+        dict(type='DefaultSampler', shuffle=True),
+        dict(type='DefaultSampler', shuffle=False),
+        dict(type='InfiniteSampler', shuffle=True),
+    ],
+    ids=lambda s: f'{s["type"]}-{s["shuffle"]}',
+)
+def test_runs_with_mmengines_samplers_resume_exactly(tiny_config, tmp_path, sampler, workers):
+    """Within an epoch; batches of 5 leave images over that prefetching must not lose."""
+    settings = same('mocov3', 5, 'none') | dict(
+        train_dataloader__sampler=dict(sampler, _delete_=True),
+        train_dataloader__num_workers=workers,
+        train_dataloader__drop_last=True,
+        train_cfg__max_epochs=3,
+    )
+    whole = make_runner(tiny_config(), tmp_path / 'whole', **deepcopy(settings))
+    expected_indices = _indices(whole)
+    expected = losses(whole)
+    assert len(expected) == 12  # of 24 images 4 batches of 5
+    first = make_runner(tiny_config(), tmp_path / 'cut', **deepcopy(settings))
+    seen = interrupt(first, 6)
+    again = dict(settings, resume=True, load_from=str(tmp_path / 'cut' / 'cut.pth'))
+    second = make_runner(tiny_config(), tmp_path / 'cut', **again)
+    indices = _indices(second)
+    assert seen + losses(second) == expected
+    assert indices == expected_indices[30:]
+    epochs = [expected_indices[i : i + 20] for i in (0, 20, 40)]
+    assert (epochs[0] == epochs[1]) == (not sampler['shuffle'])
+    assert 'will not meet the same images' not in log(tmp_path)
+
+
+def test_an_unknown_sampler_is_said_not_to_resume_exactly(tiny_config, tmp_path):
+    @DATA_SAMPLERS.register_module(force=True)
+    class Backwards(torch.utils.data.Sampler):
+        def __init__(self, dataset, seed=None):
+            self.dataset = dataset
+
+        def __iter__(self):
+            return iter(range(len(self.dataset) - 1, -1, -1))
+
+        def __len__(self):
+            return len(self.dataset)
+
+    settings = same('mocov3', 6, 'none') | dict(
+        train_dataloader__sampler=dict(type='Backwards', _delete_=True), train_cfg__max_epochs=1
+    )
+    runner = make_runner(tiny_config(), tmp_path, **settings)
+    indices = _indices(runner)
+    runner.train()
+    assert indices == list(range(23, -1, -1))
+    told = [line for line in log(tmp_path).splitlines() if 'will not meet the same images' in line]
+    assert len(told) == 1 and 'Backwards' in told[0]
