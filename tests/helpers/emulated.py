@@ -170,6 +170,8 @@ def resume_inside_an_update() -> None:
     layer = nn.Linear(3, 2, device=DEVICE)
     host = {name: torch.zeros(2, *p.shape) for name, p in layer.named_parameters()}
     content = dict(
+        meta=dict(run=dict(id='x', started=0.0), settings={}),
+        schedulers=[],
         state_dict={name: value[0] for name, value in host.items()},
         optimizer={},
         gradients=host,
@@ -186,6 +188,7 @@ def resume_inside_an_update() -> None:
         train_dataloader=Loader(range(5)),
         train_loop=SimpleNamespace(seek=lambda _: None),
         param_schedulers=[],
+        cfg=SimpleNamespace(to_dict=dict),
         seed=0,
     )
     training_state.restore(runner, content)

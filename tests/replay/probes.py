@@ -153,8 +153,8 @@ def sere(model: Any, calls: Calls, inputs: Calls) -> Found:
         'logits.student_cls': logits[:rows],
         'logits.student_local_cls': logits[rows:],
         'logits.teacher_cls': calls['teacher.view'][0],
-        'logits.student_patch': torch.cat(calls['student.view'][1:]),
-        'logits.teacher_patch': torch.cat(calls['teacher.view'][1:]),
+        'logits.student_patch': torch.cat(calls['student.view.patches']),
+        'logits.teacher_patch': torch.cat(calls['teacher.view.patches']),
         'feat.student_global_tokens': tokens(student[0]),
         'feat.teacher_global_tokens': tokens(teacher[0]),
     }

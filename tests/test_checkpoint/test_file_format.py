@@ -26,7 +26,8 @@ def test_both_versions_are_named_in_one_line(tmp_path):
 
 def test_a_run_is_not_begun_anew_among_files_of_another_version(tmp_path):
     """Of a folder with a newest file of 0.1.0, resuming takes nothing else and writes nothing."""
-    work_dir_files.write({'format': FORMAT, 'w': torch.ones(2)}, tmp_path / 'epoch_1.pth')
+    ours = dict(format=FORMAT, meta=dict(run=dict(id='x', started=1.0)), progress=dict(iter=1))
+    work_dir_files.write(ours, tmp_path / 'epoch_1.pth')
     save.write(add_hash(dict(OLD)), tmp_path / 'epoch_2.pth')
     with refuses('file', str(tmp_path / 'epoch_2.pth'), OtherVersion):
         work_dir_files.newest(tmp_path, logging.getLogger())

@@ -215,14 +215,14 @@ def test_a_monitor_of_too_many_blocks_is_refused_before_the_first_step(tiny_conf
     assert runner.iter == 0
 
 
-def test_sets_of_other_classes_are_refused(image_folder, tmp_path):
+def test_queries_of_a_class_that_the_bank_lacks_are_refused(image_folder, tmp_path):
     """Folder numbers would shift, and every answer would be wrong without a word."""
     shutil.copytree(image_folder, tmp_path / 'data')
-    shutil.rmtree(tmp_path / 'data' / 'val' / 'blue')
+    shutil.rmtree(tmp_path / 'data' / 'train' / 'blue')
     runner = make_runner(write_config(tmp_path, tmp_path / 'data'), tmp_path / 'run')
-    with refuses('bank', ('blue', 'green', 'red')) as caught:
+    with refuses('bank', ('green', 'red')) as caught:
         runner.train()
-    assert '3 classes and the queries 2; in one of them only: blue' in str(caught.value)
+    assert '1 of 3 classes (blue)' in str(caught.value)
 
 
 @pytest.mark.parametrize('name', ['bank', 'query'])

@@ -18,7 +18,7 @@ from ..optim.scheduler import ScheduleParam
 if TYPE_CHECKING:
     from ..runner import Runner
 
-MISSING = 'nothing'  # a key that one of two configs lacks
+SHOWN = 30  # settings that differ from those of the file
 
 
 def _random_states() -> dict[str, Any]:
@@ -133,7 +133,7 @@ def _tell_changes(runner: 'Runner', before: dict[str, Any]) -> None:
     """
     then, now = flatten(before), flatten(to_plain(runner.cfg.to_dict()))
     kind = 'optim_wrapper.optimizer.type'
-    if then.get(kind) != now.get(kind):
+    if kind in then and then[kind] != now.get(kind):
         raise UserError(
             f'{kind}={now.get(kind)}: the file was written with {then.get(kind)}, whose state does '
             'not fit; resume with the same, or start from the weights with --cfg-options '
@@ -141,10 +141,17 @@ def _tell_changes(runner: 'Runner', before: dict[str, Any]) -> None:
             key=kind,
             value=now.get(kind),
         )
-    for key in sorted({*then, *now}):
-        old, new = then.get(key, MISSING), now.get(key, MISSING)
-        if old != new and key.partition('.')[0] not in ELSEWHERE:
-            runner.logger.warning(f'resuming with {key}={new}; the file was written with {old}')
+    keys = [k for k in sorted({*then, *now}) if k.partition('.')[0] not in ELSEWHERE]
+    lines = []
+    for key in keys:
+        # as Python writes it: text of a file may hold anything
+        old, new = (repr(s[key]) if key in s else 'nothing' for s in (then, now))
+        if old != new:
+            lines.append(f'resuming with {key}={new}; the file was written with {old}')
+    for line in lines[:SHOWN]:
+        runner.logger.warning(line)
+    if len(lines) > SHOWN:
+        runner.logger.warning(f'resuming with {len(lines) - SHOWN} more settings that differ')
 
 
 def _reorder(model: Any, progress: dict[str, Any]) -> None:
