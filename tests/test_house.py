@@ -1,5 +1,6 @@
 """Order among the tests: what they share lies in tests/helpers, rooms are those of the package."""
 
+import ast
 from pathlib import Path
 
 from .helpers.imports import imported
@@ -31,3 +32,21 @@ def test_rooms_of_tests_are_rooms_of_the_package():
     # docs/examples, tests/golden, configs and tools
     others = {'examples', 'golden', 'recipes', 'tools'}
     assert rooms <= package | others, rooms - package - others
+
+
+def refusals(file: Path) -> list[ast.Call]:
+    """Return the calls that make a UserError, or one of its kinds."""
+    kinds = {'UserError', 'NoData', 'NonFinite', 'NotTraining', 'OtherVersion'}
+    calls = [node for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.Call)]
+    return [call for call in calls if isinstance(call.func, ast.Name) and call.func.id in kinds]
+
+
+def test_every_refusal_says_what_it_is_about():
+    """Programs read key and value; the wording of a message is free."""
+    found = {
+        f'{file.relative_to(REPO)}:{call.lineno}': {word.arg for word in call.keywords}
+        for file in (REPO / 'mmssl').rglob('*.py')
+        for call in refusals(file)
+    }
+    assert len(found) > 300
+    assert {place for place, words in found.items() if 'key' not in words} == set()
