@@ -390,7 +390,7 @@ def _refuse_gpus(problem: str) -> Any:
     store = distributed_c10d._get_default_store()
     report = dict(problem=problem) if dist.rank() else {}
     try:
-        launch.agree(store, dist.rank(), dist.world_size(), lambda: report)
+        launch.agree(store, dist.rank(), dist.world_size(), 'GPUs', lambda: report)
     except (UserError, SystemExit) as error:
         return str(error)
     return None

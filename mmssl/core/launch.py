@@ -1,7 +1,6 @@
 """Join the processes a launcher has started, with or without GPUs."""
 
 import gc
-import itertools
 import json
 import os
 import subprocess
@@ -95,7 +94,7 @@ def init_distributed(launcher: str, backend: str | None = None, timeout: int = 1
     store, rank, world = next(rendezvous('env://', timeout=limit))
     store.set_timeout(limit)
     set_local_device(int(os.environ['LOCAL_RANK']))
-    agree(store, rank, world, _report)
+    agree(store, rank, world, 'GPUs', _report)
     if not torch.cuda.is_available() and backend == 'nccl':
         backend = None  # configs name the backend of GPUs; without one gloo does the same
     backend = backend or ('nccl' if torch.cuda.is_available() else 'gloo')
@@ -103,7 +102,7 @@ def init_distributed(launcher: str, backend: str | None = None, timeout: int = 1
     dist.set_limit(limit)
     dist.host_group()
     if backend == 'nccl':
-        agree(store, rank, world, _try_nccl)
+        agree(store, rank, world, 'NCCL', _try_nccl)
     watchdog.start(timeout)
 
 
@@ -130,25 +129,24 @@ def _try_nccl() -> dict[str, str]:
     return {}
 
 
-_meetings = itertools.count()
-
-
-def agree(store: Any, rank: int, world: int, report: Callable[[], dict[str, str]]) -> None:
+def agree(
+    store: Any, rank: int, world: int, topic: str, report: Callable[[], dict[str, str]]
+) -> None:
     """Let the first rank read the reports of all; without a process group, through its store.
 
-    Raises UserError on the first rank for problems and for a GPU that several processes were
-    given; the others leave without a word, with the same status.
+    ``topic`` tells this exchange from others on the store. Raises UserError on the first rank for
+    problems and for a GPU that several processes were given; the others leave without a word, with
+    the same status.
     """
-    meeting = next(_meetings)
-    store.set(f'report {meeting}-{rank}', json.dumps(report()))
+    store.set(f'{topic}: report of {rank}', json.dumps(report()))
     if rank:
-        verdict = store.get(f'verdict {meeting}').decode()
+        verdict = store.get(f'{topic}: verdict').decode()
         if verdict:
             raise SystemExit(2)
         return
-    reports = [json.loads(store.get(f'report {meeting}-{r}')) for r in range(world)]
+    reports = [json.loads(store.get(f'{topic}: report of {r}')) for r in range(world)]
     error = _verdict(reports)
-    store.set(f'verdict {meeting}', str(error or ''))
+    store.set(f'{topic}: verdict', str(error or ''))
     if error:
         raise error
 

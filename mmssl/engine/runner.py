@@ -124,7 +124,8 @@ class Runner(Base):
         Raises UserError when the work dir holds another run's training files, and when a
         deterministic run cannot be.
         """
-        check_driver()
+        if not self.distributed:
+            check_driver()  # of many processes `init_distributed` asks, and one says
         if self.cfg.get('randomness', {}).get('deterministic'):
             set_blas_workspaces()
             env_cfg = {**env_cfg, 'cudnn_benchmark': False}  # mmengine would warn of it

@@ -1,6 +1,5 @@
 """Environment variables of the launchers, and the errors when they are missing."""
 
-import itertools
 import os
 from concurrent.futures import ThreadPoolExecutor
 
@@ -102,18 +101,15 @@ def test_jobs_on_one_slurm_node_have_ports_of_their_own(environment):
 def meet(reports):
     """Let each rank report in a thread of its own; return what each ended with."""
     store = td.HashStore()
-    meetings = launch._meetings
 
     def join(rank):
         try:
-            agree(store, rank, len(reports), lambda: reports[rank])
+            agree(store, rank, len(reports), 'GPUs', lambda: reports[rank])
         except (UserError, SystemExit) as error:
             return error
         return None
 
-    # ranks are processes elsewhere: here they share the count of meetings
-    with pytest.MonkeyPatch.context() as patch, ThreadPoolExecutor(len(reports)) as pool:
-        patch.setattr(launch, '_meetings', itertools.repeat(next(meetings)))
+    with ThreadPoolExecutor(len(reports)) as pool:
         return list(pool.map(join, range(len(reports))))
 
 

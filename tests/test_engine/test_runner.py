@@ -287,3 +287,19 @@ def test_curves_of_the_model_must_fit_in_training(tiny_config, tmp_path):
 def test_a_loader_that_is_built_is_used():
     loader = torch.utils.data.DataLoader(range(3))
     assert Runner.build_dataloader(loader) is loader
+
+
+def test_of_many_processes_one_says_what_the_driver_lacks(tiny_config, tmp_path, monkeypatch):
+    """They agree on it while they join; asked before, each of them would print the line."""
+    asked = []
+
+    def joining(*_, **__):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr('mmssl.engine.runner.check_driver', lambda: asked.append('driver'))
+    monkeypatch.setattr('mmssl.engine.runner.init_distributed', joining)
+    make_runner(tiny_config(), tmp_path / 'a', **ONE)
+    assert asked == ['driver']
+    with pytest.raises(ZeroDivisionError):
+        make_runner(tiny_config(), tmp_path / 'b', **ONE, launcher='pytorch')
+    assert asked == ['driver']
