@@ -153,6 +153,7 @@ class SeekableSampler(Protocol):
     """A sampler that can begin within an epoch: ``EpochSampler``, ``ResumableSampler``."""
 
     skip: int
+    exact: bool  # whether a resumed run meets the same images
 
     def seek(self, epoch: int, images: int) -> None:
         """Go on after ``images`` of ``epoch`` that were read before a stop."""

@@ -30,6 +30,8 @@ class EpochSampler(Sampler):
     UserError when ``even`` leaves a rank without images.
     """
 
+    exact = True  # a resumed run meets the same images
+
     def __init__(
         self, dataset: Sized, shuffle: bool = True, seed: int | None = 0, even: bool | None = None
     ) -> None:

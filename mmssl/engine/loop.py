@@ -36,7 +36,8 @@ class EpochLoop(EpochBasedTrainLoop):
     def run(self) -> torch.nn.Module:
         """Train to the last epoch."""
         sampler = self.dataloader.sampler
-        if not getattr(sampler, 'exact', isinstance(sampler, SeekableSampler)):
+        if not (isinstance(sampler, SeekableSampler) and sampler.exact):
+            # a ResumableSampler holds the one that the config names
             kind = type(getattr(sampler, 'sampler', sampler)).__name__
             self.runner.logger.warning(
                 f'train_dataloader.sampler of type {kind}: a resumed run will not meet the same '

@@ -61,7 +61,7 @@ class Runner(Base):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self.step_status = StepStatus()
         # a resumed run keeps its own
-        self.run: dict[str, Any] = dict(id=uuid.uuid4().hex, started=time.time())
+        self.run_identity: dict[str, Any] = dict(id=uuid.uuid4().hex, started=time.time())
         with advise_on_errors():
             super().__init__(*args, **kwargs)
         console.unmute_screen(self._levels)

@@ -254,7 +254,7 @@ def test_resuming_keeps_the_run_and_says_what_differs(tiny_config, tmp_path, tra
     runner.train()
     group = runner.optim_wrapper.optimizer.param_groups[0]
     assert (group['weight_decay'], group['betas']) == (0.3, (0.8, 0.95))
-    assert runner.run == read(trained[1])['meta']['run']
+    assert runner.run_identity == read(trained[1])['meta']['run']
     told = [line for line in log(tmp_path).splitlines() if 'resuming with' in line]
     assert len(told) == 4, told
     assert sum('train_cfg.max_epochs=3; the file was written with 1' in t for t in told) == 1

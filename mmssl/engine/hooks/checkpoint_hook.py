@@ -103,7 +103,7 @@ class CheckpointHook(Hook):
             runner.logger.info(f'saved {folder / name}')
             done = runner.iter + runner.train_loop.in_iteration
             epoch = done // len(runner.train_dataloader)
-            self._prune(folder, name, done, epoch, runner.run['id'])
+            self._prune(folder, name, done, epoch, runner.run_identity['id'])
 
     def _prune(self, folder: Path, name: str, iteration: int, epoch: int, run: str) -> None:
         """Delete what the file ``name`` has made superfluous: only files of earlier moments.

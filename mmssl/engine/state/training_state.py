@@ -78,7 +78,7 @@ def collect(runner: 'Runner') -> dict[str, Any]:
                 settings=runner.cfg.to_dict(),
                 seed=runner.seed,
                 model=type(model).__name__,
-                run=runner.run,
+                run=runner.run_identity,
                 classes=_classes(runner),
                 export=model.export if isinstance(model, Method) else '',
             )
@@ -167,7 +167,7 @@ def _reorder(model: Any, progress: dict[str, Any]) -> None:
 def restore(runner: 'Runner', content: dict[str, Any]) -> None:
     """Put a run back to where `collect` saw it."""
     model, progress = unwrap_model(runner.model), content['progress']
-    runner.run = content['meta']['run']
+    runner.run_identity = content['meta']['run']
     _tell_changes(runner, content['meta']['settings'])
     own = model.state_dict()
     model.load_state_dict(
