@@ -10,11 +10,12 @@ from ..analysis.views import training_views
 from ..apis import load_config
 from ..apis.images import to_list
 from ..core import UserError
+from ..core.errors import at_least
 from ..datasets.transforms.load_image import reader
 from ..datasets.transforms.multi_view import build_multi_view
 from ..registry import TRANSFORMS
 from ..reports.figure_page import CaptionedFigure, write_figures
-from .options import OptionAction, check_at_least
+from .options import OptionAction
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -29,8 +30,8 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     made.add_argument('--seed', type=int, default=0)
     made.add_argument('--cfg-options', nargs='+', action=OptionAction, default={}, help='key=value')
     args = made.parse_args(argv)
-    check_at_least('--count', args.count)
-    check_at_least('--repeat', args.repeat)
+    at_least('--count', args.count)
+    at_least('--repeat', args.repeat)
     return args
 
 

@@ -17,10 +17,10 @@ from ..analysis.correspondence_figures import best_pairs, draw_pairs, summary_re
 from ..analysis.session import AnalysisSession, analysis_parser
 from ..apis.images import batches, to_list
 from ..core import UserError
+from ..core.errors import at_least
 from ..datasets import ImageDataset
 from ..models.backbones import Features
 from ..reports.figure_page import CaptionedFigure, write_figures
-from .options import check_at_least
 
 MARKS = ('D', '*')  # nearest to the pooled feature of its own, of the other image
 
@@ -44,8 +44,8 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
             key='images',
             value=args.images,
         )
-    check_at_least('--pairs', args.pairs)
-    check_at_least('--most', args.most)
+    at_least('--pairs', args.pairs)
+    at_least('--most', args.most)
     return args
 
 

@@ -11,10 +11,10 @@ from ..analysis.embedding_figures import scatter, thumbnails
 from ..analysis.session import AnalysisSession, analysis_parser
 from ..analysis.sheets import to_image
 from ..core import UserError
+from ..core.errors import at_least
 from ..evaluation.feature_extraction import extract
 from ..reports.figure_page import CaptionedFigure, write_figures
 from ..reports.html_page import png_bytes
-from .options import check_at_least
 
 CELLS = 18  # images a side of the sheet
 NAMES = dict(pca='PCA', tsne='t-SNE', umap='UMAP')
@@ -34,7 +34,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
             key='--method',
             value=args.method,
         )
-    check_at_least('--most', args.most)
+    at_least('--most', args.most)
     return args
 
 

@@ -15,10 +15,10 @@ from torch.utils.data import DataLoader
 from ..analysis.session import model_with_weights
 from ..apis.images import evaluation_steps, reading_step
 from ..core import UserError
+from ..core.errors import at_least
 from ..core.io import atomic_path
 from ..datasets import ImageDataset
 from ..evaluation.feature_extraction import extract
-from .options import check_at_least
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -42,8 +42,8 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         raise UserError(
             f'--out {args.out}: end the name with .npz', key='--out', value=str(args.out)
         )
-    check_at_least('--batch-size', args.batch_size)
-    check_at_least('--workers', args.workers, smallest=0)
+    at_least('--batch-size', args.batch_size)
+    at_least('--workers', args.workers, smallest=0)
     return args
 
 

@@ -12,10 +12,11 @@ from pathlib import Path
 import torch
 
 from ..core.device import missing_gpu
+from ..core.errors import at_least
 from ..gpu_check.checks import CHECKS
 from ..gpu_check.learning import check_data
 from ..gpu_check.session import Session, total_seconds
-from .options import check_at_least, select_by_prefix
+from .options import select_by_prefix
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -32,7 +33,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument('--only', nargs='+', help=f'checks by the beginning of a name: {names}')
     args = parser.parse_args(argv)
     if args.budget is not None:
-        check_at_least('--budget', args.budget)
+        at_least('--budget', args.budget)
     if args.data is not None:
         check_data(args.data)
     return args

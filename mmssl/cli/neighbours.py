@@ -11,12 +11,12 @@ from ..analysis.session import AnalysisSession, analysis_parser
 from ..analysis.sheets import neighbour_sheet
 from ..apis.images import to_list
 from ..core import UserError
+from ..core.errors import at_least
 from ..evaluation.feature_extraction import extract
 from ..evaluation.knn import nearest
 from ..evaluation.sanity_checks import refuse_non_finite
 from ..reports import html_page
 from ..reports.figure_page import CaptionedFigure, write_figures
-from .options import check_at_least
 
 MAX_QUERIES = 12
 
@@ -28,7 +28,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     made.add_argument('folder', help='where to look for them; class folders colour the frames')
     made.add_argument('--count', type=int, default=8, help='neighbours of each')
     args = made.parse_args(argv)
-    check_at_least('--count', args.count)
+    at_least('--count', args.count)
     return args
 
 

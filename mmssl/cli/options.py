@@ -56,12 +56,6 @@ class OptionAction(DictAction):
         return list(found) if isinstance(found, tuple) and text[0] != '(' else found
 
 
-def check_at_least(option: str, value: int, smallest: int = 1) -> None:
-    """Check the number given for an option. Raises UserError when it is below ``smallest``."""
-    if value < smallest:
-        raise UserError(f'{option} {value}: at least {smallest}', key=option, value=value)
-
-
 def add_run_options(parser: argparse.ArgumentParser) -> None:
     """Add the options that train.py and test.py have in common."""
     parser.add_argument('--work-dir', help='folder for logs and checkpoints')

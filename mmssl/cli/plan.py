@@ -9,10 +9,11 @@ import torch
 from mmengine.logging import MMLogger
 
 from ..apis import load_config
+from ..core.errors import at_least
 from ..planning.complexity import count
 from ..planning.plan import GIB, Plan, Planner, accumulated_batches, read_memory
 from ..planning.timing import Probe, probe
-from .options import OptionAction, check_at_least
+from .options import OptionAction
 
 
 def size(count: int) -> str:
@@ -39,7 +40,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     made.add_argument('--cfg-options', nargs='+', action=OptionAction, default={}, help='key=value')
     args = made.parse_args(argv)
     if args.gpus is not None:
-        check_at_least('--gpus', args.gpus)
+        at_least('--gpus', args.gpus)
     return args
 
 

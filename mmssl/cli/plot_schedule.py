@@ -9,10 +9,11 @@ from mmengine.logging import MMLogger
 
 from ..analysis.session import add_out_option
 from ..apis import load_config
+from ..core.errors import at_least
 from ..planning.schedule_figures import draw_panels
 from ..planning.schedules import schedules
 from ..reports.figure_page import CaptionedFigure, write_figures
-from .options import OptionAction, check_at_least
+from .options import OptionAction
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -23,7 +24,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     made.add_argument('--per-epoch', type=int, default=20, help='iterations of an epoch')
     made.add_argument('--cfg-options', nargs='+', action=OptionAction, default={}, help='key=value')
     args = made.parse_args(argv)
-    check_at_least('--per-epoch', args.per_epoch)
+    at_least('--per-epoch', args.per_epoch)
     return args
 
 
