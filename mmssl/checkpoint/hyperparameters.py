@@ -28,7 +28,7 @@ SMALL_EPS = ('esvit', 'dino', 'sere', 'ibot')
 # layout -> {width of a ViT that the method's authors publish: its heads}
 _DEIT = {192: 3, 384: 6, 768: 12, 1024: 16}
 _MOCO = {384: 12, 768: 12}
-HEADS = {
+ATTENTION_HEADS = {
     **{layout: _DEIT for layout in ('moby', 'esvit', 'dino', 'sere', 'ibot')},
     **{layout: _MOCO for layout in METHODS['mocov3']},
 }
@@ -91,7 +91,9 @@ def _of_method(layout: str, target: dict[str, Tensor]) -> dict[str, Any]:
     if kind == 'vit':
         token = state.get('net.cls_token')
         width = 0 if token is None else token.shape[-1]
-        return dict(num_heads=HEADS.get(layout, {}).get(width), norm_eps=_eps(layout, 1e-6))
+        return dict(
+            num_heads=ATTENTION_HEADS.get(layout, {}).get(width), norm_eps=_eps(layout, 1e-6)
+        )
     if kind == 'swin':
         return dict(norm_eps=_eps(layout, 1e-5))
     return {}

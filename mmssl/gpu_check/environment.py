@@ -7,7 +7,7 @@ import torch
 from ..config.load import load_config
 from ..core.device import missing_gpu
 from ..engine.hooks.run_info_hook import machine, versions
-from ..planning.device_contract import AMP_TYPES, check_forward
+from ..planning.device_contract import PRECISIONS, check_forward
 from .parts import Parts, expect
 from .recipes import SMALL
 
@@ -19,12 +19,12 @@ def check(parts: Parts) -> None:
         if parts.device == 'cuda':
             values |= _gpu()
     if parts.device == 'cuda':
-        for name, kind in AMP_TYPES.items():
+        for name, kind in PRECISIONS.items():
             with parts.part(f'product in {name}') as values:
                 values['off'] = _product_error(kind or torch.float32)
     for method in parts.each(SMALL):
         with parts.part(f'{method} on fake CUDA'):
-            for precision in AMP_TYPES:
+            for precision in PRECISIONS:
                 wrong = check_forward(load_config(SMALL[method]), precision)
                 expect(not wrong, '; '.join(wrong))
 

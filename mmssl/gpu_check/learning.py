@@ -1,6 +1,5 @@
 """A short training that has to learn: kNN at its start and at its end."""
 
-import os
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -11,6 +10,7 @@ from mmengine.hooks import Hook
 
 from ..config.load import load_config
 from ..core import UserError
+from ..core.cores import own_cores
 from .parts import Parts, expect
 from .recipes import CONFIGS, make_runner, write_shapes
 
@@ -79,7 +79,7 @@ def check_data(folder: Path) -> str:
 
 def settings(config: Path, options: dict[str, Any], epochs: int) -> Config:
     """Return the recipe in bfloat16, its colours on the device, of ``epochs`` epochs."""
-    workers = max(1, (os.cpu_count() or 2) - 1)
+    workers = max(1, own_cores() - 1)
     warmup = max(1, epochs // 10)
     return load_config(
         config,

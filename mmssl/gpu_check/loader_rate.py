@@ -1,7 +1,6 @@
 """Images a second of the loader alone, and of the colours that the device applies."""
 
 import io
-import os
 import time
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from mmengine.registry import DefaultScope
 from PIL import Image
 
 from ..config.load import load_config
+from ..core.cores import own_cores
 from ..engine import Runner
 from ..models.preprocessor import ViewPreprocessor
 from .compiling import RECIPES
@@ -29,12 +29,7 @@ def check(parts: Parts) -> None:
     each = max(1.0, parts.left / 3)
     for pixels in parts.each(('fast', 'device')):
         with parts.part(f'pixels={pixels}') as values:
-            values |= rate(data, pixels, parts.device, each, usable_cores())
-
-
-def usable_cores() -> int:
-    """Return the number of cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else 1
+            values |= rate(data, pixels, parts.device, each, own_cores())
 
 
 def write_photographs(folder: Path) -> Path:

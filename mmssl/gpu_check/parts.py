@@ -23,7 +23,10 @@ class Parts:
     def __init__(
         self, file: Path, seconds: float, device: str, folder: Path, data: Path | None = None
     ) -> None:
-        self.file, self.device, self.folder, self.data = file, device, folder, data
+        self.file = file
+        self.device = device
+        self.folder = folder
+        self.data = data
         self.ends = time.monotonic() + seconds
         self.found: list[dict[str, Any]] = []
 

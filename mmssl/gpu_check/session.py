@@ -45,8 +45,12 @@ class Session:
         data: Path | None = None,
         command: Command | None = None,
     ) -> None:
-        self.checks, self.out, self.device, self.budget = checks, out, device, budget
-        self.no_gpu, self.data = no_gpu, data
+        self.checks = checks
+        self.out = out
+        self.device = device
+        self.budget = budget
+        self.no_gpu = no_gpu
+        self.data = data
         self.command = command or self._command
         self.results: list[Result] = []
         self.began = time.monotonic()

@@ -1,6 +1,5 @@
 """Measure every method's recipe for one GPU: time, rate, memory, and what hooks cost."""
 
-import os
 from concurrent.futures import Future, ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -10,6 +9,7 @@ import torch
 from mmengine.config import Config
 
 from ..config.load import load_config
+from ..core.cores import own_cores
 from ..planning.fake_tensor_step import FakeTensorStep
 from ..planning.standalone_step import StandaloneTraining, noise_batch
 from .parts import NO_TIME, Parts
@@ -27,7 +27,7 @@ def check(parts: Parts) -> None:
         rates = {kind: product_rate(kind, parts.device, SIDE) for kind in ('bfloat16', 'float32')}
         values['tera_operations_a_second'] = rates
     measured: dict[str, dict[str, float]] = {}
-    workers = max(1, min(len(ONE_GPU), (os.cpu_count() or 2) // 2))
+    workers = max(1, min(len(ONE_GPU), own_cores() // 2))
     with ProcessPoolExecutor(workers, get_context('spawn')) as pool:
         plans = {name: pool.submit(prediction, file, MOST) for name, file in ONE_GPU.items()}
         for method in parts.each(ONE_GPU):

@@ -10,39 +10,27 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from mmengine.registry import DefaultScope
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._pytree import tree_map
 from torch.utils.backend_registration import _setup_privateuseone_for_python_backend
 
 from ..core import Progress
-from ..core.io import unwrap_model
+from ..engine.optim.wrapper import AMP_DTYPES
 from ..evaluation.knn import knn
 from ..functional import embedding_stats
-from ..registry import MODELS
 from .fake_tensor_step import DataDependentResults
-from .standalone_step import Batch, StandaloneTraining, noise_batch
+from .standalone_step import Batch, StandaloneTraining, build_on_meta, noise_batch
 
 IMAGES = 2
 PYTHON_DEVICE = 'emu'
-AMP_TYPES: dict[str, torch.dtype | None] = {
-    'float32': None,
-    'bfloat16': torch.bfloat16,
-    'float16': torch.float16,
-}
+PRECISIONS: dict[str, torch.dtype | None] = {'float32': None, **AMP_DTYPES}
 
 
 def register_python_device() -> None:
     """Make torch know the device written in Python, once for this process and for good."""
     if torch._C._get_privateuse1_backend_name() != PYTHON_DEVICE:
         _setup_privateuseone_for_python_backend(PYTHON_DEVICE)
-
-
-def build(cfg: Any) -> Any:
-    """Return the config's method on the meta device: constructors do not take FakeTensors."""
-    with DefaultScope.overwrite_default_scope('mmssl'), torch.device('meta'):
-        return MODELS.build(cfg.model).train()
 
 
 def place(model: Any, device: str) -> Any:
@@ -82,16 +70,17 @@ def _fake(batch: Batch) -> Batch:
 
 
 def check_forward(cfg: Any, precision: str) -> list[str]:
-    """Return what is wrong with the forward on CUDA in ``precision``, a key of `AMP_TYPES`.
+    """Return what is wrong with the forward on CUDA in ``precision``, a key of `PRECISIONS`.
 
     Losses must be float32 on the device. What a GPU would refuse raises RuntimeError.
     """
-    batch, model = noise_batch(cfg, IMAGES), build(cfg)
+    batch = noise_batch(cfg, IMAGES)
+    model = build_on_meta(cfg).train()
     with without_content(0.3):
         place(model, 'cuda')
         model.progress = Progress(99, 100, 10)  # nothing is frozen, and all queues are in use
         model.begin_update()
-        with cuda_autocast(AMP_TYPES[precision]):
+        with cuda_autocast(PRECISIONS[precision]):
             losses = model(**model.data_preprocessor(_fake(batch), True), mode='loss')
         return [
             f'{name} is {value.dtype} on {value.device.type}'
@@ -108,7 +97,8 @@ def check_step(cfg: Any) -> list[str]:
     with ``with_cp`` is checked by `check_forward` alone.
     """
     register_python_device()
-    batch, model = noise_batch(cfg, IMAGES), build(cfg)
+    batch = noise_batch(cfg, IMAGES)
+    model = build_on_meta(cfg)
     with without_content(0.3):
         training = StandaloneTraining(cfg, place(model, PYTHON_DEVICE), amp=False)
         seen: dict[Tensor, Tensor] = {}
@@ -144,9 +134,9 @@ def _measure_health(model: Any) -> None:
 
 def _features(model: Any, batch: Batch) -> Tensor:
     """Return the features (B, C) that kNN compares, of the first view."""
-    network = unwrap_model(model).eval()
+    model.eval()
     first = _fake(batch)['inputs'][0]
     with torch.no_grad():
-        images = network.data_preprocessor({'inputs': first}, False)['inputs']
-        pooled: Tensor = network.encode(images).pooled
+        images = model.data_preprocessor({'inputs': first}, False)['inputs']
+        pooled: Tensor = model.encode(images).pooled
     return pooled.float()

@@ -5,17 +5,15 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any
 
 import torch
-from mmengine.registry import DefaultScope
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map
 from torch.utils.flop_counter import FlopCounterMode
 
 from ..engine.optim.wrapper import read_amp
-from ..registry import MODELS
 from .cuda_emulation import EmulateCUDA
 from .memory import Memory
-from .standalone_step import Batch, StandaloneTraining, noise_batch
+from .standalone_step import Batch, StandaloneTraining, build_on_meta, noise_batch
 
 aten = torch.ops.aten
 
@@ -63,9 +61,7 @@ class FakeTensorStep:
         self.modes += [DataDependentResults(share), self.memory] + [EmulateCUDA()] * (
             device == 'cuda'
         )
-        # constructors ask for numbers, which are true on meta
-        with DefaultScope.overwrite_default_scope('mmssl'), torch.device('meta'):
-            model = MODELS.build(cfg.model)
+        model = build_on_meta(cfg)
         with self._inside():
             self.training = StandaloneTraining(cfg, model.to_empty(device='cpu'), amp=False)
         kind = read_amp(cfg.optim_wrapper.get('amp')) if device == 'cuda' else None

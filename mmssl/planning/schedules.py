@@ -10,7 +10,8 @@ from mmengine.registry import DefaultScope
 from ..core import UserError
 from ..engine.optim.param_groups import FUSED
 from ..engine.optim.scheduler import MULTIPLIERS
-from ..registry import MODELS, PARAM_SCHEDULERS
+from ..registry import PARAM_SCHEDULERS
+from .standalone_step import build_on_meta
 
 TITLES = {
     'lr': 'Learning rate',
@@ -50,8 +51,8 @@ def schedules(cfg: Any, per_epoch: int) -> Panels:
     configs = cfg.get('param_scheduler') or []
     configs = [configs] if isinstance(configs, dict) else configs
     # the meta device: parameters have names and shapes, and take no memory
+    model = build_on_meta(cfg)
     with DefaultScope.overwrite_default_scope('mmssl'), torch.device('meta'):
-        model = MODELS.build(cfg.model)
         optimizer = _build_optimizer(cfg, model)
         built = [_build_scheduler(one, optimizer, epochs, per_epoch) for one in configs]
     panels = _group_lines(model, optimizer, built, epochs, per_epoch)

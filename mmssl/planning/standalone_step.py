@@ -16,6 +16,7 @@ from torch.utils.data import default_collate
 from ..core import Progress, UserError
 from ..datasets.encoded_image import EncodedImage
 from ..datasets.transforms.multi_view import build_multi_view
+from ..registry import MODELS
 
 Batch = dict[str, Any]
 DISTINCT = 32  # samples of a batch that differ; larger batches repeat them
@@ -48,6 +49,12 @@ def _noise_image() -> EncodedImage:
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, 'jpeg')
     return EncodedImage(file.getvalue(), 'noise')
+
+
+def build_on_meta(cfg: Any) -> Any:
+    """Return the config's model on the meta device: constructors ask for numbers, true there."""
+    with DefaultScope.overwrite_default_scope('mmssl'), torch.device('meta'):
+        return MODELS.build(cfg.model)
 
 
 class StandaloneTraining:

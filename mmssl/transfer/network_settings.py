@@ -2,7 +2,7 @@
 
 from ..checkpoint.architecture import family, sizes
 from ..checkpoint.export import Network
-from ..checkpoint.hyperparameters import HEADS, METHODS, SMALL_EPS
+from ..checkpoint.hyperparameters import ATTENTION_HEADS, METHODS, SMALL_EPS
 from ..core import UserError
 from ..models.backbones.vit import VisionTransformer
 
@@ -34,5 +34,5 @@ def num_heads(found: Network) -> int | None:
     if 'arch' in found.settings:
         heads: int | None = VisionTransformer.hyperparameters_of(found.settings)['num_heads']
         return heads
-    published = HEADS.get(found.layout, {}).get(width)
+    published = ATTENTION_HEADS.get(found.layout, {}).get(width)
     return published or (None if width % 64 else width // 64)

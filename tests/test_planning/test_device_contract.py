@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from mmssl.apis import load_config
-from mmssl.planning.device_contract import AMP_TYPES, check_forward, check_step
+from mmssl.planning.device_contract import PRECISIONS, check_forward, check_step
 
 from ..helpers.paths import REPO
 from ..helpers.ranks import Ranks
@@ -29,7 +29,7 @@ FAMILIES = {
 }
 MODES: dict[str, tuple[Any, ...]] = {
     'family': tuple(FAMILIES),
-    'precision': tuple(AMP_TYPES),
+    'precision': tuple(PRECISIONS),
     'pixels': ('fast', 'device'),
     'with_cp': (False, True),
     'chunk_size': (None, 1024),

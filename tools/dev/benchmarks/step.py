@@ -69,7 +69,9 @@ class Ours:
     def __init__(self, cfg: Config, data: dict[str, Any], plain: bool = False) -> None:
         torch.manual_seed(0)
         cfg = textbook(cfg) if plain else cfg
-        self.model, self.data, self.plain = MODELS.build(cfg.model).to(DEVICE), data, plain
+        self.model = MODELS.build(cfg.model).to(DEVICE)
+        self.data = data
+        self.plain = plain
         if plain:
             self.model.update_teacher = partial(follow, self.model)
         self.training = StandaloneTraining(cfg, self.model)

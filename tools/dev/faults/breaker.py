@@ -24,7 +24,9 @@ class Breaker(Hook):
     """
 
     def __init__(self, kind: str, step: int, rank: int = 0) -> None:
-        self.kind, self.step, self.rank = kind, step, rank
+        self.kind = kind
+        self.step = step
+        self.rank = rank
 
     def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
         """Break."""
