@@ -246,7 +246,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         except (UserError, OSError) as error:
             print(f'error: {error}\nFAILED')
             failures = [str(error)]
-        except RuntimeError as error:  # of a kernel: the other cases are still worth knowing
+        except (RuntimeError, LookupError, ValueError) as error:
+            # of a kernel, or of a case of another kind: the others are still worth knowing
             traceback.print_exc()
             print('FAILED')
             failures = [f'{type(error).__name__}: {error}']
