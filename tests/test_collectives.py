@@ -37,6 +37,7 @@ from mmssl.evaluation.metrics.accuracy import Accuracy
 from mmssl.evaluation.metrics.mean_iou import MeanIoU, mean_iou, overlaps
 from mmssl.functional import embedding_stats
 from mmssl.models.mixup import BatchMixup
+from mmssl.replay import StepRecorder, read_record
 
 from .helpers.collectives import call_sites, recorded
 from .helpers.command import free_port
@@ -62,6 +63,9 @@ HOST_SITES = {
     'evaluation/metrics/accuracy.py:evaluate',
     'evaluation/metrics/mean_iou.py:evaluate',
     'evaluation/predictions.py:collect',
+    'replay/recorder.py:after_train_iter',
+    'replay/recorder.py:gathered',
+    'replay/trace.py:averaged',
     'transfer/pretrained.py:start_from',
 }
 SMALL = dict(train_dataloader__batch_size=3, train_cfg__max_epochs=1)
@@ -146,21 +150,27 @@ def test_save(passes, tiny_config, tmp_path):
     assert not torch.equal(*draws)
 
 
-def _save_half_an_update(path: Path, folder: Path) -> Any:
-    options = dict(UNWATCHED, optim_wrapper__accumulative_counts=2)
-    runner = make_runner(path, folder, **SMALL, **options)
-    _until(runner, 3, lambda runner: runner.save_checkpoint(runner.work_dir, 'iter_3.pth'))
-    named = runner.model.named_parameters()
-    return {name: p.grad for name, p in named if p.grad is not None}
+def _record(path: Path, folder: Path) -> Any:
+    runner = make_runner(path, folder, **SMALL, **UNWATCHED)
+    runner.register_hook(StepRecorder(folder / 'run.pth', 2))
+    seen: list[Any] = []
+    runner.register_hook(Watch(lambda _, outputs: seen.append(float(outputs['loss'].detach()))))
+    _until(runner, 3, lambda runner: None)
+    return seen
 
 
-def test_save_inside_an_update(passes, tiny_config, tmp_path):
-    sites = {'engine/state/training_state.py:_pending'}
-    answers = passes(sites, _save_half_an_update, tiny_config(), tmp_path)
-    stored = read(tmp_path / 'iter_3.pth')['gradients']
-    assert stored.keys() == answers[0].keys() and len(stored) > 10
-    for name, stacked in stored.items():
-        assert torch.equal(stacked, torch.stack([grads[name] for grads in answers]))
+def test_record(passes, tiny_config, tmp_path):
+    sites = {
+        'replay/recorder.py:after_train_iter',
+        'replay/recorder.py:gathered',
+        'replay/trace.py:averaged',
+    }
+    first, second = passes(sites, _record, tiny_config(), tmp_path)
+    found = read_record(tmp_path / 'run.pth')
+    means = [(a + b) / 2 for a, b in zip(first, second, strict=True)]
+    assert [step.values['loss'] for step in found.trace] == pytest.approx(means[:2], rel=1e-6)
+    indices = torch.cat([batch['data_samples']['index'] for batch in found.batches])
+    assert len(indices) == len(indices.unique()) == 12
 
 
 @contextmanager

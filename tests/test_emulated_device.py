@@ -17,8 +17,7 @@ CENTRE = 'models/heads/distillation.py:end_step'
 SENT: dict[str, dict[str, int]] = {
     'update': {'engine/optim/wrapper.py:_agree': 1},
     'clip_shards': {'engine/fsdp.py:tensor_norms': 1},
-    'save_inside_an_update': {'engine/state/training_state.py:_pending': 2},
-    'resume_inside_an_update': {},
+    'end_epoch': {'models/heads/distillation.py:drop_incomplete': 1},
     'health': {'engine/hooks/health_hook.py:measure': 2},
     'begin_evaluation': {'engine/hooks/method_hook.py:before_val': 3},
     'features': {'evaluation/feature_extraction.py:extract': 6},

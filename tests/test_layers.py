@@ -38,6 +38,7 @@ LAYERS: dict[str, set[str]] = {
     },
     'transfer': {'core', 'checkpoint', 'models', 'engine', 'registry', 'zoo', 'config'},
 }
+LAYERS['replay'] = {'core', 'checkpoint', 'engine', 'config', 'registry'}
 LAYERS |= {
     'gpu_check': {
         *('core', 'datasets', 'models', 'engine', 'registry', 'zoo', 'config'),

@@ -4,6 +4,7 @@ _base_ = './_base_/cifar10.py'
 
 model = dict(
     type='DINO',
+    backbone=dict(interpolate_offset=0.0),
     neck=dict(type='DINONeck', dims=(192, 2048, 2048, 256), prototypes=4096, train_scale=False),
     head=dict(type='DistillationHead', prototypes=4096, student_temp=0.1),
     teacher_temp=dict(

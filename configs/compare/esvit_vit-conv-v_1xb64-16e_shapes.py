@@ -4,6 +4,7 @@ _base_ = './_base_/shapes.py'
 
 model = dict(
     type='DINO',
+    backbone=dict(interpolate_offset=0.0),
     neck=dict(
         type='DINONeck', dims=(64, 512, 128), prototypes=64, hidden_norm=True, train_scale=False),
     head=dict(type='DistillationHead', prototypes=64, student_temp=0.1),

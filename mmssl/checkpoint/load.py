@@ -111,7 +111,7 @@ def load(
     dropped += [key for key in foreign if file_layout.name_of(key, names_in_model) in unused]
 
     report = Report(str(path), file_layout.name, taken, dropped=dropped)
-    report.epoch = epochs_done(content)
+    report.epoch = epochs_done(content, file_layout.epochs_ahead)
     report.model = trained_as(content)
     hyperparameters.compare(model, content, file_layout.name, target, str(path))
     fill(target, {k: ours[v] for k, v in names.items()}, part, report)
@@ -138,14 +138,17 @@ def _tell_backbones(model: nn.Module, report: Report) -> None:
 
 
 # what a file says of itself -----------------------------------------------------------------------
-def epochs_done(content: dict[str, Any]) -> int | None:
-    """Return the epochs a training file has behind it: ours, or an official one's counter."""
+def epochs_done(content: dict[str, Any], ahead: int = 0) -> int | None:
+    """Return the epochs a training file has behind it: ours, or an official one's counter.
+
+    ``ahead`` is what is added to that counter, `Layout.epochs_ahead`.
+    """
     progress = content.get('progress')
     if isinstance(progress, dict):
         done, length = progress.get('iter'), progress.get('per_epoch')
         return done // length if type(done) is type(length) is int and length > 0 else None
     epoch = content.get('epoch')
-    return epoch if isinstance(epoch, int) else None
+    return epoch + ahead if type(epoch) is int else None
 
 
 def trained_as(content: dict[str, Any]) -> str:

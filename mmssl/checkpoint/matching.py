@@ -25,6 +25,8 @@ State = dict[str, Tensor]  # tensors by name
 COMPUTED = re.compile(
     r'(^|\.)(num_batches_tracked|relative_position_index|relative_coords_table|attn_mask)$'
 )
+# sums of an incomplete update, zero where a file lacks them
+SUMS = re.compile(r'(^|\.)collected$')
 # heads, which a file may have over the network; timm keeps norms of its own there
 HEADS = re.compile(r'(head|fc|classifier)')
 # what stands before the blocks of a transformer and changes its tokens; masks only pretrain
@@ -156,7 +158,8 @@ def match_state(
     mismatched = {}
     for name, wanted in target.items():
         if name not in given:
-            missing.append(name)
+            if not SUMS.search(name):
+                missing.append(name)
         elif reason := difference(given[name], wanted):
             mismatched[name] = reason
         else:

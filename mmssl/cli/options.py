@@ -13,6 +13,7 @@ from mmengine.config import Config, DictAction
 from ..config import pretrained
 from ..core import UserError
 from ..core.launch import LAUNCHERS, leave, tells
+from ..core.precision import DTYPES
 from ..zoo.hub import published
 from .work_dir import set_work_dir
 
@@ -60,6 +61,9 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
     """Add the options that train.py and test.py have in common."""
     parser.add_argument('--work-dir', help='folder for logs and checkpoints')
     parser.add_argument('--amp', action='store_true', help='mixed precision (needs a GPU)')
+    parser.add_argument(
+        '--dtype', choices=DTYPES, help='type of weights and images; float64 to compare machines'
+    )
     parser.add_argument('--no-pin-memory', action='store_true', help='loaders keep pageable memory')
     parser.add_argument(
         '--cfg-options', nargs='+', action=OptionAction, default={}, help='key=value, merged last'
@@ -73,6 +77,8 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
 def apply_run_options(cfg: Config, args: argparse.Namespace) -> None:
     """Write the options that train.py and test.py have in common into the config."""
     cfg.launcher = args.launcher
+    if args.dtype:
+        cfg.dtype = args.dtype
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     given = args.cfg_options.get('work_dir') or args.work_dir  # options are merged last
     set_work_dir(cfg, args.config, given)

@@ -7,6 +7,8 @@ from ..apis import load_config
 from ..config import pretrained
 from ..core import UserError
 from ..engine import Runner
+from ..replay import StepRecorder
+from ..replay.recorder import STEPS
 from ..results.hook import register_result_hook
 from ..transfer import library_of
 from . import transfer
@@ -31,6 +33,10 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         '--auto-scale-lr', action='store_true', help='scale the learning rate with the batch'
     )
     parser.add_argument('--no-persistent-workers', action='store_true')
+    parser.add_argument('--record', metavar='FILE', help='record the first steps for replay.py')
+    parser.add_argument(
+        '--record-steps', type=int, default=STEPS, help=f'how many (default: {STEPS})'
+    )
     add_run_options(parser)
     return parser.parse_args(argv)
 
@@ -57,6 +63,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         cfg.optim_wrapper.amp_required = True
     if args.auto_scale_lr:
         cfg.auto_scale_lr = dict(cfg.get('auto_scale_lr') or {}, enable=True)
+    recorder = StepRecorder(args.record, args.record_steps) if args.record else None
     runner = Runner.from_cfg(cfg)
     register_result_hook(runner)
+    if recorder is not None:
+        runner.register_hook(recorder)
     runner.train()

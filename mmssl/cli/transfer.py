@@ -20,8 +20,16 @@ from .options import apply_run_options, apply_train_options, require_gpu_for_amp
 def prepare_config(args: argparse.Namespace, unused: tuple[str, ...]) -> Config:
     """Read a config, apply the options and check its data; ``unused`` keys become None.
 
-    Raises UserError for data that are not there.
+    Raises UserError for data that are not there, and for --dtype and --record.
     """
+    for option in ('dtype', 'record'):
+        if getattr(args, option, None):
+            raise UserError(
+                f'--{option} is not for detectors and segmentors, which other libraries train; '
+                'leave it out',
+                key=f'--{option}',
+                value=getattr(args, option),
+            )
     cfg = read_transfer_config(args.config, args.cfg_options)
     apply_run_options(cfg, args)
     for key in unused:

@@ -26,6 +26,7 @@ OWN_KEYS = {
     'branch',
     'continue_epoch',
     'sync_bn',
+    'dtype',  # of weights and images: float32 or float64
     'find_unused_parameters',
     'model_wrapper_cfg',
     'compile',  # the backbones, or options of torch.compile
@@ -159,7 +160,10 @@ def _fill_derived(cfg: Config) -> None:
         if 'pipeline' in node and 'type' in node and root is not None:
             node.setdefault('data_root', root)
     for mode in ('val', 'test'):
-        if cfg.get(f'{mode}_cfg') is not None and cfg.get(f'{mode}_evaluator') is None:
+        keys = [f'{mode}_cfg', f'{mode}_dataloader']
+        if any(key in cfg and cfg[key] is None for key in keys):  # one turns all off
+            cfg.merge_from_dict(dict.fromkeys([*keys, f'{mode}_evaluator']))
+        elif cfg.get(f'{mode}_cfg') is not None and cfg.get(f'{mode}_evaluator') is None:
             cfg[f'{mode}_evaluator'] = []
     pretrained.copy_options(cfg)
     cfg.setdefault('work_dir', None)
@@ -216,8 +220,11 @@ def check_recipe(cfg: Config) -> None:
                 value=schedule[longest],
             )
     if hasattr(method, 'check_recipe'):  # a model of the user's own may have none
-        pipeline = cfg.train_dataloader.dataset.get('pipeline', [])
+        dataset = cfg.train_dataloader.dataset
+        pipeline = dataset.get('pipeline', [])
         multi: dict = next((t for t in pipeline if t.get('type') == 'MultiView'), {})
+        if not multi and dataset.get('type') != 'ImageDataset':
+            return  # a data set of the user's own, whose views are seen at the first step
         views = [v for v in multi.get('views', []) for _ in range(v.get('repeat', 1))]
         method.check_recipe(model, views, multi.get('mask'))
 

@@ -75,9 +75,9 @@ class BadSamples:
         )
 
 
-def bad_samples_of(samples: dict) -> list[str]:
-    """Return the reports of a batch's data_samples, '' for readable images."""
-    return list(samples.get('unreadable', ()))
+def bad_samples_of(samples: Any) -> list[str]:
+    """Return the reports of a batch's data_samples, '' for readable images, none without any."""
+    return list(samples.get('unreadable', ())) if isinstance(samples, dict) else []
 
 
 def readable(samples: dict[str, Any], outputs: Sequence[T]) -> Iterator[tuple[int, T]]:

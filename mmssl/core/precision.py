@@ -1,4 +1,4 @@
-"""Objectives run in at least float32, whatever the networks run in."""
+"""Types of numbers: that of weights and images, and float32 at least for objectives."""
 
 from collections.abc import Callable
 from functools import wraps
@@ -6,7 +6,32 @@ from typing import Any, TypeVar
 
 import torch
 
+from .errors import UserError
+
+DTYPES = {'float32': torch.float32, 'float64': torch.float64}
 F = TypeVar('F', bound=Callable[..., Any])
+
+
+def read_dtype(name: str | None, amp: str | None = None) -> torch.dtype:
+    """Return the type that the config's ``dtype`` names, by default torch's own.
+
+    Raises UserError for another name, and for float64 with mixed precision on a GPU.
+    """
+    if name is not None and name not in DTYPES:
+        raise UserError(
+            f"dtype='{name}' is unknown; use {' or '.join(DTYPES)}, and optim_wrapper.amp for "
+            'half precision',
+            key='dtype',
+            value=name,
+        )
+    if name == 'float64' and amp and torch.cuda.is_available():
+        raise UserError(
+            f"dtype='float64' and optim_wrapper.amp='{amp}' do not go together; add --cfg-options "
+            'optim_wrapper.amp=None',
+            key='dtype',
+            value=name,
+        )
+    return DTYPES[name] if name else torch.get_default_dtype()
 
 
 def _up(value: Any) -> Any:

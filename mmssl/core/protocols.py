@@ -21,6 +21,20 @@ class StepMemory(Protocol):
     def drop_step(self) -> None:
         """Forget what was collected in a step that is skipped."""
 
+    def drop_incomplete(self) -> None:
+        """End a step that an epoch's end has left without its last micro-batches."""
+
+
+@runtime_checkable
+class EpochAddressed(Protocol):
+    """A data set whose items are asked for by (epoch, index), where ``takes_epoch`` is true.
+
+    What an item draws from (seed, epoch, index) is the same after resuming, with any number of
+    workers.
+    """
+
+    takes_epoch: bool
+
 
 @runtime_checkable
 class BoundedMemory(StepMemory, Protocol):
@@ -35,6 +49,9 @@ class RankedMemory(StepMemory, Protocol):
 
     def reorder(self, batch: int, before: int, after: int) -> None:
         """Rearrange what ``before`` processes have filled for ``after``, at one global batch."""
+
+    def fill(self, rows: Tensor) -> None:
+        """Take the rows (A, L, D) of all processes, one after the other."""
 
 
 @runtime_checkable
@@ -65,6 +82,9 @@ class Method(Protocol):
 
     def drop_step(self) -> None:
         """Drop the step of all memories."""
+
+    def drop_incomplete(self) -> None:
+        """End a step of all memories that an epoch's end has left incomplete."""
 
     def uniform_loss(self, batch: int) -> float | None:
         """Return the loss of a uniform prediction."""

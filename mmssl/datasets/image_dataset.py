@@ -79,6 +79,8 @@ class ImageDataset(Dataset):
     given.
     """
 
+    takes_epoch = True
+
     def __init__(
         self,
         data_root: str = '',

@@ -11,13 +11,14 @@ from mmengine.dataset import InfiniteSampler
 from torch.utils.data import Sampler
 
 from ..core import UserError, dist
+from ..core.protocols import EpochAddressed
 from ..registry import DATA_SAMPLERS
 from .sources.shards import WINDOW
 
 
 @DATA_SAMPLERS.register_module()
 class EpochSampler(Sampler):
-    """Yield (epoch, index) for this rank.
+    """Yield (epoch, index) for this rank, or the index alone where the data set takes no epoch.
 
     Rank r of W takes every W-th of one order shared by all ranks, so a global batch holds the
     same images for any W with the same global batch size. ``shuffle`` draws the order from
@@ -124,8 +125,11 @@ class EpochSampler(Sampler):
         """Return how many images each worker of each rank reads of shards."""
         return len(self.dataset) // (self.world_size * self.workers)
 
-    def __iter__(self) -> Iterator[tuple[int, int]]:
-        return ((self.epoch, index) for index in self._order()[self.skip :])
+    def __iter__(self) -> Iterator[int | tuple[int, int]]:
+        order = self._order()[self.skip :]
+        if isinstance(self.dataset, EpochAddressed) and self.dataset.takes_epoch:
+            return ((self.epoch, index) for index in order)
+        return iter(order)
 
     def __len__(self) -> int:
         if self.locality == 'shard':

@@ -18,7 +18,7 @@ def keep_global_batch(runner: 'Runner') -> int:
     if isinstance(loop, dict) and loop.get('dataloader'):
         loader = loop['dataloader']
     configured: int = loader['batch_size']
-    if runner._resumed is None:
+    if runner._resumed is None or runner._is_official:
         return configured
     progress, world = runner._content['progress'], dist.world_size()
     before, batch = progress.get('processes', world), progress['batch']

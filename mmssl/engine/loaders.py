@@ -1,6 +1,7 @@
 """Build data loaders whose samples are seeded by (seed, epoch, index) on any machine."""
 
 import copy
+import inspect
 from collections.abc import Callable
 from typing import Any
 from weakref import WeakSet
@@ -12,6 +13,7 @@ from torch.utils.data import DataLoader
 from ..core import UserError, dist
 from ..core.cores import own_cores
 from ..core.protocols import EpochFollower, LoaderSampler, OrdersForWorkers
+from ..registry import DATASETS
 from .signals import WorkerSignals
 
 SEEKABLE = ('EpochSampler', 'ResumableSampler')
@@ -25,6 +27,13 @@ def tell_epoch(dataset: Any, epoch: int) -> None:
     for inner in (getattr(dataset, 'dataset', None), *getattr(dataset, 'datasets', ())):
         if inner is not None:
             tell_epoch(inner, epoch)
+
+
+def _takes_seed(dataset: dict[str, Any]) -> bool:
+    """Whether a data set of a config has an argument ``seed``."""
+    kind = dataset.get('type')
+    made = DATASETS.get(kind) if isinstance(kind, str) else kind
+    return made is not None and 'seed' in inspect.signature(made).parameters
 
 
 class Workers:
@@ -78,7 +87,7 @@ def build(
     """
     cfg = copy.deepcopy(settings)
     cfg.setdefault('collate_fn', dict(type='default_collate'))
-    if isinstance(cfg.get('dataset'), dict):
+    if isinstance(cfg.get('dataset'), dict) and _takes_seed(cfg['dataset']):
         cfg['dataset'].setdefault('seed', seed or 0)
     sampler = cfg.get('sampler')
     if isinstance(sampler, dict) and sampler.get('type') not in (None, *SEEKABLE):

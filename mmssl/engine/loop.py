@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from mmengine.runner import EpochBasedTrainLoop
 
-from ..core import dist, watchdog
+from ..core import UserError, dist, watchdog
 from ..core.protocols import SeekableSampler
 from ..registry import LOOPS
 from .loaders import tell_epoch
@@ -65,7 +65,14 @@ class EpochLoop(EpochBasedTrainLoop):
         self._epoch += 1
 
     def run_iter(self, idx: int, data_batch: Any) -> None:
-        """Run one iteration with its hooks."""
+        """Run one iteration with its hooks. Raises UserError for a batch of another form."""
+        if not isinstance(data_batch, dict) or 'inputs' not in data_batch:
+            raise UserError(
+                'train_dataloader.dataset: an item must be dict(inputs=[view, view], '
+                f'data_samples=dict(...)), but a batch is {_form(data_batch)}',
+                key='train_dataloader.dataset',
+                value=_form(data_batch),
+            )
         self.runner.call_hook('before_train_iter', batch_idx=idx, data_batch=data_batch)
         watchdog.status.step = self._iter + 1
         with watchdog.collective('forward'):
@@ -76,3 +83,10 @@ class EpochLoop(EpochBasedTrainLoop):
         )
         self.in_iteration = 0
         self._iter += 1
+
+
+def _form(batch: Any) -> str:
+    """Return what a batch is, in words."""
+    if isinstance(batch, dict):
+        return f'a dict of {", ".join(map(repr, batch)) or "nothing"}'
+    return f'a {type(batch).__name__}'

@@ -17,7 +17,7 @@ from torch import nn
 from torch.distributed.fsdp import FSDPModule
 from torch.utils.data import DataLoader
 
-from ..checkpoint import load
+from ..checkpoint import load, read
 from ..core import UserError, dist
 from ..core.cores import share_cores
 from ..core.deterministic import set_blas_workspaces
@@ -25,6 +25,7 @@ from ..core.device import check_driver, model_device
 from ..core.errors import NoData
 from ..core.io import unwrap_model
 from ..core.launch import init_distributed
+from ..core.precision import read_dtype
 from ..core.protocols import OptionalLoop
 from ..core.sync_bn import convert_sync_bn, read_sync_bn, sync_group
 from ..registry import LOOPS, MODEL_WRAPPERS, RUNNERS
@@ -37,10 +38,10 @@ from .hooks.checkpoint_hook import CheckpointHook
 from .hooks.method_hook import MethodHook
 from .hooks.non_finite_hook import NonFiniteHook
 from .loaders import end_workers
-from .optim.scheduler import ScheduleParam
 from .optim.wrapper import OptimWrapper, active_amp
 from .signals import catch_signals
 from .state import training_state, work_dir_files
+from .state.official_state import restore_official, seek
 from .step_status import StepStatus
 from .worker_errors import name_dead_workers
 
@@ -141,7 +142,7 @@ class Runner(Base):
         """Move to the device; synchronise batch norms and wrap when there are ranks."""
         synchronised, group_size = read_sync_bn(self.cfg.get('sync_bn'))
         device = model_device()
-        model = model.to(device)
+        model = model.to(device, read_dtype(self.cfg.get('dtype'), self._amp))
         if not self.distributed:
             return model
         if synchronised:
@@ -173,7 +174,13 @@ class Runner(Base):
             self._init_model_weights()
             if self._load_from:
                 self.load_checkpoint(self._load_from)
-        return wrapper(model, amp=active_amp(self.cfg.optim_wrapper.get('amp')))
+        return wrapper(model, amp=active_amp(self._amp))
+
+    @property
+    def _amp(self) -> str | None:
+        wrapper = self.cfg.get('optim_wrapper')
+        amp: str | None = wrapper.get('amp') if isinstance(wrapper, dict) else None
+        return amp
 
     @property
     def _sharded(self) -> bool:
@@ -260,6 +267,13 @@ class Runner(Base):
         )
 
     @cached_property
+    def _is_official(self) -> bool:
+        """Whether the file to continue was named and is not ours."""
+        if not (self._resume and self._load_from):
+            return False
+        return 'format' not in read(str(self._load_from))
+
+    @cached_property
     def _content(self) -> dict[str, Any]:
         """What is in the file to continue."""
         return work_dir_files.open_training(str(self._resumed))
@@ -286,7 +300,9 @@ class Runner(Base):
             )
 
     def resume(self, filename: str, **_: Any) -> None:
-        """Continue exactly where one of our own training files stands."""
+        """Continue exactly where a training file of ours stands, or where an official one does."""
+        if self._is_official:
+            return restore_official(self, filename)
         content = self._content if self._resumed else work_dir_files.open_training(filename)
         self.call_hook('after_load_checkpoint', checkpoint=content)
         try:
@@ -336,17 +352,8 @@ class Runner(Base):
                 key='file',
                 value=report.path,
             )
-        self.train_loop.seek(report.epoch * len(self.train_dataloader))
+        seek(self, report.epoch, 'continue_epoch')
         dist.seed_streams(self.seed or 0)  # as the loop does at iteration 0
-        for scheduler in self.param_schedulers or []:
-            if not isinstance(scheduler, ScheduleParam):
-                raise UserError(
-                    f'continue_epoch: param_scheduler of type {type(scheduler).__name__} cannot '
-                    "begin in the middle; use type='ScheduleParam'",
-                    key='continue_epoch',
-                    value=True,
-                )
-            scheduler.seek(self.iter)
         self.logger.info(f'continuing {report.path} at epoch {report.epoch}')
 
     def save_checkpoint(self, out_dir: str, filename: str, **_: Any) -> None:

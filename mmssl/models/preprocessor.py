@@ -41,10 +41,10 @@ def shares(name: str, values: Sequence[float]) -> tuple[float, ...]:
 class ViewPreprocessor(BaseDataPreprocessor):
     """Move uint8 RGB views (B, 3, H, W) to the device and normalise them to float32.
 
-    Floating views pass unchanged: they are normalised already. ``mean`` and ``std`` are shares
-    of 1, by default ImageNet's, or those that a network of timm states (`adopt`); SwAV's red std
-    is 0.228 where MoCo's is 0.229. Views that left the loader without their
-    colours (MultiView(pixels='device')) get them here, by ``color_params`` (B, V, 12).
+    Floating views only take the type of the network: they are normalised already. ``mean`` and
+    ``std`` are shares of 1, by default ImageNet's, or those that a network of timm states
+    (`adopt`); SwAV's red std is 0.228 where MoCo's is 0.229. Views that left the loader without
+    their colours (MultiView(pixels='device')) get them here, by ``color_params`` (B, V, 12).
     Raises UserError as `shares` does.
     """
 
@@ -73,9 +73,19 @@ class ViewPreprocessor(BaseDataPreprocessor):
             )
 
     def normalize(self, view: Tensor) -> Tensor:
-        """Normalise pixels: uint8 (..., 3, H, W) -> float, of mean 0 and standard deviation 1."""
+        """Normalise pixels: uint8 (..., 3, H, W) -> float, of mean 0 and standard deviation 1.
+
+        Raises UserError for another number of channels.
+        """
+        if view.shape[-3:-2] != self.mean.shape[:1]:
+            raise UserError(
+                f'inputs: views must be (B, 3, H, W), got {tuple(view.shape)}; the data set must '
+                'make (3, H, W) of each image',
+                key='inputs',
+                value=tuple(view.shape),
+            )
         if view.is_floating_point():
-            return view
+            return view.to(self.mean.dtype)
         return view.to(self.mean.dtype).div_(255).sub_(self.mean).div_(self.std)
 
     def forward(self, data: dict[str, Any], training: bool = False) -> dict[str, Any]:

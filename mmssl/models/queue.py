@@ -58,6 +58,8 @@ class Queue(nn.Module):
         """Forget what was collected since the last optimizer step."""
         self.pending.clear()
 
+    drop_incomplete = drop_step
+
     def check(self, batch: int) -> None:
         """Check the size of the global batch. Raises UserError when its keys do not fit."""
         if batch > self.length:
@@ -116,6 +118,28 @@ class FeatureBank(nn.Module):
     def drop_step(self) -> None:
         """Forget what was collected since the last optimizer step."""
         self.pending.clear()
+
+    drop_incomplete = drop_step
+
+    @torch.no_grad()
+    def fill(self, rows: Tensor) -> None:
+        """Take embeddings (A, L', D) of all ranks, rank by rank, L' at most the length.
+
+        Raises UserError for embeddings of another width or number.
+        """
+        crops, length, width = self.bank.shape
+        if (
+            rows.dim() != 3
+            or (len(rows), rows.shape[2]) != (crops, width)
+            or rows.shape[1] > length
+        ):
+            raise UserError(
+                f'model.head.queue_length={length}: the queue of the file is '
+                f'{tuple(rows.shape)}, for {tuple(self.bank.shape)}; set the same length',
+                key='model.head.queue_length',
+                value=length,
+            )
+        self.bank[:, : rows.shape[1]] = rows.to(self.bank)
 
     @torch.no_grad()
     def reorder(self, batch: int, before: int, after: int) -> None:

@@ -27,9 +27,9 @@ from mmssl.engine import fsdp
 from mmssl.engine.hooks.health_hook import HealthHook
 from mmssl.engine.hooks.method_hook import MethodHook
 from mmssl.engine.optim import wrapper
-from mmssl.engine.state import training_state
 from mmssl.evaluation.feature_extraction import extract
 from mmssl.evaluation.metrics.accuracy import Accuracy
+from mmssl.models.heads.distillation import DistillationHead
 
 from .collectives import recorded
 from .methods import MODELS_BY_NAME, batch, build
@@ -43,12 +43,12 @@ DEVICE_SITES = {
     'engine/hooks/method_hook.py:before_val',
     'engine/optim/wrapper.py:_agree',
     'engine/fsdp.py:tensor_norms',
-    'engine/state/training_state.py:_pending',
     'evaluation/feature_extraction.py:extract',
     'functional/assign.py:sinkhorn',
     'functional/batch_shuffle.py:shuffle',
     'functional/batch_shuffle.py:unshuffle',
     'functional/contrast.py:info_nce',
+    'models/heads/distillation.py:drop_incomplete',
     'models/heads/distillation.py:end_step',
     'models/queue.py:end_step',
     'models/queue.py:push',
@@ -155,44 +155,12 @@ def clip_shards() -> None:
         fsdp.tensor_norms([Part(), Part()])
 
 
-def save_inside_an_update() -> None:
-    """Gather the gradients of an update that is not complete."""
-    layer = nn.Linear(3, 2, device=DEVICE)
-    layer(normal(BATCH, 3)).mean().backward()
-    found = training_state._pending(
-        SimpleNamespace(model=layer, optim_wrapper=SimpleNamespace(starts_update=False))
-    )
-    assert {value.device.type for value in found.values()} == {'cpu'}
-
-
-def resume_inside_an_update() -> None:
-    """Put gradients of a file, which is on the host, back."""
-    layer = nn.Linear(3, 2, device=DEVICE)
-    host = {name: torch.zeros(2, *p.shape) for name, p in layer.named_parameters()}
-    content = dict(
-        meta=dict(run=dict(id='x', started=0.0), settings={}),
-        schedulers=[],
-        state_dict={name: value[0] for name, value in host.items()},
-        optimizer={},
-        gradients=host,
-        progress=dict(iter=1, per_epoch=5, batch=2 * BATCH, processes=2, best=None),
-        random=dict(torch=[]),
-    )
-
-    class Loader(list[int]):
-        batch_size = BATCH
-
-    runner = SimpleNamespace(
-        model=layer,
-        optim_wrapper=SimpleNamespace(load_state_dict=lambda _: None),
-        train_dataloader=Loader(range(5)),
-        train_loop=SimpleNamespace(seek=lambda _: None),
-        param_schedulers=[],
-        cfg=SimpleNamespace(to_dict=dict),
-        seed=0,
-    )
-    training_state.restore(runner, content)
-    assert {p.grad.device.type for p in layer.parameters()} == {DEVICE}
+def end_epoch() -> None:
+    """End an epoch with a centre that waits for more batches."""
+    head = DistillationHead(3).to(DEVICE)
+    head.observe(normal(BATCH, 3))
+    head.drop_incomplete()
+    assert head.collected.device.type == DEVICE
 
 
 def health() -> None:
@@ -238,8 +206,7 @@ def accuracy() -> None:
 PARTS = dict(
     update=(update, 0),
     clip_shards=(clip_shards, 0),
-    save_inside_an_update=(save_inside_an_update, 0),
-    resume_inside_an_update=(resume_inside_an_update, 0),
+    end_epoch=(end_epoch, 0),
     health=(health, 0),
     begin_evaluation=(begin_evaluation, 0),
     features=(features, BATCH),

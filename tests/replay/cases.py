@@ -7,8 +7,13 @@ Block = dict[str, Any]
 
 def backbone(block: Block) -> dict[str, Any]:
     """Config of the case's backbone."""
-    b = dict(block['backbone'])
-    return {'vit': _vit, 'resnet': _resnet, 'swin': _swin, 'cvt': _cvt}[b['family']](b)
+    # EsViT's code resizes positions by the plain ratio
+    offset = 0.0 if block.get('method') == 'esvit' else 0.1
+    b = dict(block['backbone'], interpolate_offset=offset)
+    config = {'vit': _vit, 'resnet': _resnet, 'swin': _swin, 'cvt': _cvt}[b['family']](b)
+    if block.get('run', {}).get('drop_path'):
+        config['drop_path_rate'] = block['run']['drop_path']
+    return config
 
 
 def _vit(b: Block) -> dict[str, Any]:
@@ -20,6 +25,7 @@ def _vit(b: Block) -> dict[str, Any]:
         mlp_ratio=b['mlp_ratio'],
         norm_eps=b['norm_eps'],
         positions=b['positions'],
+        interpolate_offset=b['interpolate_offset'],
         freeze_patch_embed=b.get('frozen_patch_embed', False),
         mask_token=b.get('mask_token', False),
     )
@@ -130,7 +136,7 @@ def swav(block: Block) -> dict[str, Any]:
             iterations=loss['sinkhorn_iterations'],
             assign=loss['assign'],
             queue_length=loss['queue_length'],
-            queue_start=0,
+            queue_start=loss['queue_start'] if 'run' in block else 0,
         ),
     )
 

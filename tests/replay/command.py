@@ -1,4 +1,4 @@
-"""Replay a recorded step, kNN or linear probe of an official code and compare every tensor.
+"""Replay a recorded step, whole run, kNN or linear probe of an official code, compare all tensors.
 
 Prints one line per group (loss, its parts, features, gradients, state after the step) with the
 largest relative error, then OK or FAILED, and exits 0 or 1.
@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from safetensors.torch import load_file
 
+from mmssl.cli.options import OptionAction
 from mmssl.core import UserError
 from mmssl.core.io import atomic_write
 
@@ -22,7 +23,10 @@ from .compare import Group, gradient_error, relative
 from .linear import Linear
 from .neighbours import Neighbours
 from .precision import PRECISIONS, check_device, tf32
+from .reduced import PREFIX, mask, reduce
+from .reduced import error as reduced_error
 from .step import Step
+from .whole import WholeRun
 
 GROUPS = ('schedule', 'loss', 'parts of the loss', 'features', 'gradients', 'state after the step')
 
@@ -68,6 +72,8 @@ class Replay:
         self.expected: dict[str, torch.Tensor] = {}
         for file in sorted(folder.glob('expect*.safetensors')):
             self.expected |= load_file(file)
+        self.reduced = {n.removeprefix(PREFIX) for n in self.expected if n.startswith(PREFIX)}
+        self.expected = {n.removeprefix(PREFIX): x for n, x in self.expected.items()}
         with tf32(self.precision.tf32):
             self.step = Step(folder, self.block, batch, device, self.precision)
         self.groups = {name: Group(name) for name in GROUPS}
@@ -96,7 +102,8 @@ class Replay:
 
     def _direction(self, min_cosine: float) -> None:
         """Compare the gradient of all parameters as one vector: 1 - cosine."""
-        names = [name for name in sorted(self.expected) if name.startswith('grad.')]
+        names = [n for n in sorted(self.expected) if n.startswith('grad.')]
+        names = [name for name in names if name not in self.reduced]
         ours = [self.step.grads[str(self.step.name_of(n.removeprefix('grad.')))] for n in names]
         both = [
             torch.cat([x.flatten().double() for x in part])
@@ -108,6 +115,23 @@ class Replay:
     def _add(self, group: str, name: str, error: float) -> None:
         late = group in ('gradients', 'state after the step')
         self.groups[group].add(name, error, self.gradient_tol if late else self.tol)
+
+    def _error(
+        self,
+        name: str,
+        ours: torch.Tensor,
+        expected: torch.Tensor,
+        steady: torch.Tensor | None = None,
+    ) -> float:
+        """Return the error of a gradient or tensor, or of what stands for it."""
+        if name not in self.reduced:
+            return self._gradient_error(ours, expected)
+        which = None if steady is None else mask(name, steady)
+        numbers = reduce(name, ours)
+        noise = self.precision.noise
+        if expected[0] < noise:  # all rounding: compared absolutely
+            return float((numbers[0] - expected[0]).abs()) / noise * self.gradient_tol
+        return reduced_error(numbers, expected, which)
 
     def _gradient_error(self, ours: torch.Tensor, expected: torch.Tensor) -> float:
         return gradient_error(ours, expected, self.gradient_tol, self.precision.noise)
@@ -146,7 +170,7 @@ class Replay:
             return
         value = source[ours]
         value = value.norm() if kind == 'gradnorm' else value
-        self._add('gradients', name, self._gradient_error(value, expected))
+        self._add('gradients', name, self._error(name, value, expected))
 
     def _state(self, kind: str, name: str, key: str, expected: torch.Tensor) -> None:
         if key in self.block.get('irreproducible', []):
@@ -166,13 +190,14 @@ class Replay:
                 self.skipped.append(f'{name}: some of its elements move by amplified rounding')
                 return
             value = value.norm()
-        elif steady is not None and value.shape == expected.shape:
+        elif steady is not None and value.shape in (expected.shape, steady.shape):
             if not steady.any():
                 self.skipped.append(f'{name}: its gradient is zero, the optimizer moves rounding')
                 return
-            value, expected = value[steady], expected[steady]
+            if name not in self.reduced:
+                value, expected = value[steady], expected[steady]
         # a running mean behind a norm without shift is zero but for rounding, as such gradients
-        self._add('state after the step', name, self._gradient_error(value, expected))
+        self._add('state after the step', name, self._error(name, value, expected, steady))
 
     def _moment(self, name: str, key: str, expected: torch.Tensor) -> None:
         entry, _, parameter = key.partition('.')
@@ -187,8 +212,10 @@ class Replay:
         steady = self._steady(theirs)
         # moments of a gradient that is all rounding are rounding too; others are not amplified
         rounding = steady is not None and not steady.any()
-        error = self._gradient_error(ours, expected) if rounding else relative(ours, expected)
-        self._add('state after the step', name, error)
+        if rounding or name in self.reduced:
+            self._add('state after the step', name, self._error(name, ours, expected))
+        else:
+            self._add('state after the step', name, relative(ours, expected))
 
     def _steady(self, ours: str) -> torch.Tensor | None:
         """Elements that an adaptive optimizer moves reproducibly; None when all are."""
@@ -204,9 +231,23 @@ class Replay:
         return grad.abs() >= self.precision.noise * largest
 
 
-def kind_of(folder: Path) -> type[Replay] | type[Neighbours] | type[Linear]:
+def start(case: Path, args: argparse.Namespace, dtype: str) -> Any:
+    """Replay a case. Raises UserError for options with anything but a whole run."""
+    kind = kind_of(case)
+    if kind is WholeRun:
+        return WholeRun(case, args.tol, args.device, dtype, args.cfg_options)
+    if args.cfg_options:
+        raise UserError(
+            '--cfg-options are for whole runs; a step has the parts that the case names',
+            key='--cfg-options',
+            value=args.cfg_options,
+        )
+    return kind(case, args.tol, args.device, dtype)
+
+
+def kind_of(folder: Path) -> type[Replay] | type[Neighbours] | type[Linear] | type[WholeRun]:
     """Return what replays a case."""
-    return next((kind for kind in (Neighbours, Linear) if kind.holds(folder)), Replay)
+    return next((kind for kind in (Neighbours, Linear, WholeRun) if kind.holds(folder)), Replay)
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -220,6 +261,14 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         choices=PRECISIONS,
         default=['float64'],
         help='formats of numbers, one after the other; others than float64 are for steps',
+    )
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=OptionAction,
+        default={},
+        help='key=value, merged into the config of a whole run, such as '
+        'model.backbone.with_cp=True',
     )
     parser.add_argument('--tol', type=float, help="default: the format's own, 1e-9 for float64")
     parser.add_argument('--verbose', action='store_true', help='print the error of every tensor')
@@ -239,7 +288,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         errors: dict[str, float] = {}
         try:
             check_device(args.device)
-            replay = kind_of(case)(case, args.tol, args.device, dtype)
+            replay = start(case, args, dtype)
             describe(replay, args.verbose)
             errors = {g.name: g.worst for g in replay.groups.values() if g.count}
             failures = [line for group in replay.groups.values() for line in group.failures]

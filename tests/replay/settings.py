@@ -14,6 +14,8 @@ def optimizer(block: Block) -> tuple[dict[str, Any], list[dict[str, Any]]]:
         'weight_decay', block['schedule'].get('weight_decay', {}).get('start', 0.0)
     )
     names = {'betas': 'betas', 'eps': 'eps', 'momentum': 'momentum', 'trust_coefficient': 'trust'}
+    if kind in ('Adam', 'AdamW'):  # a case may list what its other optimizers have
+        names = {'betas': 'betas', 'eps': 'eps'}
     settings.update({ours: o[theirs] for theirs, ours in names.items() if theirs in o})
     clip = block.get('clip')
     return dict(
@@ -50,7 +52,7 @@ def frozen_rules(block: Block) -> list[dict[str, Any]]:
 # how each method's official schedule ends its warm-up and what its cosine spans
 SHAPES: dict[str, dict[str, Any]] = {
     'mocov3': {},
-    'moby': dict(after_warmup=False),
+    'moby': dict(after_warmup=False, lag=1),  # its scheduler is called after the step
     'mocov2': dict(hold_epochs=True),
     'swav': dict(warmup_reaches=True),
     'dino': dict(warmup_reaches=True),
@@ -71,10 +73,9 @@ def schedules(block: Block) -> list[dict[str, Any]]:
             shape=lr.get('shape', 'cosine'),
             warmup=lr.get('warmup_epochs', 0),
             warmup_start=lr.get('warmup_start', 0.0),
-            lag=lr.get('lag', 0),
             milestones=lr.get('milestones', ()),
             gamma=lr.get('gamma', 0.1),
-            **SHAPES[block['method']],
+            **(SHAPES[block['method']] | ({'lag': lr['lag']} if 'lag' in lr else {})),
         )
     ]
     if 'weight_decay' in block['schedule']:

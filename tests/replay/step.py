@@ -10,13 +10,13 @@ import torch
 from torch import Tensor
 
 from mmssl.checkpoint import load, read
-from mmssl.checkpoint.layouts import detect
 from mmssl.checkpoint.optimizer_state import RENAMED, load_optimizer
 from mmssl.core import Progress, UserError
 from mmssl.engine import MethodHook, ParamGroupConstructor, ScheduleParam
 from mmssl.registry import MODELS
 
 from . import cases, evaluation, probes, settings
+from .names import OfficialNames
 from .precision import PRECISIONS, Precision
 from .recorder import Recorder, kept
 
@@ -39,8 +39,7 @@ class Step:
         self.report = load(self.model, path, layout=block['method'], verbose=False)
         self._check_whole()
         self.content = read(path)
-        self.layout, self.foreign = detect(self.content, path, block['method'])
-        self.prepared = self._prepared_names()
+        self.name_of = OfficialNames(self.content, path, block['method'], self.model.state_dict())
         count = len(block['views']['sizes'])
         self.views = [batch[f'view_{i}'].to(**self.place) for i in range(count)]
         self.batch = batch
@@ -66,21 +65,6 @@ class Step:
                 f'not fit: {", ".join(left[:5])}'
             )
 
-    def _prepared_names(self) -> dict[str, str]:
-        """Return the names that the layout changes before it translates: {official: changed}."""
-        if self.layout.prepare is None:
-            return {}
-        stored = next(self.content[root] for root in self.layout.roots if root in self.content)
-        changed = self.layout.prepare({}, {key: key for key in stored})
-        return {official: name for name, official in changed.items()}
-
-    def name_of(self, key: str) -> str | None:
-        """Translate an official name to ours; gradients are the student's."""
-        key = self.prepared.get(key, key)
-        return self.layout.name_of(key, self.target) or self.layout.name_of(
-            f'student.{key}', self.target
-        )
-
     def _eval_features(self) -> dict[str, Tensor]:
         found = {}
         self.model.eval()
@@ -99,9 +83,8 @@ class Step:
         self.wrapper = ParamGroupConstructor(wrapper, dict(rules=rules))(self.model)
         if self.precision.autocast:  # the wrapper's own is CUDA's alone
             self.wrapper.optim_context = lambda _: self._autocast()
-        self.target = list(self.model.state_dict())
         if self.block['optimizer']['state'] != 'fresh':
-            load_optimizer(self.wrapper.optimizer, self.model, self.content, self.layout)
+            load_optimizer(self.wrapper.optimizer, self.model, self.content, self.name_of.layout)
         self.schedulers = []
         for cfg in settings.schedules(self.block):
             cfg = {k: v for k, v in cfg.items() if k != 'type'}

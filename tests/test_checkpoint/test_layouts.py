@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -24,10 +25,17 @@ FILES = {
     'moby_swin_a': ('moby', r'(relative_position_index|attn_mask)$'),
     'mocov2_r50_a': ('mocov2', None),
     'mocov3_vit_a': ('mocov3', None),
-    'sere_vit_a': ('sere', r'^ibot_loss\.center2?_accum$'),
-    'sere_vit_local_a': ('sere', r'^ibot_loss\.center2?_accum$'),
+    'sere_vit_a': ('sere', None),
+    'sere_vit_local_a': ('sere', None),
     'swav_r50_a': ('swav', None),
 }
+
+
+def sums_without_a_name(name: str, target: Any) -> set[str]:
+    """Sums of incomplete updates, which only SERE's code stores."""
+    if name.startswith('sere'):
+        return set()
+    return {key for key in target if key.endswith('.collected')}
 
 
 @pytest.mark.parametrize('name', FILES)
@@ -52,7 +60,7 @@ def test_every_key_is_taken(name: str) -> None:
     layout, foreign = detect(read(path), str(path))
     target = model.state_dict()
     ours, dropped = layout.translate(foreign, target)
-    assert set(ours) == set(target)
+    assert set(ours) == set(target) - sums_without_a_name(name, target)
     pattern = FILES[name][1]
     assert [key for key in dropped if not (pattern and re.search(pattern, key))] == []
     assert bool(dropped) is (pattern is not None)
@@ -70,11 +78,13 @@ def test_loaded_values_are_the_files(name: str) -> None:
     report = load(model, path)
     assert (report.layout, report.branch) == (FILES[name][0], 'both')
     assert not (report.missing or report.unexpected or report.mismatched)
-    assert len(report.matched) == len(model.state_dict())
+    without = sums_without_a_name(name, model.state_dict())
+    assert len(report.matched) == len(model.state_dict()) - len(without)
     layout, foreign = detect(read(path), str(path))
     files = {strip_wrappers(key): value for key, value in foreign.items()}
     unnamed = []
-    for key, value in model.state_dict().items():
+    for key in model.state_dict().keys() - without:
+        value = model.state_dict()[key]
         names = [pair.to_foreign(key) for pair in layout.pairs]
         found = [n for n in names if n is not None and n in files]
         if not found:

@@ -219,7 +219,8 @@ def test_continuing_from_views_to_regions(tmp_path: Path) -> None:
     report = load(model, path)
     assert report.epoch == 3
     fresh = {key for key in model.state_dict() if '.region.' in key or 'region_head' in key}
-    assert set(report.missing) == fresh and len(fresh) == 13
+    # sums of an incomplete update are zero where a file has none
+    assert set(report.missing) == fresh - {'region_head.collected'} and len(fresh) == 14
     assert torch.equal(model.head.center, views.head.center)
 
 

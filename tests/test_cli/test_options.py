@@ -118,6 +118,7 @@ def test_weights_may_be_the_name_of_a_published_model(tmp_path, tiny_config, ima
         local_rank=0,
         work_dir=None,
         no_pin_memory=False,
+        dtype=None,
         cfg_options={},
     )
     name = 'model.backbone.init_cfg.checkpoint'

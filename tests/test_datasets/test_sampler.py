@@ -10,8 +10,20 @@ from mmssl.datasets import EpochSampler
 from ..helpers.refusals import refuses
 
 
+class Images:
+    """A data set whose items depend on the epoch."""
+
+    takes_epoch = True
+
+    def __init__(self, count):
+        self.count = count
+
+    def __len__(self):
+        return self.count
+
+
 def sampler(count, rank=0, world=1, epoch=0, **settings):
-    made = EpochSampler(range(count), **settings)
+    made = EpochSampler(Images(count), **settings)
     made.rank, made.world_size = rank, world
     made.set_epoch(epoch)
     return made
@@ -67,7 +79,7 @@ def test_skipping_gives_the_rest_of_the_epoch():
 
 def _ranks():
     made = EpochSampler(range(7), shuffle=False)
-    return dist.rank(), [i for _, i in made], len(made), len(EpochSampler(range(7)))
+    return dist.rank(), list(made), len(made), len(EpochSampler(range(7)))
 
 
 def test_two_real_ranks(two_ranks):
@@ -88,3 +100,10 @@ def test_too_few_images_for_the_ranks(two_ranks):
 def test_evenness_can_be_chosen(even):
     ranks = [len(list(sampler(5, r, 2, shuffle=False, even=even))) for r in (0, 1)]
     assert ranks == ([2, 2] if even else [3, 2])
+
+
+def test_a_data_set_that_takes_no_epoch_gets_the_index_alone():
+    with_epoch = sampler(9, epoch=2, seed=3)
+    plain = EpochSampler(range(9), seed=3)
+    plain.set_epoch(2)
+    assert [(2, index) for index in plain] == list(with_epoch)

@@ -20,6 +20,7 @@ class Shards:
     """Only what the sampler asks for."""
 
     locality = 'shard'
+    takes_epoch = True
     source = SimpleNamespace(shards=LENGTHS, ends=[7, 47, 50, 75, 100])
 
     def __len__(self):
@@ -100,6 +101,7 @@ def test_a_stream_opens_each_shard_once(image_folder, tmp_path, monkeypatch):
 def test_a_part_cache_is_asked_for_its_share_only(monkeypatch):
     class Part:
         locality = 'rank'
+        takes_epoch = True
 
         def __len__(self):
             return 101

@@ -89,11 +89,10 @@ def test_a_file_holds_tensors_and_plain_data_only(trained):
     runner, path = trained
     content = torch.load(path, weights_only=True)
     assert set(content) == {
-        *('format', 'meta', 'state_dict', 'optimizer', 'gradients', 'progress', 'random'),
+        *('format', 'meta', 'state_dict', 'optimizer', 'progress', 'random'),
         'content_hash',
         'schedulers',
     }
-    assert content['gradients'] == {}
     assert content['progress'] == dict(
         iter=4, per_epoch=4, batch=6, batch_size=6, processes=1, best=None
     )
@@ -124,24 +123,6 @@ def test_what_cannot_be_resumed_is_said_in_one_line(tiny_config, tmp_path, train
     runner = make_runner(tiny_config(), tmp_path, resume=True, load_from=str(path))
     with refuses('file', str(path)):
         runner.train()
-
-
-def test_an_incomplete_update_is_continued(tiny_config, tmp_path):
-    """Three micro-batches make an update: a cut after the first and after the second."""
-    settings = dict(optim_wrapper__accumulative_counts=3)
-    whole = make_runner(tiny_config(), tmp_path / 'whole', **settings)
-    expected, final = losses(whole), everything(whole)
-    for iteration in (4, 5):
-        first = make_runner(tiny_config(), tmp_path / str(iteration), **settings)
-        seen = interrupt(first, iteration)
-        path = tmp_path / str(iteration) / 'cut.pth'
-        second = make_runner(
-            tiny_config(), path.parent, **settings, resume=True, load_from=str(path)
-        )
-        assert seen + losses(second) == expected
-        ours = everything(second)
-        assert all(torch.equal(ours[name], value) for name, value in final.items())
-        assert len(read(path)['gradients']) == 35
 
 
 def test_other_data_is_refused(tiny_config, tmp_path, trained):

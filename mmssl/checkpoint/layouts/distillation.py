@@ -71,7 +71,13 @@ _IBOT_BRANCHES = branches(
 )
 
 
-def _ibot(name: str, sign: str, decayed: Callable[[str, Tensor], bool], unless: str = '') -> Layout:
+def _ibot(
+    name: str,
+    sign: str,
+    decayed: Callable[[str, Tensor], bool],
+    unless: str = '',
+    more: tuple[NamePair, ...] = (),
+) -> Layout:
     return Layout(
         name,
         sections=('student', 'teacher', 'ibot_loss'),
@@ -81,6 +87,7 @@ def _ibot(name: str, sign: str, decayed: Callable[[str, Tensor], bool], unless: 
             *_IBOT_BRANCHES,
             NamePair('ibot_loss.center', 'head.center'),
             NamePair('ibot_loss.center2', 'patch_head.center'),
+            *more,
         ),
         export='teacher',
         order=split_order(r'student\.', decayed),
@@ -88,7 +95,15 @@ def _ibot(name: str, sign: str, decayed: Callable[[str, Tensor], bool], unless: 
 
 
 RELATIONS = r'student\.backbone\.(channel|pixel)_sere\.'
-SERE = _ibot('sere', RELATIONS, weights_and_biases)
+SERE = _ibot(
+    'sere',
+    RELATIONS,
+    weights_and_biases,
+    more=(
+        NamePair('ibot_loss.center_accum', 'head.collected'),
+        NamePair('ibot_loss.center2_accum', 'patch_head.collected'),
+    ),
+)
 IBOT = _ibot(
     'ibot', r'student\.(backbone\.masked_embed|head\.last_layer2)', weights_only, RELATIONS
 )

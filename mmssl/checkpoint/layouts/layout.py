@@ -45,7 +45,8 @@ class Layout:
     ``unless`` one that none may, wrappers' ``module.`` and ``prefix`` removed. ``prepare``
     changes the tensors before the table is applied: it picks one of several networks, or
     renames. ``export`` is the branch meant for downstream use. ``order`` lists, per optimizer
-    group, the keys whose optimizer state the file stores by position.
+    group, the keys whose optimizer state the file stores by position. ``epochs_ahead`` is added to
+    the file's epoch to give the epochs that are done.
     """
 
     name: str
@@ -57,6 +58,7 @@ class Layout:
     order: Callable[[State], list[list[str]]] | None = field(default=None, compare=False)
     unless: str = ''
     prefix: str = ''
+    epochs_ahead: int = 0
     prepare: Callable[[dict[str, Any], State], State] | None = field(default=None, compare=False)
 
     def strip_prefixes(self, key: str) -> str:

@@ -44,4 +44,5 @@ MOBY = Layout(
         NamePair('queue_ptr', 'queue.pointer'),
     ),
     order=split_order(r'(encoder|projector|predictor)\.', weights_only),
+    epochs_ahead=1,  # its counter is of the last epoch that is done, from 0
 )

@@ -52,7 +52,7 @@ class BadSamplesHook(Hook):
         self, runner: 'Runner', batch_idx: int, data_batch: Any = None, outputs: Any = None
     ) -> None:
         """Note this batch's bad_samples; now and then compare."""
-        found = bad_samples_of(data_batch['data_samples'])
+        found = bad_samples_of(data_batch.get('data_samples'))
         self.fresh.add(found, len(found))
         ends = self.end_of_epoch(runner.train_dataloader, batch_idx)
         if (runner.iter + 1) % self.interval == 0 or ends:
@@ -77,7 +77,7 @@ class BadSamplesHook(Hook):
         self, runner: 'Runner', batch_idx: int, data_batch: Any = None, outputs: Any = None
     ) -> None:
         """Note what an accuracy leaves out."""
-        found = bad_samples_of(data_batch['data_samples'])
+        found = bad_samples_of(data_batch.get('data_samples'))
         self.evaluated.add(found, len(found))
 
     def after_val_epoch(self, runner: 'Runner', metrics: Any = None) -> None:

@@ -23,6 +23,7 @@ class CheckpointHook(Hook):
     ``max_keep_ckpts`` newest files stay (-1: all). ``save_best`` names a monitored metric, such
     as 'knn/top1'; its best file is best.pth. ``iterations`` saves within an epoch too, every so
     many iterations (0: never): only the newest of these stays, until an epoch's file is newer.
+    No file is of the inside of an update: with gradient accumulation a save waits for its end.
     When SIGTERM or SIGUSR1 has reached any rank, all save and leave. Raises UserError for an
     interval below 1.
     """
@@ -41,6 +42,7 @@ class CheckpointHook(Hook):
         self.save_best = save_best
         self.iterations = iterations
         self.warned = False
+        self.due = False  # a save within an epoch waits for the end of the update
 
     def before_train(self, runner: 'Runner') -> None:
         """Remove files that a killed run has written in part."""
@@ -55,7 +57,10 @@ class CheckpointHook(Hook):
         signal_number = runner.optim_wrapper.status.signal_agreed
         if signal_number:
             signals.save_and_exit(runner, signal_number, partial(self._save, runner))
-        elif self.iterations and done % self.iterations == 0:
+            return
+        if self.iterations and done % self.iterations == 0:
+            self.due = True
+        if self.due and runner.optim_wrapper.starts_update:
             self._save(runner, f'iter_{done}.pth')
 
     def after_train_epoch(self, runner: 'Runner') -> None:
@@ -63,6 +68,8 @@ class CheckpointHook(Hook):
         epoch = runner.epoch + 1
         if epoch % self.interval == 0 or epoch == runner.max_epochs:
             self._save(runner, f'epoch_{epoch}.pth')
+        elif self.due:
+            self._save(runner, f'iter_{runner.iter}.pth')
 
     def after_train(self, runner: 'Runner') -> None:
         """Give a run that was killed between its last step and its last file that file.
@@ -99,6 +106,7 @@ class CheckpointHook(Hook):
     def _save(self, runner: 'Runner', name: str) -> None:
         folder = Path(runner.work_dir)
         runner.save_checkpoint(runner.work_dir, name)
+        self.due = False
         if dist.rank() == 0:
             runner.logger.info(f'saved {folder / name}')
             done = runner.iter + runner.train_loop.in_iteration

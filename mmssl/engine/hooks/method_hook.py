@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from mmengine.hooks import Hook
 
-from ...core import Progress, dist
+from ...core import Progress, UserError, dist
 from ...core.io import unwrap_model
 from ...core.protocols import BoundedMemory, Method
 
@@ -24,6 +24,7 @@ class MethodHook(Hook):
 
     def before_train(self, runner: 'Runner') -> None:
         """Refuse batches and schedules that cannot work. Raises UserError."""
+        self._check_accumulation(runner)
         model = unwrap_model(runner.model)
         if not isinstance(model, Method):
             return
@@ -40,6 +41,23 @@ class MethodHook(Hook):
         for name, schedule in model.schedules().items():
             schedule.check(runner.max_iters, len(loader), f'model.{name}')
 
+    @staticmethod
+    def _check_accumulation(runner: 'Runner') -> None:
+        """Refuse an epoch without an update, and say what each epoch leaves."""
+        batches, counts = len(runner.train_dataloader), runner.optim_wrapper._accumulative_counts
+        if batches < counts:
+            raise UserError(
+                f'optim_wrapper.accumulative_counts={counts}: an epoch has {batches} batches, too '
+                'few for one update; lower it, or train_dataloader.batch_size',
+                key='optim_wrapper.accumulative_counts',
+                value=counts,
+            )
+        if left := batches % counts:
+            runner.logger.info(
+                f'{counts} batches make an update: the last {left} of the {batches} of an epoch '
+                'change no weights'
+            )
+
     def before_val(self, runner: 'Runner') -> None:
         """Give all ranks the first one's buffers: measured is the network that is saved.
 
@@ -52,11 +70,14 @@ class MethodHook(Hook):
         """Set this iteration's progress; move a teacher that moves before the forward."""
         progress = Progress(runner.iter, runner.max_iters, len(runner.train_dataloader))
         runner.optim_wrapper.progress = progress
+        starts_update = runner.optim_wrapper.starts_update
+        if starts_update:
+            runner.optim_wrapper.hold_settings()
         model = unwrap_model(runner.model)
         if not isinstance(model, Method):
             return
         setattr(model, 'progress', progress)  # noqa: B010, a property that a protocol cannot hold
-        if runner.optim_wrapper.starts_update:
+        if starts_update:
             model.begin_update()
 
     def after_train_iter(
@@ -66,3 +87,9 @@ class MethodHook(Hook):
         model = unwrap_model(runner.model)
         if isinstance(model, Method) and runner.optim_wrapper.status.updated:
             model.finish_update()
+
+    def after_train_epoch(self, runner: 'Runner') -> None:
+        """Drop an update that the epoch's end leaves incomplete; centres keep what they saw."""
+        model = unwrap_model(runner.model)
+        if runner.optim_wrapper.drop_incomplete() and isinstance(model, Method):
+            model.drop_incomplete()

@@ -1,6 +1,6 @@
 """Optimizer wrapper: backward, clipping, frozen groups and update, with or without AMP."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -47,6 +47,10 @@ def clip_each(params: list[nn.Parameter], max_norm: float) -> None:
             torch._foreach_mul_([g for g, _ in long], [share for _, share in long])
 
 
+def _settings(group: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in group.items() if key != 'params'}
+
+
 def _like(value: Any, parameter: nn.Parameter) -> bool:
     return isinstance(value, Tensor) and value.shape == parameter.shape
 
@@ -60,6 +64,10 @@ class OptimWrapper(Base):
     dict(max_norm=...), with ``each=True`` per tensor. Gradients of groups whose
     ``frozen_epochs`` or ``frozen_iters`` are not over are dropped after clipping, so the
     optimizer does not touch those tensors, their decay or their state.
+
+    ``accumulative_counts`` micro-batches make an update. An update begins with an epoch at the
+    latest: what the end of an epoch leaves of one is dropped, as in SERE's code. Its rates, decay
+    and other settings are those of its first micro-batch (`hold_settings`).
 
     Before every update the ranks agree, in one exchange of two numbers: a loss or gradient that
     is not finite on any of them keeps all from updating, and a signal that reached one ends all.
@@ -81,6 +89,8 @@ class OptimWrapper(Base):
         super().__init__(optimizer, accumulative_counts, clip)
         self.status = StepStatus()  # the runner puts its own here
         self.losses: list[Tensor] = []  # of this update's micro-batches
+        self.held: list[dict[str, Any]] = []  # settings of each group at this update's start
+        self.gradient_watchers: list[Callable[[], None]] = []  # called after each backward
         self.amp = self._amp_type(amp, amp_required)
         self.scaler = GradScaler('cuda', enabled=self.amp is torch.float16)
 
@@ -110,6 +120,30 @@ class OptimWrapper(Base):
         """Whether the coming forward is the first of an optimizer step."""
         return self._inner_count % self._accumulative_counts == 0
 
+    def initialize_count_status(self, *_: Any) -> None:
+        """Begin an update: a run begins with one, also in the middle of an epoch."""
+        self._inner_count = 0
+
+    def hold_settings(self) -> None:
+        """Keep each group's settings as they are before the first micro-batch of an update."""
+        self.held = [_settings(group) for group in self.optimizer.param_groups]
+
+    def get_lr(self) -> dict[str, list[float]]:
+        """Return the rate of every group that this update takes."""
+        rates: dict[str, list[float]] = super().get_lr()
+        if self.held and not self.starts_update:
+            rates['lr'] = [settings['lr'] for settings in self.held]
+        return rates
+
+    def drop_incomplete(self) -> bool:
+        """Drop the gradients of an update whose micro-batches are not complete; was there one?"""
+        if self.starts_update:
+            return False
+        self._inner_count = 0
+        self.losses = []
+        self.zero_grad()
+        return True
+
     @contextmanager
     def optim_context(self, model: nn.Module) -> Iterator[None]:
         """Enter autocast, and hold back gradient exchange while accumulating."""
@@ -125,6 +159,8 @@ class OptimWrapper(Base):
         self.losses.append(loss.detach())
         with collective('gradients'):
             super().backward(self.scaler.scale(loss), **kwargs)
+        for watcher in self.gradient_watchers:
+            watcher()
 
     def step(self, **kwargs: Any) -> None:
         """Unscale, clip, drop frozen gradients, update.
@@ -138,9 +174,21 @@ class OptimWrapper(Base):
             return
         self._clip()
         self._drop_frozen()
-        self.scaler.step(self.optimizer, **kwargs)
+        with self._settings_of_start():
+            self.scaler.step(self.optimizer, **kwargs)
         self.scaler.update()
         self.status.updated = True
+
+    @contextmanager
+    def _settings_of_start(self) -> Iterator[None]:
+        """Put the held settings into the groups; schedulers go on from those of now."""
+        groups = self.optimizer.param_groups
+        now = [_settings(group) for group in groups]
+        for group, settings in zip(groups, self.held or now, strict=True):
+            group.update(settings)
+        yield
+        for group, settings in zip(groups, now, strict=True):
+            group.update(settings)
 
     def _agree(self) -> None:
         """Agree over ranks whether this update counts and whether a signal ends the run."""
@@ -197,12 +245,10 @@ class OptimWrapper(Base):
             for i, entry in stored['state'].items()
         }
         # the settings of now act; rates are the schedules'
-        settings = [
-            {k: v for k, v in group.items() if k not in ('params', 'lr', 'initial_lr')}
-            for group in self.optimizer.param_groups
-        ]
+        own = [_settings(group) for group in self.optimizer.param_groups]
         self.optimizer.load_state_dict({**stored, 'state': state})
-        for group, own in zip(self.optimizer.param_groups, settings, strict=True):
-            group.update(own)
+        for group, settings in zip(self.optimizer.param_groups, own, strict=True):
+            rates = ('lr', 'initial_lr')
+            group.update({k: v for k, v in settings.items() if k not in rates})
         if state_dict.get('scaler') and self.scaler.is_enabled():
             self.scaler.load_state_dict(state_dict['scaler'])

@@ -12,7 +12,7 @@ from ...core import UserError, dist
 from ...core.io import flatten, to_plain, unwrap_model
 from ...core.protocols import Method, RankedMemory
 from ...version import __version__
-from ..fsdp import full_tensor, gathered_on_host, scatter_state
+from ..fsdp import gathered_on_host, scatter_state
 from ..optim.scheduler import ScheduleParam
 
 if TYPE_CHECKING:
@@ -49,15 +49,6 @@ def _set_random_states(states: dict[str, Any], seed: int) -> None:
     random.setstate((3, tuple(states['python'][at].tolist()), None))
 
 
-def _pending(runner: 'Runner') -> dict[str, torch.Tensor]:
-    """Return gradients of an update whose micro-batches are not complete, stacked by rank."""
-    if runner.optim_wrapper.starts_update:
-        return {}
-    named = unwrap_model(runner.model).named_parameters()
-    grads = {n: full_tensor(p.grad) for n, p in named if p.grad is not None}
-    return {n: dist.gather(grad[None]).cpu() for n, grad in grads.items()}
-
-
 def _classes(runner: 'Runner') -> list[str] | None:
     """Return the names of the classes of the training data, in the order of the labels."""
     names = getattr(runner.train_dataloader.dataset, 'classes', None)  # of data sets with labels
@@ -65,7 +56,7 @@ def _classes(runner: 'Runner') -> list[str] | None:
 
 
 def collect(runner: 'Runner') -> dict[str, Any]:
-    """Return what continues the run exactly; a collective call."""
+    """Return what continues the run exactly; a collective call, and never inside an update."""
     wrapper, model = runner.optim_wrapper, unwrap_model(runner.model)
     return dict(
         format=FORMAT,
@@ -85,7 +76,6 @@ def collect(runner: 'Runner') -> dict[str, Any]:
         ),
         state_dict={k: gathered_on_host(v) for k, v in model.state_dict().items()},
         optimizer=to_plain(wrapper.state_dict(), tensor=gathered_on_host),
-        gradients=_pending(runner),
         progress=dict(
             iter=runner.iter + runner.train_loop.in_iteration,
             per_epoch=len(runner.train_dataloader),
@@ -176,12 +166,6 @@ def restore(runner: 'Runner', content: dict[str, Any]) -> None:
     runner.optim_wrapper.load_state_dict(content['optimizer'])
     _check_data(runner, progress)
     _reorder(model, progress)
-    for name, parameter in model.named_parameters():
-        stacked = content.get('gradients', {}).get(name)
-        if stacked is not None and len(stacked) == dist.world_size():
-            # of a file, and so on the CPU
-            mine = stacked[dist.rank()].to(parameter.device, parameter.dtype)
-            parameter.grad = scatter_state(mine, parameter)
     runner.train_loop.seek(progress['iter'])
     runner.train_loop.best = progress['best']
     for scheduler, state in zip(runner.param_schedulers or [], content['schedulers'], strict=True):

@@ -203,6 +203,11 @@ class Pretrainer(BaseModel):
         for memory in self.memories():
             memory.drop_step()
 
+    def drop_incomplete(self) -> None:
+        """End a step that an epoch's end has left without its last micro-batches."""
+        for memory in self.memories():
+            memory.drop_incomplete()
+
     def init_weights(self) -> None:
         """Load the backbone's ``init_cfg``, then start the teacher from the student.
 
@@ -224,9 +229,11 @@ class Pretrainer(BaseModel):
         """Return what ``mode`` names.
 
         'loss': the losses by name, () each, of V views (B, 3, H, W); 'tensor': `extract_feat` of
-        one batch of images (B, 3, H, W). Raises UserError for too few views and for another mode.
+        one batch of images (B, 3, H, W). Raises UserError for too few views, for anything but a
+        list of views and a dict of samples, and for another mode.
         """
         if mode == 'loss':
+            self._check_inputs(inputs, data_samples)
             if len(inputs) < self.min_views:
                 raise UserError(
                     f'{type(self).__name__} needs {self.min_views} views, got {len(inputs)}; '
@@ -250,6 +257,48 @@ class Pretrainer(BaseModel):
             value=mode,
         )
 
+    @staticmethod
+    def _check_inputs(inputs: Any, data_samples: Any) -> None:
+        """Refuse what a data set of the user's own may yield by mistake."""
+        if not isinstance(inputs, (list, tuple)):
+            raise UserError(
+                f'inputs: a list with a batch (B, 3, H, W) for each view is needed, got '
+                f'{_described(inputs)}; an item of the data set is '
+                'dict(inputs=[view, view], data_samples=dict())',
+                key='inputs',
+                value=_described(inputs),
+            )
+        wrong = [v for v in inputs if not (isinstance(v, Tensor) and v.ndim == 4)]
+        if wrong:
+            raise UserError(
+                f'inputs: each view must be a tensor (B, 3, H, W), got {_described(wrong[0])}; the '
+                'data set must make (3, H, W) of each image, of one size for each view',
+                key='inputs',
+                value=_described(wrong[0]),
+            )
+        if data_samples is not None and not isinstance(data_samples, dict):
+            raise UserError(
+                f'data_samples: a dict of tensors with one row for each image is needed, got '
+                f'{_described(data_samples)}',
+                key='data_samples',
+                value=_described(data_samples),
+            )
+
+    def sample(self, info: dict[str, Any], name: str, shape: str) -> Tensor:
+        """Return the entry ``name`` of a batch's data_samples, of the given ``shape`` in words.
+
+        Raises UserError when the data set has given none.
+        """
+        if name not in info:
+            raise UserError(
+                f"{type(self).__name__} needs data_samples['{name}'] {shape}; "
+                'MultiView gives it, and a data set of your own must too',
+                key=f'data_samples.{name}',
+                value=None,
+            )
+        entry: Tensor = info[name]
+        return entry
+
     def extract_feat(self, inputs: Tensor) -> tuple[Tensor, ...]:
         """(B, 3, H, W) -> one-tuple: the final map (B, C, h, w), or a ViT's class token (B, C).
 
@@ -267,3 +316,9 @@ class Pretrainer(BaseModel):
     def log_embeddings(self, student: Tensor, teacher: Tensor) -> None:
         """Keep one batch of embeddings, both (B, D) of paired rows, for the health line."""
         self.logged_embeddings = {'student': student.detach(), 'teacher': teacher.detach()}
+
+
+def _described(value: Any) -> str:
+    """Return the type of a value, with the shape where it has one."""
+    shape = getattr(value, 'shape', None)
+    return type(value).__name__ if shape is None else f'{type(value).__name__} {tuple(shape)}'

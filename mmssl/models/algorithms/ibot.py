@@ -106,7 +106,7 @@ class iBOT(Pretrainer):
 
         ``info['mask']`` (B, 2, h, w) are the masked patches of the global views.
         """
-        mask = info['mask'].bool()  # (B, 2, h, w)
+        mask = self.sample(info, 'mask', '(B, 2, h, w)').bool()
         student, local, teacher = self.encode_views(views, mask)
         parts = self.token_losses(student, local, teacher, mask)
         return {'loss': parts['cls'] + parts['patch'], **parts}

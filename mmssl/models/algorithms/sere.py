@@ -39,10 +39,11 @@ class SERE(iBOT):
 
         ``info`` holds 'mask' (B, 2, h, w) and 'box' (B, V, 5) of each view's crop.
         """
-        mask = info['mask'].bool()  # (B, 2, h, w)
+        mask = self.sample(info, 'mask', '(B, 2, h, w)').bool()
         student, local, teacher = self.encode_views(views, mask)
         parts = self.token_losses(student, local, teacher, mask)
-        boxes = list(info['box'].unbind(1))  # (B, 5) each
+        box = self.sample(info, 'box', '(B, V, 5): x, y, w, h, flipped')
+        boxes = list(box.unbind(1))  # (B, 5) each
         spatial, channel = self.relation(self.student, self.teacher, student, local, teacher, boxes)
         total = self.relation.combine(parts['cls'] + parts['patch'], spatial, channel)
         return {'loss': total, **parts, 'spatial': spatial, 'channel': channel}

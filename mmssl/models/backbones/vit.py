@@ -46,17 +46,18 @@ def sincos_positions(width: int, height: int, dim: int, dtype: torch.dtype) -> T
     return torch.cat([table.new_zeros(1, dim), table])[None]  # (1, 1 + w*h, dim)
 
 
-def resize_positions(table: Tensor, height: int, width: int) -> Tensor:
+def resize_positions(table: Tensor, height: int, width: int, offset: float = 0.1) -> Tensor:
     """Resize square positions (1, 1 + n*n, C) -> (1, 1 + height*width, C) as DINO and iBOT do.
 
-    Bicubic, without antialiasing, by a scale factor 0.1 cells too large, which is not the same
-    as asking for the size (``interpolate_pos_encoding``); timm's own resizing differs.
+    Bicubic, without antialiasing, by a scale factor that is ``offset`` cells too large, which
+    is not the same as asking for the size (``interpolate_pos_encoding``). EsViT's code has no
+    offset; timm's own resizing differs.
     """
     side = math.isqrt(table.shape[1] - 1)
     if (height, width) == (side, side):
         return table
     grid = table[:, 1:].reshape(1, side, side, -1).permute(0, 3, 1, 2)  # (1, C, n, n)
-    scale = ((float(height) + 0.1) / side, (float(width) + 0.1) / side)
+    scale = ((float(height) + offset) / side, (float(width) + offset) / side)
     grid = resize(grid, height, width, 'bicubic', scale)  # (1, C, h, w)
     return torch.cat([table[:, :1], grid.permute(0, 2, 3, 1).flatten(1, 2)], 1)
 
@@ -106,11 +107,13 @@ class VisionTransformer(Backbone):
     """Vision transformer (Dosovitskiy et al. 2021); features are the class token.
 
     ``arch`` names a size of `ARCHS` or gives (width, depth, heads). ``positions``: 'learned' or
-    'sincos' (fixed). ``stem``: 'patch' or 'conv' (one block fewer, as MoCo v3 counts, when
-    ``arch`` is a name). ``init``: 'moco' or 'trunc_normal' (DeiT, iBOT). ``mask_token`` adds
-    the token that masked patches become. Without ``last_norm`` tokens stay as the last block left
-    them, for heads that norm the mean of them (MAE's fine-tuning). Raises UserError for unknown
-    names, and for a width that the heads do not divide.
+    'sincos' (fixed); at other sizes than ``img_size`` they are resized with
+    ``interpolate_offset`` (`resize_positions`: 0.1 in DINO, iBOT and SERE, 0 in EsViT).
+    ``stem``: 'patch' or 'conv' (one block fewer, as MoCo v3 counts, when ``arch`` is a name).
+    ``init``: 'moco' or 'trunc_normal' (DeiT, iBOT). ``mask_token`` adds the token that masked
+    patches become. Without ``last_norm`` tokens stay as the last block left them, for heads that
+    norm the mean of them (MAE's fine-tuning). Raises UserError for unknown names, and for a width
+    that the heads do not divide.
     """
 
     supports_masks = True
@@ -125,6 +128,7 @@ class VisionTransformer(Backbone):
         norm_eps: float = 1e-6,
         drop_path_rate: float = 0.0,
         positions: str = 'learned',
+        interpolate_offset: float = 0.1,
         stem: str = 'patch',
         init: str = 'trunc_normal',
         freeze_patch_embed: bool = False,
@@ -135,6 +139,7 @@ class VisionTransformer(Backbone):
         super().__init__(**dense)
         dim, depth, heads = self._size(arch, stem, num_heads)
         self.patch_size = patch_size
+        self.interpolate_offset = interpolate_offset
         self.freeze_patch_embed = freeze_patch_embed
         stems = {'patch': partial(PatchEmbed, strict_img_size=False), 'conv': ConvStem}
         self.net = TimmViT(
@@ -253,7 +258,7 @@ class VisionTransformer(Backbone):
                 )
             x = torch.where(mask.flatten(1)[..., None], self.mask_token.to(x.dtype), x)
         x = torch.cat([net.cls_token.expand(x.shape[0], -1, -1), x], 1)  # (B, 1 + N, C)
-        x = x + resize_positions(net.pos_embed, h, w)
+        x = x + resize_positions(net.pos_embed, h, w, self.interpolate_offset)
         for block in net.blocks:
             x = self.run(block, block, x)
             yield Tokens(x[:, :1], x[:, 1:].unflatten(1, (h, w)))

@@ -21,12 +21,15 @@ class DistillationHead(nn.Module):
 
     The centre (1, K) is a running mean of teacher scores over all ranks, moved after the
     optimizer step from all scores seen in it; ``center_momentum`` is the share kept.
-    ``tokens``: scores are (B, N, K) and the centre (1, 1, K), as iBOT stores its second one.
+    ``collected`` is the sum of the scores since that move: of this process, and what epochs have
+    left over from incomplete updates, which stays in the sum, as in SERE's code. ``tokens``: scores
+    are (B, N, K) and the centre (1, 1, K), as iBOT stores its second one.
     Raises UserError for a ``student_temp`` that is not above 0, and for a ``center_momentum``
     outside 0 to 1.
     """
 
     center: Tensor
+    collected: Tensor
 
     def __init__(
         self,
@@ -51,10 +54,10 @@ class DistillationHead(nn.Module):
         self.in_dim = prototypes
         self.student_temp = student_temp
         self.center_momentum = center_momentum
-        self.register_buffer(
-            'center', torch.zeros((1, 1, prototypes) if tokens else (1, prototypes))
-        )
-        self.pending: list[tuple[Tensor, int]] = []
+        shape = (1, 1, prototypes) if tokens else (1, prototypes)
+        self.register_buffer('center', torch.zeros(shape))
+        self.register_buffer('collected', torch.zeros(shape))
+        self.rows = 0  # of this step, on this process
 
     def targets(self, scores: Tensor, temperature: float) -> Tensor:
         """Centre and sharpen: teacher scores (..., K) -> shares (..., K), without gradient."""
@@ -69,22 +72,28 @@ class DistillationHead(nn.Module):
             flat = scores.detach().flatten(0, -2)
             # half precision overflows in the sum
             total, rows = flat.sum(0, dtype=self.center.dtype), len(flat)
-        self.pending.append((total.view_as(self.center), rows))
+        self.collected += total.view_as(self.center)
+        self.rows += rows
 
     @torch.no_grad()
     def end_step(self) -> None:
         """Move the centre by what was collected since the last optimizer step."""
-        if self.pending:
-            total = sum(s for s, _ in self.pending)
-            rows = sum(n for _, n in self.pending)
-            mean = dist.sum_over_ranks(total) / (rows * dist.world_size())  # type: ignore[arg-type]
+        if self.rows:
+            mean = dist.sum_over_ranks(self.collected) / (self.rows * dist.world_size())
             kept = self.center * self.center_momentum
-            self.center.copy_(kept + mean.to(kept) * (1 - self.center_momentum))
-            self.pending.clear()
+            self.center.copy_(kept + mean * (1 - self.center_momentum))
+            self.drop_step()
 
     def drop_step(self) -> None:
         """Forget what was collected since the last optimizer step."""
-        self.pending.clear()
+        self.collected.zero_()
+        self.rows = 0
+
+    @torch.no_grad()
+    def drop_incomplete(self) -> None:
+        """Keep the sum for the next step, alike on all ranks; its rows are not counted there."""
+        self.collected.copy_(dist.sum_over_ranks(self.collected) / dist.world_size())
+        self.rows = 0
 
     def loss(self, targets: Tensor, scores: Tensor) -> Tensor:
         """Return the cross-entropy (...) of targets (..., K) and student scores (..., K)."""

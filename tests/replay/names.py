@@ -1,0 +1,32 @@
+"""Names of an official file's tensors, translated to ours."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from mmssl.checkpoint.layouts import detect, strip_wrappers
+
+
+class OfficialNames:
+    """Translates the names of the official file ``path`` to those of a model."""
+
+    def __init__(
+        self, content: dict[str, Any], path: str, method: str, target: Iterable[str]
+    ) -> None:
+        self.layout, self.foreign = detect(content, path, method)
+        self.target = set(target)
+        self.prepared = self._prepared_names(content)
+
+    def _prepared_names(self, content: dict[str, Any]) -> dict[str, str]:
+        """Return the names that the layout changes before it translates: {official: changed}."""
+        if self.layout.prepare is None:
+            return {}
+        stored = next(content[root] for root in self.layout.roots if root in content)
+        changed = self.layout.prepare({}, {key: key for key in stored})
+        return {official: name for name, official in changed.items()}
+
+    def __call__(self, key: str) -> str | None:
+        """Return our name; that of a tensor without branch is the student's."""
+        key = self.prepared.get(strip_wrappers(key), key)
+        return self.layout.name_of(key, self.target) or self.layout.name_of(
+            f'student.{key}', self.target
+        )

@@ -1,0 +1,66 @@
+"""Whole runs of the official programs, through config, runner, hooks and loop, to the last bit.
+
+Every step's losses, schedules and gradient norm, and every tensor at the end; then the same run
+stopped and resumed by a training file of ours.
+"""
+
+from typing import Any
+
+import pytest
+
+from ..helpers.paths import GOLDEN
+from ..replay.whole import WholeRun
+
+# compared tensors and rows of values
+RUNS = {
+    'dino_r50_traj_a': 290,
+    'dino_vit_2rank_traj_a': 205,
+    'dino_vit_traj_a': 261,
+    'esvit_continue_traj_a': 478,
+    'esvit_swin_2rank_traj_a': 354,
+    'esvit_swin_traj_a': 477,
+    'esvit_v_traj_a': 409,
+    'ibot_vit_traj_a': 212,
+    'moby_deit_traj_a': 224,
+    'moby_swin_traj_a': 379,
+    'mocov2_2rank_traj_a': 284,
+    'mocov2_traj_a': 278,
+    'mocov3_lars_traj_a': 299,
+    'mocov3_vit_2rank_traj_a': 232,
+    'mocov3_vit_traj_a': 225,
+    'sere_2rank_traj_a': 375,
+    'sere_accumulate_traj_a': 365,
+    'sere_vit_traj_a': 364,
+    'swav_2rank_traj_a': 186,
+    'swav_traj_a': 179,
+}
+
+
+def failures(done: WholeRun) -> list[str]:
+    return [line for group in done.groups.values() for line in group.failures]
+
+
+@pytest.mark.parametrize('name', RUNS)
+def test_a_whole_run_is_the_official_one(name: str) -> None:
+    done = WholeRun(GOLDEN / name, 1e-9)
+    assert failures(done) == []
+    assert sum(group.count for group in done.groups.values()) == RUNS[name]
+
+
+# the same runs by other ways to the same numbers
+SWITCHES: list[tuple[str, dict[str, Any], float]] = [
+    ('dino_vit_traj_a', dict(model__neck__chunk_size=7), 1e-9),
+    ('esvit_swin_traj_a', dict(model__neck__chunk_size=5, model__backbone__with_cp=True), 1e-9),
+    ('ibot_vit_traj_a', dict(model__neck__chunk_size=7, model__backbone__with_cp=True), 1e-9),
+    ('mocov2_traj_a', dict(model__backbone__with_cp=True), 1e-9),
+    ('sere_accumulate_traj_a', dict(model__neck__chunk_size=11), 1e-9),
+    ('mocov3_vit_traj_a', dict(optim_wrapper__optimizer__fused=True), 1e-7),
+    ('esvit_v_traj_a', dict(optim_wrapper__optimizer__foreach=True), 1e-9),
+    ('swav_traj_a', dict(train_dataloader__num_workers=2), 1e-9),
+]
+
+
+@pytest.mark.parametrize(('name', 'options', 'tol'), SWITCHES)
+def test_the_same_run_by_another_way(name: str, options: dict[str, Any], tol: float) -> None:
+    given = {key.replace('__', '.'): value for key, value in options.items()}
+    assert failures(WholeRun(GOLDEN / name, tol, options=given)) == []
