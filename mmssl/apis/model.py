@@ -10,10 +10,11 @@ from mmengine.config import Config
 from mmengine.model import BaseModel
 from mmengine.registry import DefaultScope
 
-from ..checkpoint import load, local_path, read
+from ..checkpoint import load, local_path
 from ..config.check import check
 from ..config.load import load_config
 from ..core import UserError
+from ..datasets.sources.base import numbered
 from ..models.classifier import Classifier
 from ..registry import MODELS
 from ..zoo.hub import ModelHub, published
@@ -53,7 +54,7 @@ def get_model(
     elif (built.backbone.init_cfg or {}).get('checkpoint'):
         built.init_weights()
     if isinstance(built, Classifier):
-        classes = classes or _imagenet_classes(built, cfg, info)
+        classes = _output_names(built, classes, cfg, info)
     built._dataset_meta = dict(classes=classes) if classes else {}
     built._config = cfg
     built._metainfo = info
@@ -119,9 +120,8 @@ def _load_weights(
 ) -> tuple[str, ...]:
     """Load weights; return the class names a classifier's file states."""
     if not isinstance(source, ModelInfo):
-        path = local_path(source, url_mapping=url_mapping)
-        load(model, path)
-        return _stated_classes(path) if isinstance(model, Classifier) else ()
+        report = load(model, local_path(source, url_mapping=url_mapping))
+        return report.classes if isinstance(model, Classifier) else ()
     if source.encoder:
         load(model, ModelHub.get(source.encoder).fetch(url_mapping), part='backbone')
     one_sided = isinstance(model, Classifier)
@@ -131,13 +131,17 @@ def _load_weights(
     return ()
 
 
-def _stated_classes(path: Path) -> tuple[str, ...]:
-    """Return the names in an OpenMMLab file's meta.dataset_meta, or none."""
-    meta = read(path).get('meta')
-    data = meta.get('dataset_meta') if isinstance(meta, dict) else None
-    names = data.get('classes') if isinstance(data, dict) else None
-    ok = isinstance(names, (list, tuple)) and all(isinstance(name, str) for name in names)
-    return tuple(names) if ok and names else ()
+def _output_names(
+    model: Classifier, stated: tuple[str, ...], cfg: Config, info: ModelInfo | None
+) -> tuple[str, ...]:
+    """Return a name for each output: the file's, ImageNet's, or the numbers of a list.
+
+    A list may leave out the highest numbers, so that its file states fewer than there are outputs.
+    """
+    if stated and stated != numbered(range(len(stated))):
+        return stated
+    of_list = numbered(range(model.head.num_classes)) if stated else ()
+    return _imagenet_classes(model, cfg, info) or of_list
 
 
 def _imagenet_classes(model: Classifier, cfg: Config, info: ModelInfo | None) -> tuple[str, ...]:

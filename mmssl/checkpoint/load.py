@@ -44,6 +44,7 @@ class Report:
     mismatched: list[str] = field(default_factory=list)  # with the reason behind the name
     epoch: int | None = None  # epochs done, where the file says so
     model: str = ''  # the class that trained it, where the file says so
+    classes: tuple[str, ...] = ()  # names of a classifier's outputs, where the file says so
 
     def __str__(self) -> str:
         total = len(self.matched) + len(self.missing) + len(self.mismatched)
@@ -113,6 +114,7 @@ def load(
     report = Report(str(path), file_layout.name, taken, dropped=dropped)
     report.epoch = epochs_done(content, file_layout.epochs_ahead)
     report.model = trained_as(content)
+    report.classes = stated_classes(content)
     hyperparameters.compare(model, content, file_layout.name, target, str(path))
     fill(target, {k: ours[v] for k, v in names.items()}, part, report)
     if any('backbone.' in name for name in names.values()):
@@ -154,6 +156,20 @@ def epochs_done(content: dict[str, Any], ahead: int = 0) -> int | None:
 def trained_as(content: dict[str, Any]) -> str:
     """Return the class of the model that one of our own training files holds, or ''."""
     return _meta_text(content, 'model')
+
+
+def stated_classes(content: dict[str, Any]) -> tuple[str, ...]:
+    """Return the class names of the training data, in the order of the labels, or none.
+
+    They are ``meta.classes`` of our own files, ``meta.dataset_meta.classes`` of OpenMMLab's.
+    """
+    meta = content.get('meta')
+    if not isinstance(meta, dict):
+        return ()
+    data = meta.get('dataset_meta')
+    names = meta.get('classes') or (data.get('classes') if isinstance(data, dict) else None)
+    ok = isinstance(names, (list, tuple)) and all(isinstance(name, str) for name in names)
+    return tuple(names) if ok and names else ()
 
 
 def exported(layout: Layout, content: dict[str, Any], ours: Iterable[str]) -> str:

@@ -14,6 +14,8 @@ from ..checkpoint.load import content_state, epochs_done
 from ..checkpoint.reader.read_file import file_hash
 from ..version import __version__
 
+KEPT = ('model', 'export', 'source', 'classes')  # of what a training file says of itself
+
 
 def main(argv: Sequence[str] | None = None) -> Path:
     """Write the file and return its path. Raises UserError for what is no training file."""
@@ -26,7 +28,7 @@ def main(argv: Sequence[str] | None = None) -> Path:
     meta: dict[str, Any] = {}
     known = content.get('meta')
     if isinstance(known, dict):
-        meta = {key: known[key] for key in known if key in ('model', 'export', 'source')}
+        meta = {key: known[key] for key in known if key in KEPT}
     meta |= dict(version=__version__, epoch=epochs_done(content))
     dst = Path(args.dst)
     ending = dst.suffix or '.pth'

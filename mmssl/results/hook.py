@@ -7,6 +7,7 @@ from typing import Any
 
 from mmengine.hooks import Hook
 
+from ..checkpoint.load import stated_classes
 from ..config import pretrained
 from ..core import dist
 from ..core.io import atomic_write, to_plain, unwrap_model
@@ -60,11 +61,16 @@ class ResultHook(Hook):
         self.content: dict[str, Any] = {}
         self.history: list[dict[str, Any]] = []
         self.summary_lines: list[str] = []
+        self.resumed_classes: tuple[str, ...] = ()
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
+        """Keep the class names of a training file that is resumed."""
+        self.resumed_classes = stated_classes(checkpoint)
 
     def before_train(self, runner: Runner) -> None:
         """Check network and labels, and describe the start."""
         self._check_and_describe(
-            runner, dict(train=runner.train_dataloader, test=runner.val_dataloader)
+            runner, dict(train=runner.train_dataloader, val=runner.val_dataloader)
         )
 
     def before_test(self, runner: Runner) -> None:
@@ -100,13 +106,10 @@ class ResultHook(Hook):
             if isinstance(model, Classifier) and model.frozen and 'train' in loaders:
                 check_finite(model, loaders['train'].dataset, source)
         if isinstance(model, (Classifier, Segmenter)):
-            train = loaders['train'].dataset if 'train' in loaders else None
-            for name, loader in loaders.items():
-                if isinstance(train, ImageDataset) and isinstance(loader.dataset, ImageDataset):
-                    follow_classes(loader.dataset, train.classes, f'{name}_dataloader')
-                check_labels(model.head.num_classes, loader.dataset, f'{name}_dataloader')
+            self._check_classes(runner, model, loaders)
         if dist.rank():
             return
+        loaders = {'test' if name == 'val' else name: loader for name, loader in loaders.items()}
         self.content = describe(runner, loaders)
         earlier = Path(runner.work_dir) / FILE
         if resumed and earlier.is_file():
@@ -114,6 +117,30 @@ class ResultHook(Hook):
             if before['protocol'] == self.content['protocol'] and before['history']:
                 self.history = before['history']
                 self.content['encoder'] = before['encoder']
+
+    def _check_classes(self, runner: Runner, model: Any, loaders: dict[str, Any]) -> None:
+        """Number classes as the file of the classifier has them, else as the training images.
+
+        Raises UserError for classes that these do not have.
+        """
+        classes, whose = self._classes_of_file(runner, model)
+        for name, loader in loaders.items():
+            # a data set of the user's own class need not tell its classes
+            own = tuple(getattr(loader.dataset, 'classes', ()))
+            if classes and own:
+                follow_classes(loader.dataset, classes, f'{name}_dataloader', whose)
+            elif name == 'train' and isinstance(loader.dataset, ImageDataset):
+                classes, whose = own, 'the training images'
+            check_labels(model.head.num_classes, loader.dataset, f'{name}_dataloader')
+
+    def _classes_of_file(self, runner: Runner, model: Any) -> tuple[tuple[str, ...], str]:
+        """Return the class names that the file of a classifier of ours states, and its path."""
+        if runner._resumed is not None:
+            return self.resumed_classes, str(runner._resumed)
+        loaded = model.backbone.loaded
+        if loaded is None or loaded.layout != 'mmssl' or 'head.fc.weight' not in loaded.matched:
+            return (), ''
+        return loaded.classes, loaded.path
 
     def _write(self, runner: Runner, metrics: dict[str, float], loop: Any) -> None:
         if dist.rank():
