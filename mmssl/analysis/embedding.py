@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..core import UserError
-from ..evaluation.sanity_checks import refuse_non_finite
+from ..evaluation.sanity_checks import ALIKE, refuse_non_finite
 
 METHODS = ('pca', 'tsne', 'umap')
 MIN_IMAGES = 4
@@ -19,7 +19,8 @@ def project(features: Tensor, method: str = 'tsne', seed: int = 0) -> np.ndarray
     'pca' keeps two principal components; 'tsne' (van der Maaten and Hinton 2008, perplexity 30,
     or a third of the images) and 'umap' (McInnes et al. 2018, 15 neighbours) keep neighbours
     together and say little of far distances. Raises UserError for another method, for fewer than
-    `MIN_IMAGES` images, for features that are not finite, and where umap-learn is missing.
+    `MIN_IMAGES` images, for features that are one number, not finite or alike in all images, and
+    where umap-learn is missing.
     """
     if method not in METHODS:
         raise UserError(
@@ -34,13 +35,39 @@ def project(features: Tensor, method: str = 'tsne', seed: int = 0) -> np.ndarray
             value=len(features),
         )
     refuse_non_finite(features, 'features of images')
-    rows = F.normalize(features.double(), dim=1).cpu().numpy()
+    rows = _directions(features).cpu().numpy()
     if method == 'pca':
         return PCA(2, random_state=seed).fit_transform(rows)
     if method == 'tsne':
         perplexity = min(30.0, (len(rows) - 1) / 3)
         return TSNE(2, perplexity=perplexity, init='pca', random_state=seed).fit_transform(rows)
     return _umap(rows, seed)
+
+
+def _directions(features: Tensor) -> Tensor:
+    """Return rows of length 1, in double precision: (N, C) -> (N, C).
+
+    Raises UserError where they are nothing to place in a plane: t-SNE would end the process, UMAP
+    draw a map of nothing.
+    """
+    count, width = features.shape
+    if width < 2:
+        raise UserError(
+            f'features of {width} number have no direction to be placed by; give at least 2',
+            key='features',
+            value=width,
+        )
+    x = features.double()
+    # scaled first, so that squares of tiny and of huge numbers are numbers
+    rows = F.normalize(x / x.abs().amax(1, keepdim=True).clamp_min(1e-300), dim=1)
+    if rows.std(0, correction=0).norm() < ALIKE:
+        raise UserError(
+            f'features of all {count} images are equal: the network has collapsed, or the images '
+            'are copies of one, so that there is nothing to place in a plane',
+            key='features',
+            value=count,
+        )
+    return rows
 
 
 def _umap(rows: np.ndarray, seed: int) -> np.ndarray:

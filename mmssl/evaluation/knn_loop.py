@@ -13,10 +13,9 @@ from .feature_extraction import Bank
 from .feature_loop import BankLoop, check_classes
 from .knn import accuracy, by_k, check_numbers
 from .predictions import of_votes
-from .sanity_checks import advice_on_labels
+from .sanity_checks import ALIKE, advice_on_labels
 
 TEMPERATURE = 0.07  # config key val_cfg.temperature (or test_cfg)
-ALIKE = 1e-4  # standard deviation of unit features that is no more than rounding
 
 
 @LOOPS.register_module()

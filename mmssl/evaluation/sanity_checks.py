@@ -9,6 +9,8 @@ from ..core import UserError
 from ..datasets import ImageDataset
 from ..datasets.sources.base import numbered
 
+ALIKE = 1e-4  # standard deviation of unit features that is no more than rounding
+
 
 def refuse_non_finite(x: Tensor, what: str, key: str = '', value: object = None) -> None:
     """Check that x (N, ...) is finite. Raises UserError when it is not.

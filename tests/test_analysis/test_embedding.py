@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 from sklearn.decomposition import PCA
 
-from mmssl.analysis.embedding import one_per_cell, project
+from mmssl.analysis.embedding import METHODS, one_per_cell, project
 from mmssl.analysis.embedding_figures import thumbnails
 from mmssl.analysis.patches import patch_colors
 
@@ -66,6 +66,49 @@ def test_damaged_features_are_counted():
     with refuses('features of images') as caught:
         project(broken)
     assert '(2 of 24)' in str(caught.value)
+
+
+ROW = torch.randn(1, 16, generator=torch.Generator().manual_seed(3))
+ALIKE = {
+    'of all ones': torch.ones(24, 16),
+    'of zeros': torch.zeros(24, 16),
+    'equal': ROW.expand(24, 16),
+    'equal but for rounding': ROW + 1e-7 * torch.arange(24)[:, None],
+    'of one direction': ROW * torch.arange(1, 25)[:, None],
+    'four': torch.ones(4, 16),
+}
+
+
+@pytest.mark.parametrize('name', ALIKE)
+@pytest.mark.parametrize('method', METHODS)
+def test_features_that_are_alike_have_no_map(name, method):
+    """Those of t-SNE ended the process by a segmentation fault."""
+    with refuses('features', len(ALIKE[name])):
+        project(ALIKE[name], method)
+
+
+@pytest.mark.parametrize('scale', [1e-30, 1e-8, 1e30])
+def test_the_scale_of_features_does_not_matter(scale):
+    np.testing.assert_allclose(
+        project(scale * clusters_again(), 'pca'), project(clusters_again(), 'pca'), atol=1e-6
+    )
+
+
+DEGENERATE = {
+    'two images many times': torch.eye(16)[:2].repeat(12, 1),
+    'one image and another': torch.cat([torch.ones(23, 16), torch.eye(16)[:1]]),
+    'columns that are constant': torch.cat([torch.ones(24, 14), clusters_again()[:, :2]], 1),
+    'two columns': clusters_again()[:, :2],
+    'the fewest': torch.eye(16)[:4],
+}
+
+
+@pytest.mark.parametrize('name', DEGENERATE)
+@pytest.mark.parametrize('method', ['pca', 'tsne'])
+def test_few_directions_are_placed(name, method):
+    points = project(DEGENERATE[name], method)
+    assert points.shape == (len(DEGENERATE[name]), 2)
+    assert np.isfinite(points).all() and points.std() > 0
 
 
 def test_one_image_a_cell():

@@ -31,6 +31,7 @@ WINDOWED = Attention(torch.ones(1, 1, 1, 6, 6) / 6, PLACES, PLACES, (2, 3), cls=
         ),
         (lambda: project(torch.ones(9, 2), 'lda'), 'method', 'lda', 'pca, tsne, umap'),
         (lambda: project(torch.ones(3, 2)), 'features', 3, 'at least 4'),
+        (lambda: project(torch.randn(9, 1)), 'features', 1, 'at least 2'),
         (lambda: model_with_weights('some.py', None, 'cpu'), '--weights', None, 'random'),
     ],
 )
