@@ -5,6 +5,7 @@ from .console import LineProcessor
 from .hooks.bad_samples_hook import BadSamplesHook
 from .hooks.checkpoint_hook import CheckpointHook
 from .hooks.health_hook import HealthHook
+from .hooks.logger_hook import LoggerHook
 from .hooks.method_hook import MethodHook
 from .hooks.non_finite_hook import NonFiniteHook
 from .hooks.run_info_hook import RunInfoHook
@@ -23,6 +24,7 @@ __all__ = [
     'EpochLoop',
     'HealthHook',
     'LineProcessor',
+    'LoggerHook',
     'MethodHook',
     'NonFiniteHook',
     'OptimWrapper',

@@ -1,5 +1,6 @@
 """Runner: mmengine's, with safe files, any device, and errors that a user can act on."""
 
+import sys
 import time
 import uuid
 from collections.abc import Iterator
@@ -37,6 +38,7 @@ from .fsdp import FullyShard, UnshardHook
 from .hooks.checkpoint_hook import CheckpointHook
 from .hooks.method_hook import MethodHook
 from .hooks.non_finite_hook import NonFiniteHook
+from .hooks.progress_bar_hook import ProgressBarHook
 from .loaders import end_workers
 from .optim.wrapper import OptimWrapper, active_amp
 from .signals import catch_signals
@@ -76,6 +78,7 @@ class Runner(Base):
             name_dead_workers(self),
             work_dir_files.locked(self.work_dir),
             self._ending_workers(),
+            self._bar_on_terminal(),
         ):
             self.batch_size = keep_global_batch(self)
             if not any(isinstance(hook, CheckpointHook) for hook in self.hooks):
@@ -103,6 +106,17 @@ class Runner(Base):
             for loop in (self._train_loop, self._val_loop, self._test_loop):
                 for loader in (getattr(loop, 'dataloader', None), getattr(loop, 'bank', None)):
                     end_workers(loader)
+
+    @contextmanager
+    def _bar_on_terminal(self) -> Iterator[None]:
+        """Show the steps of each epoch as a bar, if somebody looks on."""
+        hook = ProgressBarHook()
+        if sys.stdout.isatty() and dist.rank() == 0:
+            self.register_hook(hook)
+        try:
+            yield
+        finally:
+            hook.close()
 
     def build_logger(self, *args: Any, **kwargs: Any) -> MMLogger:
         """Build mmengine's logger, its screen quiet until the runner is ready."""

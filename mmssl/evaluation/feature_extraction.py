@@ -5,12 +5,11 @@ from typing import Any, NamedTuple
 
 import torch
 from mmengine.logging import print_log
-from rich.console import Console
-from rich.progress import Progress
 from torch import Tensor
 
 from ..core import dist
 from ..core.bad_samples import SHARE, BadSamples, bad_samples_of, readable
+from ..core.progress import LoopProgress
 from .sanity_checks import refuse_non_finite
 
 
@@ -43,10 +42,7 @@ def extract(
     labels: list[Tensor] = []
     indices: list[Tensor] = []
     bad_samples = BadSamples(len(loader.dataset), share)
-    screen = Console()
-    quiet = dist.rank() != 0 or not screen.is_terminal
-    with Progress(console=screen, transient=True, disable=quiet) as progress:
-        task = progress.add_task(f'features {name}', total=len(loader))
+    with LoopProgress(f'features {name}', len(loader)) as progress:
         for batch in loader:
             data = model.data_preprocessor(batch)
             samples = data['data_samples']
@@ -58,7 +54,7 @@ def extract(
             indices.append(samples['index'].to(x.device)[rows])
             label = samples.get('label', torch.full_like(samples['index'], -1))
             labels.append(label.to(x.device)[rows])
-            progress.advance(task)
+            progress.advance()
     model.train(was_training)
     _report(bad_samples.joined(), name)
     all_features = dist.gather_uneven(torch.cat(features))

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ..core import Schedule, UserError
+from ..core.progress import LoopProgress
 from ..functional.grouped_linear import grouped_cross_entropy, grouped_linear
 
 RATES = (0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
@@ -106,16 +107,19 @@ def train(
     batches = math.ceil(n / recipe.batch)
     schedule = Schedule(1.0, 0.0)
     order = torch.Generator().manual_seed(seed)
-    for epoch in range(recipe.epochs):
-        for i, rows in enumerate(torch.randperm(n, generator=order).split(recipe.batch)):
-            rows = rows.to(x.device)
-            grad_weights, grad_biases = _gradient(layers, x[rows], labels[rows])
-            grad_weights += decays[:, None, None] * weights
-            step = schedule.value_at(epoch * batches + i, recipe.epochs * batches, batches) * rates
-            moments.weights.mul_(0.9).add_(grad_weights)
-            moments.biases.mul_(0.9).add_(grad_biases)
-            weights.addcmul_(moments.weights, step[:, None, None], value=-1)
-            biases.addcmul_(moments.biases, step[:, None], value=-1)
+    total = recipe.epochs * batches
+    with LoopProgress('probe', total) as progress:
+        for epoch in range(recipe.epochs):
+            for i, rows in enumerate(torch.randperm(n, generator=order).split(recipe.batch)):
+                rows = rows.to(x.device)
+                grad_weights, grad_biases = _gradient(layers, x[rows], labels[rows])
+                grad_weights += decays[:, None, None] * weights
+                step = schedule.value_at(epoch * batches + i, total, batches) * rates
+                moments.weights.mul_(0.9).add_(grad_weights)
+                moments.biases.mul_(0.9).add_(grad_biases)
+                weights.addcmul_(moments.weights, step[:, None, None], value=-1)
+                biases.addcmul_(moments.biases, step[:, None], value=-1)
+                progress.advance()
     return layers
 
 
