@@ -152,9 +152,10 @@ def run_tool(main: Callable[[Sequence[str] | None], Any]) -> None:
     try:
         main(None)
     except UserError as error:
-        message = _one_line(error)
-        if tells(message):
-            print(f'error: {message}', file=sys.stderr)
+        lines = [_one_line(each) for each in getattr(error, 'errors', (error,))]
+        if tells('\n'.join(lines)):
+            for line in lines:
+                print(f'error: {line}', file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         print('interrupted; a training goes on with --resume', file=sys.stderr)

@@ -13,6 +13,7 @@ from ..results.hook import register_result_hook
 from ..transfer import library_of
 from . import transfer
 from .options import add_run_options, apply_run_options, apply_train_options
+from .preflight import check_on_data
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -46,7 +47,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parse(argv)
     if library_of(args.config):
         return transfer.train(args)
-    cfg = load_config(args.config, args.cfg_options)
+    cfg = load_config(
+        args.config,
+        args.cfg_options,
+        further=lambda read: check_on_data(read, args.launcher, bool(args.resume)),
+    )
     apply_run_options(cfg, args)
     apply_train_options(cfg, args)
     pretrained.require_pretrained(cfg)

@@ -1,6 +1,7 @@
 """Check a config's types, arguments, keys and numbers against the registries, before building."""
 
 import inspect
+import re
 from numbers import Real
 from typing import Any
 
@@ -12,7 +13,7 @@ from torch.utils.data import DataLoader
 
 from .. import registry
 from ..core import UserError
-from ..core.errors import closest
+from ..core.errors import ErrorCollector, closest
 
 Path = tuple[str | int, ...]  # keys and indices that lead to a value of a config
 # arguments that the runner or a parent object supplies
@@ -78,6 +79,18 @@ NUMBERS: dict[str | int, tuple[Any, float]] = {
     'accumulative_counts': (int, 1),
     'base_batch_size': (int, 1),
 }
+INDEX = re.compile(r'\.\d+')  # of a list, in the place of a value
+# what nothing works without
+NEVER_NONE = {
+    'type',
+    'backbone',
+    'dataset',
+    'pipeline',
+    'optimizer',
+    'batch_size',
+    'max_epochs',
+    'views',
+}
 # numbers that are divided by; a dict there is a schedule
 DIVISORS = ('temperature', 'student_temp')
 
@@ -86,32 +99,42 @@ def check(cfg: Config, name: str) -> None:
     """Check a config before anything is built; ``name`` is its file, for messages.
 
     Raises UserError for an unknown type, argument or key, and for a number of the wrong kind or
-    below its smallest value.
+    below its smallest value; UserErrors for several.
     """
+    found = ErrorCollector()
     for key, value in cfg._cfg_dict.items():
         if key in REGISTRIES or key in UNTYPED:
-            _check_node(value, REGISTRIES.get(key, registry.MODELS), name, (key,))
+            _check_node(value, REGISTRIES.get(key, registry.MODELS), name, (key,), found)
     for mode in ('val', 'test'):  # the bank of kNN is the loader's data set with other arguments
         bank = (cfg.get(f'{mode}_cfg') or {}).get('bank')
         if bank and cfg.get(f'{mode}_dataloader'):
             dataset = {**cfg[f'{mode}_dataloader'].dataset, **bank}
-            check_call(dataset, registry.DATASETS, name, (f'{mode}_cfg', 'bank'))
+            with found.collect():
+                check_call(dataset, registry.DATASETS, name, (f'{mode}_cfg', 'bank'))
+    distinct: dict[str, UserError] = {}
+    for error in found.errors:  # what a file writes once, and uses in several views, is told once
+        distinct.setdefault(INDEX.sub('', str(error)), error)
+    found.errors = list(distinct.values())
+    found.raise_errors()
 
 
-def _check_node(node: Any, known: Registry, file: str, path: Path) -> None:
+def _check_node(node: Any, known: Registry, file: str, path: Path, found: ErrorCollector) -> None:
     if isinstance(node, (list, tuple)):
         for i, item in enumerate(node):
-            _check_node(item, known, file, (*path, i))
+            _check_node(item, known, file, (*path, i), found)
         return
     if not isinstance(node, dict):
         return
-    if isinstance(node.get('type'), str):
-        check_call(node, known, file, path)
-    else:
-        _check_keys(node, file, path)
+    with found.collect():
+        if isinstance(node.get('type'), str):
+            check_call(node, known, file, path)
+        else:
+            _check_keys(node, file, path)
     for key, value in node.items():
-        _check_number(value, file, (*path, key))
-        _check_node(value, INNER_REGISTRIES.get(key, known), file, (*path, key))
+        with found.collect():
+            _check_given(value, file, (*path, key))
+            _check_number(value, file, (*path, key))
+        _check_node(value, INNER_REGISTRIES.get(key, known), file, (*path, key), found)
 
 
 def place(path: Path) -> str:
@@ -127,6 +150,11 @@ def _check_keys(node: dict, file: str, path: Path) -> None:
             raise UserError(
                 f"{file}: unknown key '{where}'{closest(key, allowed)}", key=where, value=node[key]
             )
+
+
+def _check_given(value: Any, file: str, path: Path) -> None:
+    if value is None and path[-1] in NEVER_NONE:
+        raise UserError(f'{file}: {place(path)}=None: it must be given', key=place(path))
 
 
 def _check_number(value: Any, file: str, path: Path) -> None:

@@ -2,7 +2,7 @@
 
 import ast
 import inspect
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from mmengine.runner import Runner as BaseRunner
 
 from .. import registry
 from ..core import UserError
-from ..core.errors import closest
+from ..core.errors import ErrorCollector, closest
 from . import pretrained
 from .check import check
 from .custom_imports import import_custom
@@ -35,18 +35,29 @@ OWN_KEYS = {
     'pretrained',  # the encoder that an evaluation measures
     'features_cache',  # folder of features for the next measurement
 }
+# what each loop needs beside itself
+NEEDED = {
+    'train_cfg': ('train_dataloader', 'optim_wrapper'),
+    'val_cfg': ('val_dataloader',),
+    'test_cfg': ('test_dataloader',),
+}
 RUNNER_KEYS = set(inspect.signature(BaseRunner.__init__).parameters) - {'self', 'cfg'}
 TOP_KEYS = OWN_KEYS | RUNNER_KEYS
 
 
 def load_config(
-    path: str | Path, options: dict[str, Any] | None = None, beside: Path | None = None
+    path: str | Path,
+    options: dict[str, Any] | None = None,
+    beside: Path | None = None,
+    further: Callable[[Config], None] | None = None,
 ) -> Config:
     """Read a config over `DEFAULTS`, merge ``options`` ({'a.b': value}) last, and check it.
 
     ``data_root`` of the top level becomes that of every data set that names none. Raises
-    UserError naming the file and an unknown key or registry name, with the closest known ones.
-    ``beside`` is a file whose folder is searched for ``custom_imports`` as well.
+    UserError naming the file and an unknown key or registry name, with the closest known ones, and
+    UserErrors for several settings that do not fit together. ``beside`` is a file whose folder is
+    searched for ``custom_imports`` as well; ``further`` is a check of the caller's, whose errors
+    are raised with these.
     """
     path = Path(path)
     options = options or {}
@@ -63,7 +74,12 @@ def load_config(
     _fill_derived(cfg)
     check(cfg, str(path))
     check_replaced_parts(cfg)
-    check_recipe(cfg)
+    found = ErrorCollector()
+    for part in (check_recipe, further):
+        if part is not None:
+            with found.collect():
+                part(cfg)
+    found.raise_errors()
     return cfg
 
 
@@ -165,6 +181,8 @@ def _fill_derived(cfg: Config) -> None:
             cfg.merge_from_dict(dict.fromkeys([*keys, f'{mode}_evaluator']))
         elif cfg.get(f'{mode}_cfg') is not None and cfg.get(f'{mode}_evaluator') is None:
             cfg[f'{mode}_evaluator'] = []
+        if f'{mode}_cfg' in cfg and cfg[f'{mode}_cfg'] is None:  # turned off
+            cfg[f'{mode}_dataloader'] = cfg[f'{mode}_evaluator'] = None
     pretrained.copy_options(cfg)
     cfg.setdefault('work_dir', None)
 
@@ -186,7 +204,7 @@ def check_recipe(cfg: Config) -> None:
     """Check numbers that must fit together, such as warm-up and epochs, or views and losses.
 
     Raises UserError for a schedule longer than the training, and for what the method's own
-    ``check_recipe`` finds.
+    ``check_recipe`` finds; UserErrors for several.
     """
     model = cfg.get('model')
     if not isinstance(model, dict):
@@ -196,29 +214,26 @@ def check_recipe(cfg: Config) -> None:
             value=model,
         )
     method: Any = registry.MODELS.get(model['type']) if model.get('type') else None
+    found = ErrorCollector()
+    for loop, others in NEEDED.items():
+        for other in others if cfg.get(loop) else ():
+            with found.collect():
+                _check_given(cfg, other, loop)
     epochs = (cfg.get('train_cfg') or {}).get('max_epochs')
-    if epochs is None:
+    if epochs is None or found.errors:
+        found.raise_errors()
         return
-    _check_sampler(cfg)
-    schedules = [
-        (f'param_scheduler of {s.get("param_name")}', f'param_scheduler.{i}', s)
-        for i, s in enumerate(schedulers(cfg))
-    ]
+    with found.collect():
+        _check_sampler(cfg)
+    schedules = list(_places_of_schedules(cfg))
     schedules += [
         (f'model.{k}', f'model.{k}', v)
         for k, v in model.items()
         if isinstance(v, dict) and 'start' in v
     ]
     for name, place, schedule in schedules:
-        rise = schedule.get('delay', 0) + schedule.get('warmup', 0)
-        if isinstance(rise, (int, float)) and rise > epochs:
-            longest = 'warmup' if schedule.get('warmup') else 'delay'
-            raise UserError(
-                f'{name}: warm-up of {rise:g} epochs is longer than train_cfg.max_epochs={epochs}; '
-                f'lower {place}.{longest}',
-                key=f'{place}.{longest}',
-                value=schedule[longest],
-            )
+        with found.collect():
+            _check_rise(name, place, schedule, epochs)
     if hasattr(method, 'check_recipe'):  # a model of the user's own may have none
         dataset = cfg.train_dataloader.dataset
         pipeline = dataset.get('pipeline', [])
@@ -226,7 +241,44 @@ def check_recipe(cfg: Config) -> None:
         if not multi and dataset.get('type') != 'ImageDataset':
             return  # a data set of the user's own, whose views are seen at the first step
         views = [v for v in multi.get('views', []) for _ in range(v.get('repeat', 1))]
-        method.check_recipe(model, views, multi.get('mask'))
+        with found.collect():
+            method.check_recipe(model, views, multi.get('mask'))
+    found.raise_errors()
+
+
+def _check_given(cfg: Config, key: str, loop: str) -> None:
+    """Check that a loop of the config has what it needs. Raises UserError when it has not."""
+    if not cfg.get(key):
+        raise UserError(
+            f'{cfg.filename}: {key} is missing, which {loop} needs: give it, or {loop}=None',
+            key=key,
+            value=cfg.get(key),
+        )
+
+
+def _places_of_schedules(cfg: Config) -> Iterator[tuple[str, str, dict]]:
+    """Yield what each scheduler of a config is called, its config key, and the scheduler."""
+    alone = isinstance(cfg.get('param_scheduler'), dict)
+    for i, schedule in enumerate(schedulers(cfg)):
+        place = 'param_scheduler' if alone else f'param_scheduler.{i}'
+        yield f'param_scheduler of {schedule.get("param_name")}', place, schedule
+
+
+def _check_rise(name: str, place: str, schedule: dict, epochs: int) -> None:
+    """Check that a schedule's warm-up fits in the epochs. Raises UserError when it is longer."""
+    parts = {key: schedule.get(key, 0) for key in ('delay', 'warmup')}
+    if not all(isinstance(value, (int, float)) for value in parts.values()):
+        return
+    rise = sum(parts.values())
+    if rise > epochs:
+        longest = 'warmup' if parts['warmup'] else 'delay'
+        fitting = max(epochs - (rise - parts[longest]), 0)
+        raise UserError(
+            f'{name}: warm-up of {rise:g} epochs is longer than train_cfg.max_epochs={epochs}; '
+            f'lower it by --cfg-options {place}.{longest}={fitting:g}',
+            key=f'{place}.{longest}',
+            value=parts[longest],
+        )
 
 
 def _check_sampler(cfg: Config) -> None:

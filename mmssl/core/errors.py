@@ -1,6 +1,7 @@
 """The one exception a user is meant to read."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from difflib import get_close_matches
 
 
@@ -19,6 +20,44 @@ class UserError(Exception):
         super().__init__(message)
         self.key = key
         self.value = value
+
+
+class UserErrors(UserError):
+    """Several pieces of bad input that were found together; ``errors`` has each of them.
+
+    ``key`` joins their keys by commas, ``value`` is the list of their values.
+    """
+
+    def __init__(self, errors: Sequence[UserError]) -> None:
+        self.errors = tuple(errors)
+        numbered = (f'({i}) {error}' for i, error in enumerate(errors, 1))
+        super().__init__(
+            '; '.join(numbered), ', '.join(e.key for e in errors), [e.value for e in errors]
+        )
+
+
+class ErrorCollector:
+    """Collects the errors of independent checks, so that a user meets all at once."""
+
+    def __init__(self) -> None:
+        self.errors: list[UserError] = []
+
+    @contextmanager
+    def collect(self) -> Iterator[None]:
+        """Keep the error of the block, and go on behind it."""
+        try:
+            yield
+        except UserErrors as several:
+            self.errors += several.errors
+        except UserError as error:
+            self.errors.append(error)
+
+    def raise_errors(self) -> None:
+        """Raise what was collected: UserError for one, UserErrors for several, nothing for none."""
+        if len(self.errors) == 1:
+            raise self.errors[0]
+        if self.errors:
+            raise UserErrors(self.errors)
 
 
 def escaped(text: str) -> str:

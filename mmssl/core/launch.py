@@ -18,6 +18,12 @@ from .device import check_driver, gpu_identity, model_device, set_local_device
 from .errors import UserError
 
 LAUNCHERS = ('none', 'pytorch', 'slurm', 'mpi')
+# of each launcher: rank, number of processes, rank on the machine
+VARIABLES = {
+    'pytorch': ('RANK', 'WORLD_SIZE', 'LOCAL_RANK'),
+    'slurm': ('SLURM_PROCID', 'SLURM_NTASKS', 'SLURM_LOCALID'),
+    'mpi': ('OMPI_COMM_WORLD_RANK', 'OMPI_COMM_WORLD_SIZE', 'OMPI_COMM_WORLD_LOCAL_RANK'),
+}
 WAIT = 3  # seconds for which a rank waits for the error of the first one
 
 
@@ -49,6 +55,14 @@ def _slurm_address() -> str:
     return found.stdout.split()[0]
 
 
+def processes_started(launcher: str) -> int:
+    """Return the number of processes that a launcher says it has started, 1 without one."""
+    if launcher not in VARIABLES:
+        return 1
+    count = os.environ.get(VARIABLES[launcher][1], '')
+    return int(count) if count.isdigit() else 1
+
+
 def read_environment(launcher: str) -> None:
     """Translate the launcher's variables to RANK, WORLD_SIZE, LOCAL_RANK, MASTER_*.
 
@@ -60,13 +74,8 @@ def read_environment(launcher: str) -> None:
             key='launcher',
             value=launcher,
         )
-    names = {
-        'pytorch': ('RANK', 'WORLD_SIZE', 'LOCAL_RANK'),
-        'slurm': ('SLURM_PROCID', 'SLURM_NTASKS', 'SLURM_LOCALID'),
-        'mpi': ('OMPI_COMM_WORLD_RANK', 'OMPI_COMM_WORLD_SIZE', 'OMPI_COMM_WORLD_LOCAL_RANK'),
-    }[launcher]
-    own = ('RANK', 'WORLD_SIZE', 'LOCAL_RANK')
-    os.environ.update({o: _need(n, launcher) for o, n in zip(own, names, strict=True)})
+    names = zip(VARIABLES['pytorch'], VARIABLES[launcher], strict=True)
+    os.environ.update({own: _need(name, launcher) for own, name in names})
     if 'MASTER_ADDR' not in os.environ:
         os.environ['MASTER_ADDR'] = _slurm_address() if launcher == 'slurm' else '127.0.0.1'
     os.environ.setdefault('MASTER_PORT', _port(launcher))

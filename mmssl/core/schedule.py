@@ -56,8 +56,16 @@ class Schedule:
             raise UserError(
                 f"a schedule of shape '{shape}' needs its final value: add final=...", key='final'
             )
-        for key, value in dict(warmup=warmup, delay=delay, lag=lag).items():
-            if value < 0:
+        numbers = dict(start=start, warmup_start=warmup_start, gamma=gamma)
+        lengths = dict(warmup=warmup, delay=delay, lag=lag)
+        if final is not None:
+            numbers['final'] = final
+        for key, value in {**numbers, **lengths}.items():
+            if not isinstance(value, (int, float)):
+                raise UserError(
+                    f'a schedule with {key}={value!r}: give a number', key=key, value=value
+                )
+            if key in lengths and value < 0:
                 raise UserError(
                     f'a schedule with {key}={value}: give 0 or more', key=key, value=value
                 )

@@ -4,6 +4,8 @@ import functools
 import logging
 import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from mmengine.logging import print_log
@@ -19,6 +21,18 @@ SETTLE = 0.02  # seconds in which other workers may come across the same
 def say_once(message: str, level: int = logging.INFO) -> None:
     """Log a message unless this process did so before: several data sets read one folder."""
     print_log(escaped(message), logger='current', level=level)
+
+
+@contextmanager
+def unheard() -> Iterator[None]:
+    """Log nothing in the block, and forget what was said: who reads the data after it says so."""
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logging.disable(before)
+        say_once.cache_clear()
 
 
 def some(names: list[str]) -> str:

@@ -113,10 +113,16 @@ def build(
         lowered = f'num_workers={wanted} lowered to {built.num_workers}'
         print_log(f'{lowered}, the cores of this process', 'current')
     if len(built) == 0:
-        raise UserError(
-            f'{len(built.dataset)} images make no batch of {built.batch_size} on each of '  # type: ignore[arg-type]
-            f'{dist.world_size()} processes; lower train_dataloader.batch_size',
-            key='train_dataloader.batch_size',
-            value=built.batch_size,
-        )
+        images = len(built.dataset)  # type: ignore[arg-type]
+        raise no_batch(images, built.batch_size, dist.world_size())
     return built
+
+
+def no_batch(images: int, batch_size: int | None, processes: int) -> UserError:
+    """Return the error of a training set that is smaller than a batch of all processes."""
+    return UserError(
+        f'{images} images make no batch of {batch_size} on each of {processes} processes; lower it '
+        f'by --cfg-options train_dataloader.batch_size={max(images // processes, 1)}',
+        key='train_dataloader.batch_size',
+        value=batch_size,
+    )

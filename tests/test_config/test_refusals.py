@@ -8,6 +8,7 @@ from mmssl.apis import load_config
 from mmssl.config import pretrained
 from mmssl.config.check import check_call
 from mmssl.config.load import read_config_file
+from mmssl.core.errors import UserErrors
 from mmssl.registry import MODELS
 
 from ..helpers.paths import REPO
@@ -106,6 +107,17 @@ ON_COMMAND_LINE = [
     ('param_scheduler.0.delay', 3, 'of lr: warm-up of 4 epochs'),
     ('model.momentum.warmup', 5, 'warm-up of 5 epochs is longer'),
     ('model.momentum.delay', 7, 'warm-up of 7 epochs is longer'),
+    ('param_scheduler.0.warmup', 4.5, '--cfg-options param_scheduler.0.warmup=3'),
+    ('train_dataloader', None, 'train_cfg needs'),
+    ('train_dataloader.dataset', None, ''),
+    ('train_dataloader.dataset.pipeline', None, ''),
+    ('train_dataloader.batch_size', None, ''),
+    ('train_cfg.max_epochs', None, ''),
+    ('optim_wrapper', None, 'train_cfg needs'),
+    ('optim_wrapper.optimizer', None, ''),
+    ('val_dataloader', None, 'val_cfg needs'),
+    ('model.backbone', None, ''),
+    ('model.type', None, ''),
     ('model', None, 'base for other configs'),
     ('pretrained', 'some.pth', 'training starts from load_from=PATH'),
 ]
@@ -199,3 +211,38 @@ def test_encoders(call, key, value, fact):
     with refuses(key, value) as caught:
         call()
     assert fact in str(caught.value)
+
+
+def test_mistakes_are_told_together(tiny_config):
+    options = {
+        'train_dataloader.batchsize': 3,
+        'optim_wrapper.optimizer.lr': -1,
+        'model.backbone.archi': 'tiny',
+    }
+    with pytest.raises(UserErrors) as caught:
+        load_config(tiny_config(), options)
+    assert {error.key: error.value for error in caught.value.errors} == options
+
+
+def test_settings_that_do_not_fit_are_told_together(tiny_config):
+    options = {'param_scheduler.0.warmup': 9, 'model.momentum.warmup': 7}
+    with pytest.raises(UserErrors) as caught:
+        load_config(tiny_config(), {**options, 'train_dataloader.sampler.shuffle': False})
+    assert {error.key: error.value for error in caught.value.errors} == {
+        **options,
+        'train_dataloader.sampler.shuffle': False,
+    }
+
+
+def test_the_monitor_is_turned_off_by_one_key(tiny_config):
+    cfg = load_config(tiny_config(), {'val_cfg': None})
+    assert (cfg.val_dataloader, cfg.val_evaluator) == (None, None)
+
+
+def test_a_scheduler_that_is_no_list(tiny_config, tmp_path):
+    path = tmp_path / 'one.py'
+    scheduler = "dict(_delete_=True, type='ScheduleParam', param_name='lr', final=0, warmup=9)"
+    path.write_text(f"_base_ = '{tiny_config()}'\nparam_scheduler = {scheduler}\n")
+    with refuses('param_scheduler.warmup', 9):
+        load_config(path)
+    load_config(path, {'param_scheduler.warmup': 3})
