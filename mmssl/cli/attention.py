@@ -17,6 +17,7 @@ from ..analysis.session import AnalysisSession, analysis_parser
 from ..apis.images import to_list
 from ..evaluation.sanity_checks import refuse_non_finite
 from ..reports.figure_page import CaptionedFigure, write_figures
+from .options import errors_of_options
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -88,7 +89,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     session = AnalysisSession(args)
     session.backbone.attention_layers()  # refuses a network without
     images = to_list(args.images)[:16]
-    figures = [head_figure(session, image, args) for image in images]
+    with errors_of_options(args, 'block', 'query', 'mass'):
+        figures = [head_figure(session, image, args) for image in images]
     figures.append(entropy_figure(session, images[:4]))
     count = len(session.backbone.attention_layers())
     block = args.block % count

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from ..apis import load_config
 from ..checkpoint import load
 from ..core import UserError
+from ..core.errors import at_least
 from ..core.io import atomic_write
 from ..models.backbones import Backbone
 from ..models.backbones.to_timm import twin
@@ -35,7 +36,7 @@ BIG = 1_800_000_000  # bytes; an .onnx file holds 2 GB, the rest goes beside it
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    """Read the command line."""
+    """Read the command line. Raises UserError for a --size below 1."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -52,7 +53,9 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         '--tolerance', type=float, help='largest difference accepted, relative to the largest value'
     )
     parser.add_argument('--cfg-options', nargs='+', action=OptionAction, metavar='KEY=VALUE')
-    return parser.parse_args(argv)
+    args = parser.parse_args(argv)
+    at_least('--size', args.size)
+    return args
 
 
 class ExportedNetwork(nn.Module):

@@ -4,7 +4,8 @@ import argparse
 import ast
 import os
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -108,6 +109,23 @@ def apply_train_options(cfg: Config, args: argparse.Namespace) -> None:
     if args.no_persistent_workers:
         for loader in loaders(cfg):
             loader['persistent_workers'] = False
+
+
+@contextmanager
+def errors_of_options(args: argparse.Namespace, *names: str) -> Iterator[None]:
+    """Name the option where a function of the block refuses the argument of its name.
+
+    Raises UserError for it, about ``--name`` and what was given.
+    """
+    try:
+        yield
+    except UserError as error:
+        if error.key not in names:
+            raise
+        option = f'--{error.key.replace("_", "-")}'
+        text = str(error)
+        named = f'--{text}' if text.startswith(error.key) else f'{option}: {text}'
+        raise UserError(named, key=option, value=getattr(args, error.key)) from None
 
 
 def select_by_prefix(option: str, prefixes: Sequence[str], names: Iterable[str]) -> list[str]:

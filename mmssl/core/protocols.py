@@ -91,6 +91,15 @@ class Method(Protocol):
 
 
 @runtime_checkable
+class KnowsUniformLoss(Protocol):
+    """A model whose loss has a value to compare with: methods, ``Classifier``, ``Segmenter``."""
+
+    def uniform_loss(self, batch: int) -> float | None:
+        """Return the loss of a uniform prediction for ``batch`` images, or None."""
+        ...
+
+
+@runtime_checkable
 class LayeredNetwork(Protocol):
     """A backbone as compiler, optimizer and checkpoints see it: ``mmssl.models.backbones``."""
 

@@ -1,5 +1,6 @@
 """Classifier: a backbone and a linear layer, for linear probing and fine-tuning."""
 
+import math
 from typing import Any
 
 import torch
@@ -9,6 +10,7 @@ from torch import Tensor
 from ..core import UserError
 from ..registry import MODELS
 from .backbones import Backbone, Features
+from .heads.linear import LinearHead
 from .mixup import BatchMixup
 from .preprocessor import adopt_normalisation
 
@@ -140,6 +142,13 @@ class Classifier(BaseModel):
         if self.mixup is not None:
             inputs, target = self.mixup(inputs, target)
         return {'loss': self.head.loss(self.scores(inputs), target)}
+
+    def uniform_loss(self, batch: int) -> float | None:
+        """Return ln(classes), the loss of a uniform answer, for any ``batch``; None for a sweep.
+
+        Some rates of a sweep may diverge: that is what it is to find out.
+        """
+        return math.log(self.head.num_classes) if isinstance(self.head, LinearHead) else None
 
     def predict(self, inputs: Tensor) -> list[dict[str, Any]]:
         """Return pred_scores (classes,), pred_label and pred_score of each image (B, 3, H, W).

@@ -1,5 +1,6 @@
 """Semantic segmentation on ImageNet-S: a backbone and a linear classifier of its tokens."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -55,6 +56,10 @@ class Segmenter(BaseModel):
         grid = self.backbone(inputs[..., :h, :w])[-1]  # (B, C, h, w)
         scores: Tensor = self.head(grid.permute(0, 2, 3, 1))  # (B, h, w, classes)
         return scores.permute(0, 3, 1, 2)
+
+    def uniform_loss(self, batch: int) -> float:
+        """Return ln(classes), the loss of a uniform answer, for any ``batch``."""
+        return math.log(self.head.num_classes)
 
     def forward(
         self, inputs: Any, data_samples: dict[str, Any] | None = None, mode: str = 'tensor'

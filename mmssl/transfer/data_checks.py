@@ -18,7 +18,7 @@ def move_data(cfg: Config, root: str) -> None:
     Raises UserError when the config names no folder.
     """
     dataset = (cfg.get('train_dataloader') or cfg.get('test_dataloader') or {}).get('dataset', {})
-    old = cfg.get('data_root') or next((d['data_root'] for d in _datasets(dataset)), None)
+    old = cfg.get('data_root') or next((d['data_root'] for _, d in _datasets(dataset)), None)
     if not old:
         raise UserError(
             f'{cfg.filename}: names no data_root to replace by {root}; give the data set its own '
@@ -44,12 +44,13 @@ def check_data(cfg: Config) -> None:
     Raises UserError naming the first that is missing.
     """
     for key in LOADERS:
-        for dataset in _datasets((cfg.get(key) or {}).get('dataset', {})):
+        node = (cfg.get(key) or {}).get('dataset', {})
+        for place, dataset in _datasets(node, f'{key}.dataset'):
             root = Path(dataset['data_root'])
             prefix = dataset.get('data_prefix') or {}
             for part in ('', dataset.get('ann_file') or '', *prefix.values()):
                 _check_path(root / (part or ''), key)
-            _check_suffix(root / prefix.get('img_path', ''), dataset.get('img_suffix'), key)
+            _check_suffix(root / prefix.get('img_path', ''), dataset.get('img_suffix'), place)
     for key in ('val_evaluator', 'test_evaluator'):
         for metric in nested_dicts(cfg.get(key)):
             if metric.get('ann_file'):
@@ -67,9 +68,9 @@ def _check_path(path: Path, key: str) -> None:
         )
 
 
-def _check_suffix(folder: Path, suffix: str | None, key: str) -> None:
+def _check_suffix(folder: Path, suffix: str | None, place: str) -> None:
     if suffix and not next(folder.rglob(f'*{suffix}'), None):
-        name = f'{key}.dataset.img_suffix'
+        name = f'{place}.img_suffix'
         raise UserError(
             f'{folder}: no image in it ends in {suffix}; add --cfg-options {name}=SUFFIX',
             key=name,
@@ -77,5 +78,15 @@ def _check_suffix(folder: Path, suffix: str | None, key: str) -> None:
         )
 
 
-def _datasets(node: Any) -> Iterator[dict[str, Any]]:
-    return (found for found in nested_dicts(node) if found.get('data_root'))
+def _datasets(node: Any, place: str = '') -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield each data set with a folder below a config's value, and the key that leads to it."""
+    if isinstance(node, (list, tuple)):
+        children = list(enumerate(node))
+    elif isinstance(node, dict):
+        children = list(node.items())
+        if node.get('data_root'):
+            yield place, node
+    else:
+        return
+    for key, child in children:
+        yield from _datasets(child, f'{place}.{key}')

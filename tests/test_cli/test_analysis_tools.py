@@ -109,10 +109,10 @@ def test_views_and_schedules(tiny_config, tmp_path, image_folder, capsys):
 @pytest.mark.parametrize(
     ('tool', 'words', 'key', 'value', 'fact'),
     [
-        ('attention', ('--block', 2), 'block', 2, 'has 2 blocks'),
-        ('attention', ('--query', '2,0'), 'query', (2, 0), '2 x 2 patches'),
-        ('attention', ('--query', 'all'), 'query', 'all', 'cls, mean or ROW,COLUMN'),
-        ('attention', ('--mass', 1.5), 'mass', 1.5, ''),
+        ('attention', ('--block', 2), '--block', 2, 'has 2 blocks'),
+        ('attention', ('--query', '2,0'), '--query', '2,0', '2 x 2 patches'),
+        ('attention', ('--query', 'all'), '--query', 'all', 'cls, mean or ROW,COLUMN'),
+        ('attention', ('--mass', 1.5), '--mass', 1.5, ''),
         ('attention', ('--size', 7), '--size', 7, 'use --size 8 or more'),
         ('patch_pca', ('--size', 0), '--size', 0, ''),
         ('embedding', ('--method', 'lda'), '--method', 'lda', 'pca, tsne, umap'),

@@ -1,9 +1,11 @@
 """The health hook warns when something is wrong, and only then."""
 
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
+from mmengine.logging import MessageHub
 from torch import nn
 
 from mmssl.engine import HealthHook
@@ -165,3 +167,78 @@ def test_the_numbers_are_those_of_the_watched_embeddings(tiny_config, tmp_path):
     for line, numbers in zip(lines, expected, strict=True):
         for name, value in numbers.items():
             assert line[name] == pytest.approx(value, rel=1e-5, abs=1e-6), name
+
+
+# models trained on labels ---------------------------------------------------------------------
+def probe(tiny_config, tmp_path, rate, **options):
+    """Return a runner that trains a classifier of three classes by SGD of this rate."""
+    head = dict(type='LinearHead', num_classes=3)
+    view = [dict(type='LoadImage'), dict(type='TrainView', size=16)]
+    model = dict(
+        _delete_=True,
+        type='Classifier',
+        frozen=True,
+        head=head,
+        backbone=dict(type='ResNet', depth=18, layers=(1, 1), width=4, small_stem=True),
+    )
+    return make_runner(
+        tiny_config(),
+        tmp_path,
+        **{**QUIET, **options},
+        default_hooks__checkpoint=None,
+        model=model,
+        train_dataloader__dataset__pipeline=view,
+        optim_wrapper__optimizer=dict(_delete_=True, type='SGD', lr=rate, momentum=0.9),
+        param_scheduler=[],
+    )
+
+
+@pytest.mark.parametrize('interval', [50, 1])
+def test_a_probe_that_diverges_is_named_beside_ln_k(tiny_config, tmp_path, interval):
+    runner = probe(tiny_config, tmp_path, 1e3, default_hooks__health__interval=interval)
+    seen = losses(runner)
+    assert sum(seen[-10:]) / 10 > 2 * math.log(3)
+    (sentence,) = spoken(tmp_path)
+    ends = 4 if interval == 50 else None
+    if ends:
+        assert f'{sum(seen[:ends]) / ends:.3g}, that of a uniform answer 1.1' in sentence
+    lines = [line for line in scalars(tmp_path) if line.get('step') == 8]
+    assert lines[0]['uniform'] == pytest.approx(math.log(3))
+
+
+def test_a_probe_that_learns_stays_quiet(tiny_config, tmp_path):
+    seen = losses(probe(tiny_config, tmp_path, 0.1))
+    assert max(seen) < 2 * math.log(3)
+    assert spoken(tmp_path) == []
+
+
+class Answers(nn.Module):
+    """A model of a loss that is ln 3 for a uniform answer."""
+
+    def uniform_loss(self, batch):
+        return math.log(3)
+
+
+@pytest.mark.parametrize(
+    ('losses_seen', 'said_at'),
+    [
+        ([8.0, *[0.5] * 19], []),  # above it in four measurements only
+        ([9.0] * 20, [5]),  # the fifth measurement, once
+        ([9.0] * 12 + [0.5] * 20 + [9.0] * 12, [5, 38]),  # again: two of ten are enough
+    ],
+)
+def test_one_bad_batch_is_no_divergence(losses_seen, said_at):
+    hub = MessageHub.get_instance(f'health {said_at}')
+    said = []
+    run = SimpleNamespace(
+        model=Answers(),
+        message_hub=hub,
+        train_dataloader=SimpleNamespace(batch_size=2),
+        logger=SimpleNamespace(warning=lambda text: said.append(run.iter + 1)),
+    )
+    hook = HealthHook(interval=1)
+    hook.end_of_epoch = lambda *_: False
+    for run.iter, loss in enumerate(losses_seen):
+        hub.update_scalar('train/loss', loss)
+        hook.after_train_iter(run, run.iter)
+    assert said == said_at

@@ -157,7 +157,7 @@ BUILT: dict[str, Case] = {
         lambda: DistillationHead(7, student_temp=-1.0), 'model.head.student_temp', -1.0
     ),
     'centre': Case(
-        lambda: DistillationHead(7, center_momentum=1.5), 'DistillationHead.center_momentum', 1.5
+        lambda: DistillationHead(7, center_momentum=1.5), 'model.head.center_momentum', 1.5
     ),
     'SwAV temperature': Case(
         lambda: SwAVHead(temperature=0.0), 'model.head.temperature', 0.0, ('above 0',)

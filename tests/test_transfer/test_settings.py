@@ -141,7 +141,7 @@ def test_missing_data_is_named(tmp_path):
     inner = cfg.train_dataloader.dataset.dataset
     inner.update(img_suffix='.png', data_prefix=dict(img_path='images'))
     (tmp_path / 'images' / 'a.jpg').touch()
-    with refuses('train_dataloader.dataset.img_suffix', '.png') as caught:
+    with refuses('train_dataloader.dataset.dataset.img_suffix', '.png') as caught:
         data_checks.check_data(cfg)
     assert f'{tmp_path}/images' in str(caught.value)
     (tmp_path / 'images' / 'a.png').touch()
@@ -150,3 +150,28 @@ def test_missing_data_is_named(tmp_path):
     with refuses('file', f'{tmp_path}/val.json') as caught:
         data_checks.check_data(cfg)
     assert '(val_evaluator)' in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ('around', 'place'),
+    [
+        (lambda one: one, 'dataset'),
+        (lambda one: dict(type='RepeatDataset', times=2, dataset=one), 'dataset.dataset'),
+        (lambda one: dict(type='ConcatDataset', datasets=[one]), 'dataset.datasets.0'),
+        (
+            lambda one: dict(dataset=dict(datasets=[dict(type='Other'), dict(dataset=one)])),
+            'dataset.dataset.datasets.1.dataset',
+        ),
+    ],
+)
+def test_the_suffix_of_a_data_set_within_others(tmp_path, around, place):
+    (tmp_path / 'a.jpg').touch()
+    cfg = Config(
+        dict(train_dataloader=dict(dataset=around(dict(data_root=str(tmp_path), img_suffix='.x'))))
+    )
+    key = f'train_dataloader.{place}.img_suffix'
+    with refuses(key, '.x') as caught:
+        data_checks.check_data(cfg)
+    assert f'--cfg-options {key}=' in str(caught.value)
+    cfg.merge_from_dict({key: '.jpg'})  # as the message says
+    data_checks.check_data(cfg)

@@ -9,13 +9,15 @@ from mmengine.hooks import Hook
 from ...core import dist
 from ...core.errors import at_least
 from ...core.io import unwrap_model
-from ...core.protocols import Method
+from ...core.protocols import KnowsUniformLoss, Method
 from ...functional import embedding_stats
 from ...registry import HOOKS
 from ..optim.scheduler import ScheduleParam
 
 if TYPE_CHECKING:
     from ..runner import Runner
+
+RECENT = 10  # losses whose mean is compared: single batches of a probe differ
 
 
 @HOOKS.register_module()
@@ -29,6 +31,8 @@ class HealthHook(Hook):
     value after the warm-up, the standard deviation below ``embedding_std`` / sqrt(D), or RankMe
     below 1 + ``rankme`` * (ceiling - 1). Runs that learn may pass through a narrow phase. The
     numbers come from the model's `logged_embeddings` and `uniform_loss`: the hook knows no method.
+    Of a model trained on labels it is said, at the end of an epoch or after ``patience``
+    measurements, that the loss is above ``diverged`` times that of a uniform answer.
     """
 
     priority = 'NORMAL'  # before the logger, which would else show the numbers one interval late
@@ -40,12 +44,14 @@ class HealthHook(Hook):
         embedding_std: float = 0.02,
         rankme: float = 0.005,
         patience: int = 5,
+        diverged: float = 2.0,
     ) -> None:
         self.interval = at_least('default_hooks.health.interval', interval)
         self.uniform = uniform
         self.embedding_std = embedding_std
         self.rankme = rankme
         self.patience = patience
+        self.diverged = diverged
         self.wrong_since: dict[str, list[int]] = {}  # iterations of the measurements in a row
         self.warned: set[str] = set()
 
@@ -58,6 +64,8 @@ class HealthHook(Hook):
             return
         model = unwrap_model(runner.model)
         if not isinstance(model, Method):
+            if isinstance(model, KnowsUniformLoss):
+                self._check_labelled(runner, model, ends)
             return
         loss = float(torch.as_tensor((outputs or {}).get('loss', float('nan'))).detach())
         for name, value in self.measure(runner, model, loss).items():
@@ -114,6 +122,22 @@ class HealthHook(Hook):
             f'iteration {since}. Check data and learning rate',
         )
 
+    def _check_labelled(self, runner: 'Runner', model: KnowsUniformLoss, ends: bool) -> None:
+        """Compare the mean of the last losses with that of a uniform answer."""
+        expected = model.uniform_loss(runner.train_dataloader.batch_size)
+        if expected is None:
+            return
+        runner.message_hub.update_scalar('train/uniform', expected)
+        loss = runner.message_hub.get_scalar('train/loss').mean(RECENT)
+        self._warn(
+            runner,
+            'diverged',
+            loss > self.diverged * expected,
+            f'training diverges: the loss is {loss:.3g}, that of a uniform answer {expected:.3g}. '
+            'Lower optim_wrapper.optimizer.lr',
+            at_once=ends,
+        )
+
     @staticmethod
     def _after_warmup(runner: 'Runner') -> bool:
         schedulers = runner.param_schedulers or []
@@ -121,13 +145,19 @@ class HealthHook(Hook):
         warmup = max((s.delay + s.warmup for s in schedules), default=0)
         return runner.iter >= warmup * len(runner.train_dataloader)
 
-    def _warn(self, runner: 'Runner', kind: str, wrong: bool, sentence: str) -> None:
-        """Log the sentence when a kind has been wrong ``patience`` times, once until it passes."""
+    def _warn(
+        self, runner: 'Runner', kind: str, wrong: bool, sentence: str, at_once: bool = False
+    ) -> None:
+        """Log the sentence when a kind has been wrong ``patience`` times, once until it passes.
+
+        ``at_once`` does not wait for that.
+        """
         if not wrong:
             self.wrong_since[kind] = []
             self.warned.discard(kind)
             return
         self.wrong_since.setdefault(kind, []).append(runner.iter + 1)
-        if len(self.wrong_since[kind]) >= self.patience and kind not in self.warned:
+        enough = at_once or len(self.wrong_since[kind]) >= self.patience
+        if enough and kind not in self.warned:
             self.warned.add(kind)
             runner.logger.warning(f'health: {sentence}')

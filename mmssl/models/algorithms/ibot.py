@@ -8,6 +8,7 @@ from torch import Tensor
 from ...core import Schedule, UserError
 from ...registry import MODELS
 from ..backbones import Backbone, Features
+from ..heads.distillation import check_center_momentum
 from .base import Pretrainer
 
 
@@ -47,6 +48,7 @@ class iBOT(Pretrainer):
                 key='model.backbone.type',
                 value=backbone['type'],
             )
+        check_center_momentum(patch_center_momentum, 'model.patch_center_momentum')
         necks = {'view': neck, **(more_necks or {})}
         super().__init__(backbone=dict(backbone, mask_token=True), neck=necks, head=head, **parts)
         patches = neck.get('patch_prototypes') or neck['prototypes']

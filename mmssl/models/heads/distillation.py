@@ -15,6 +15,12 @@ Scores: TypeAlias = Any  # a view's (..., K), or their chunked.FactoredLogits
 Matches: TypeAlias = list[list[Tensor]]
 
 
+def check_center_momentum(momentum: float, key: str) -> None:
+    """Check the share of a centre that is kept. Raises UserError about ``key`` outside 0 to 1."""
+    if not 0 <= momentum <= 1:
+        raise UserError(f'{key}={momentum}: must be between 0 and 1', key=key, value=momentum)
+
+
 @MODELS.register_module()
 class DistillationHead(nn.Module):
     """Teacher targets, centred and sharpened, against student scores (DINO, eq. 4 and 5).
@@ -45,12 +51,7 @@ class DistillationHead(nn.Module):
                 key='model.head.student_temp',
                 value=student_temp,
             )
-        if not 0 <= center_momentum <= 1:
-            raise UserError(
-                f'DistillationHead.center_momentum={center_momentum}: must be between 0 and 1',
-                key='DistillationHead.center_momentum',
-                value=center_momentum,
-            )
+        check_center_momentum(center_momentum, 'model.head.center_momentum')
         self.in_dim = prototypes
         self.student_temp = student_temp
         self.center_momentum = center_momentum
