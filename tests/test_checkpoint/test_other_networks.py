@@ -12,6 +12,7 @@ from mmssl.apis import get_model
 from mmssl.checkpoint import load
 from mmssl.checkpoint.architecture import additions
 from mmssl.checkpoint.export import export, network
+from mmssl.checkpoint.layouts import LAYOUTS
 from mmssl.checkpoint.matching import of_another_network
 from mmssl.cli import extract_backbone
 from mmssl.models.backbones import CvT, ResNet, SwinTransformer, TimmBackbone, VisionTransformer
@@ -90,6 +91,32 @@ def test_a_bigger_network_is_not_the_smaller_one(kind: str, tmp_path: Path) -> N
     assert named in str(caught.value)
     for key, value in model.state_dict().items():  # refused before anything is filled
         assert torch.equal(value, before[key]), key
+
+
+LIBRARIES = {
+    'mmpretrain, bare': ('mmpretrain', ''),
+    'mmpretrain, wrapped': ('mmpretrain', 'module.'),
+    'mmpretrain': ('mmpretrain', 'backbone.'),
+    'mmseg, bare': ('mmseg', ''),
+    'mmseg': ('mmseg', 'backbone.'),
+}
+
+
+@pytest.mark.parametrize('library', LIBRARIES)
+@pytest.mark.parametrize(
+    'extra', ['register_tokens', 'reg_token', 'dist_token', 'layers.1.ls1.weight', 'norm_pre.bias']
+)
+def test_more_in_a_file_of_a_library(library: str, extra: str, tmp_path: Path) -> None:
+    layout, wrap = LIBRARIES[library]
+    names = LAYOUTS[layout].restore({f'backbone.{k}': v for k, v in vit().state_dict().items()})
+    state = {f'{wrap}{key.removeprefix("backbone.")}': value for key, value in names.items()}
+    net = vit()
+    report = load(net, write(tmp_path / 'same.pth', state))
+    assert (report.layout, len(report.matched)) == (layout, len(net.state_dict()))
+    path = write(tmp_path / 'other.pth', {**state, f'{wrap}{extra}': torch.ones(1, 4, 48)})
+    with refuses('file', str(path)) as caught:
+        load(net, path)
+    assert extra.split('.')[-2 if '.' in extra else 0] in str(caught.value)
 
 
 def test_what_a_network_computes_and_heads_over_it_are_no_other_network(tmp_path: Path) -> None:

@@ -234,3 +234,34 @@ def test_a_folder_that_cannot_be_listed(folder, monkeypatch):
     monkeypatch.setattr(os, 'scandir', refusing)
     with refuses('folder', str(folder / 'train/b')):
         ImageDataset(str(folder), 'train')
+
+
+# folders around class folders ------------------------------------------------------------------
+AROUND = {
+    'one around': (['train/a/0.jpg', 'train/b/x/1.jpg', 'train/b/2.jpg'], ('a', 'b'), [0, 1, 1]),
+    'two around': (['x/y/a/0.jpg', 'x/y/b/1.jpg'], ('a', 'b'), [0, 1]),
+    'called images': (['images/a/0.jpg', 'images/b/1.jpg'], ('a', 'b'), [0, 1]),
+    'no classes in it': (['a/0.jpg', 'a/1.jpg'], ('a',), [0, 0]),
+    'one class as Tiny-ImageNet has it': (['a/images/0.jpg', 'a/images/1.jpg'], ('a',), [0, 0]),
+    'an image among its folders': (['a/x/0.jpg', 'a/y/1.jpg', 'a/2.jpg'], ('a',), [0, 0, 0]),
+    'none': (['a/x/0.jpg', 'a/y/1.jpg', 'b/z/2.jpg'], ('a', 'b'), [0, 0, 1]),
+}
+
+
+@pytest.mark.parametrize('kind', ['FolderSource', 'ZipSource'])
+@pytest.mark.parametrize('name', AROUND)
+def test_a_folder_around_class_folders_is_no_class(tmp_path, said, kind, name):
+    keys, classes, labels = AROUND[name]
+    for key in keys:
+        (tmp_path / 'train' / key).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / 'train' / key).write_bytes(jpeg())
+    with zipfile.ZipFile(tmp_path / 'train.zip', 'w') as archive:
+        for key in keys:
+            archive.write(tmp_path / 'train' / key, key)
+    images = ImageDataset(str(tmp_path), 'train', source=dict(type=kind))
+    found = {images.source.key(i): images.labels[i] for i in range(len(images))}
+    assert (images.classes, found) == (classes, dict(zip(keys, labels, strict=True)))
+    moved = name in ('one around', 'two around', 'called images')
+    assert [text.partition('below ')[2].partition(':')[0] for text in said] == (
+        [keys[0].rpartition('a/')[0]] if moved else []
+    )

@@ -4,7 +4,18 @@ The backbones that iBOT, SERE and DINO release have timm's names; the linear fil
 torchvision's or timm's, those of MoBY microsoft's or timm's.
 """
 
-from .layout import ROOTS, UNCHANGED, WRAPPERS, Layout, one_network, prefixed
+from typing import Any
+
+from .layout import (
+    ROOTS,
+    UNCHANGED,
+    WRAPPERS,
+    Layout,
+    State,
+    one_network,
+    prefixed,
+    strip_wrappers,
+)
 from .swin import MERGES_FIRST, MERGES_LAST
 from .vit import CLASSIFIER, MM_VIT, RELATIONS, VIT_HEADS
 
@@ -26,6 +37,19 @@ TIMM = Layout(
     pairs=one_network(*VIT_HEADS, *RELATIONS, *UNCHANGED),
 )
 
+
+def _within_backbone(content: dict[str, Any], state: State) -> State:
+    """Return the tensors (any shapes) of a backbone alone by their names in a model.
+
+    All of them: by what a network has beyond, another one is known.
+    """
+    state = {strip_wrappers(key): value for key, value in state.items()}
+    if any(key.startswith('backbone.') for key in state):
+        return state
+    heads = ('head.', 'neck.')
+    return {key if key.startswith(heads) else f'backbone.{key}': v for key, v in state.items()}
+
+
 MMPRETRAIN = Layout(
     'mmpretrain',
     roots=ROOTS,
@@ -35,8 +59,8 @@ MMPRETRAIN = Layout(
         ('head.layers.head.{rest}', 'head.fc.{rest}'),
         *CLASSIFIER,
         *prefixed('backbone.', MM_VIT + UNCHANGED),
-        *MM_VIT,
     ),
+    prepare=_within_backbone,
 )
 
 MMSEG = Layout(
@@ -49,5 +73,6 @@ MMSEG = Layout(
         ('layers.{i}.attn.attn.in_proj_bias', 'backbone.net.blocks.{i}.attn.qkv.bias'),
         ('layers.{i}.attn.attn.out_proj.{rest}', 'backbone.net.blocks.{i}.attn.proj.{rest}'),
         *MM_VIT,
+        *UNCHANGED,  # by what a network has beyond, another one is known
     ),
 )

@@ -125,8 +125,12 @@ def class_labels(
 
     Both are empty when a path has no folder; the third value then names images that lie beside
     class folders, and ``storage`` is where a warning says that they are. A single folder
-    ``images`` is no class.
+    ``images`` is no class, and a folder around several folders is none either: those are.
     """
+    around = _around(keys)
+    if around:
+        say_once(f'{storage}: all images lie below {around}: the folders in it are the classes')
+        keys = [key.removeprefix(around) for key in keys]
     folders = [key.partition('/')[0] if '/' in key else None for key in keys]
     names = sorted({folder for folder in folders if folder is not None})
     stray = [key for key, folder in zip(keys, folders, strict=True) if folder is None]
@@ -139,6 +143,19 @@ def class_labels(
         return (), [], ''
     index = {name: i for i, name in enumerate(names)}
     return tuple(names), [index[folder] for folder in folders if folder is not None], ''
+
+
+def _around(keys: Sequence[str]) -> str:
+    """Return the folders that all paths share, if several folders and no images follow, else ''."""
+    around = ''
+    while True:
+        rests = (key[len(around) :] for key in keys)
+        names = {rest.partition('/')[0] if '/' in rest else None for rest in rests}
+        if None in names or not names:
+            return ''
+        if len(names) > 1:
+            return around
+        around += f'{names.pop()}/'
 
 
 def numbered(labels: Sequence[int]) -> tuple[str, ...]:
