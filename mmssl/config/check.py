@@ -1,6 +1,7 @@
 """Check a config's types, arguments, keys and numbers against the registries, before building."""
 
 import inspect
+import math
 import re
 from numbers import Real
 from typing import Any
@@ -76,6 +77,7 @@ NUMBERS: dict[str | int, tuple[Any, float]] = {
     'weight_decay': (Real, 0),
     'max_epochs': (int, 1),
     'val_interval': (int, 1),
+    'seed': (int, 0),
     'accumulative_counts': (int, 1),
     'base_batch_size': (int, 1),
 }
@@ -158,14 +160,15 @@ def _check_given(value: Any, file: str, path: Path) -> None:
 
 
 def _check_number(value: Any, file: str, path: Path) -> None:
-    if path[-1] in DIVISORS and isinstance(value, (int, float)) and not value > 0:
+    if path[-1] in DIVISORS and not isinstance(value, dict) and not _is_positive(value):
         raise UserError(
-            f'{file}: {place(path)}={value!r}: must be above 0', key=place(path), value=value
+            f'{file}: {place(path)}={value!r}: give a number above 0', key=place(path), value=value
         )
     if path[-1] not in NUMBERS or value is None:
         return
     kind, smallest = NUMBERS[path[-1]]
-    if not isinstance(value, kind) or isinstance(value, bool) or value < smallest:
+    ordinary = isinstance(value, kind) and not isinstance(value, bool) and math.isfinite(value)
+    if not ordinary or value < smallest:
         wanted = 'a whole number' if kind is int else 'a number'
         where = place(path)
         raise UserError(
@@ -173,6 +176,10 @@ def _check_number(value: Any, file: str, path: Path) -> None:
             key=where,
             value=value,
         )
+
+
+def _is_positive(value: Any) -> bool:
+    return isinstance(value, (int, float)) and 0 < value < math.inf
 
 
 def check_call(node: dict, known: Registry, file: str, path: Path) -> None:

@@ -220,6 +220,12 @@ def check_recipe(cfg: Config) -> None:
             with found.collect():
                 _check_given(cfg, other, loop)
     epochs = (cfg.get('train_cfg') or {}).get('max_epochs')
+    if cfg.get('train_cfg') and epochs is None:
+        with found.collect():
+            raise UserError(
+                f'{cfg.filename}: train_cfg.max_epochs is missing; give the number of epochs',
+                key='train_cfg.max_epochs',
+            )
     if epochs is None or found.errors:
         found.raise_errors()
         return

@@ -13,6 +13,7 @@ from ..core import UserError
 LOOPS = ('EpochLoop', 'EpochBasedTrainLoop')  # the second name is mmengine's for the same
 WRAPPERS = ('OptimWrapper',)
 CHECKPOINT_HOOKS = ('CheckpointHook',)
+MMENGINE_ONLY = ('mmengine.CheckpointHook',)
 # data sets around data sets: views are made inside, and an index alone would not tell the epoch
 AROUND = ('ConcatDataset', 'RepeatDataset', 'ClassBalancedDataset')
 
@@ -32,6 +33,15 @@ def check_replaced_parts(cfg: Config) -> None:
     if hooks.get('checkpoint') is not None:
         only = 'its files hold all that a run needs to resume'
         _check_type(hooks, 'checkpoint', CHECKPOINT_HOOKS, only, 'default_hooks.checkpoint')
+    for i, hook in enumerate(cfg.get('custom_hooks') or ()):
+        kind = hook.get('type') if isinstance(hook, dict) else None
+        if kind in MMENGINE_ONLY:
+            raise UserError(
+                f"custom_hooks.{i}.type='{kind}': its files do not resume exactly, and ours are "
+                'written by default_hooks.checkpoint; leave it out',
+                key=f'custom_hooks.{i}.type',
+                value=kind,
+            )
     off = 'param_scheduler' in hooks and hooks['param_scheduler'] is None
     if off and cfg.get('param_scheduler'):
         raise UserError(

@@ -83,10 +83,13 @@ class Schedule:
         self.gamma = gamma
 
     @classmethod
-    def build(cls, settings: dict, name: str) -> 'Schedule':
+    def build(
+        cls, settings: dict, name: str, low: float = -math.inf, high: float = math.inf
+    ) -> 'Schedule':
         """Make a schedule from the dict of a config's key ``name``.
 
-        Raises UserError for an unknown argument or a value that cannot be.
+        Raises UserError for an unknown argument, a value that cannot be, and one that is not from
+        ``low`` to ``high``.
         """
         if not isinstance(settings, dict):
             raise UserError(
@@ -104,11 +107,22 @@ class Schedule:
                     value=settings[key],
                 )
         try:
-            return cls(**settings)
+            built = cls(**settings)
         except UserError as error:
             raise UserError(
                 f'{name}: {error}', key=f'{name}.{error.key}', value=error.value
             ) from None
+        values = dict(start=built.start, final=built.final)
+        if built.warmup or built.delay:
+            values['warmup_start'] = built.warmup_start
+        for key, value in values.items():
+            if value is not None and not low <= value <= high:
+                raise UserError(
+                    f'{name}.{key}={value}: give a value from {low:g} to {high:g}',
+                    key=f'{name}.{key}',
+                    value=value,
+                )
+        return built
 
     def check(self, total: int, per_epoch: int, name: str = 'schedule') -> None:
         """Check that the warm-up fits in training of ``total`` iterations.

@@ -16,6 +16,8 @@ from .deep_images import dark, deep_values, eight_bits
 from .notices import Once
 from .sources.base import LFS_ADVICE, LFS_POINTER, UnreadableImage
 
+# of pixels alone: others of Pillow's start programs (PostScript), or have no certain sign
+FORMATS = ('JPEG', 'PNG', 'BMP', 'DIB', 'PPM', 'TIFF', 'WEBP', 'GIF', 'JPEG2000', 'ICO')
 UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError)
 MAX_PIXELS = 178_956_970  # where Pillow refuses by default
 FLAT = 16  # side of the block by which a JPEG whose data ran out is suspected
@@ -164,7 +166,7 @@ class EncodedImage:
     def pil(self) -> Image.Image:
         """The image decoded by Pillow, RGB. Raises UnreadableImage when it cannot be decoded."""
         try:
-            with _limit(None), Image.open(io.BytesIO(self.data)) as image:
+            with _limit(None), Image.open(io.BytesIO(self.data), formats=FORMATS) as image:
                 self._check_size(*image.size)
                 decoded, warning = to_rgb(image, self.value_range, self.data)
                 self._say('dark', warning)

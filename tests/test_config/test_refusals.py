@@ -1,5 +1,6 @@
 """Errors in configs are reported before anything runs, with the key, value and close names."""
 
+import math
 from pathlib import Path
 
 import pytest
@@ -95,6 +96,13 @@ ON_COMMAND_LINE = [
     ('train_dataloader.dataset.splits', 'val', 'did you mean split'),
     ('train_dataloader.batchsize', 3, 'did you mean batch_size'),
     ('train_dataloader.batch_size', 0, 'batch_size=0: give a whole number of at least 1'),
+    ('train_dataloader.batch_size', 2.5, 'a whole number'),
+    ('optim_wrapper.optimizer.lr', math.nan, ''),
+    ('optim_wrapper.optimizer.lr', math.inf, ''),
+    ('optim_wrapper.optimizer.weight_decay', -0.1, ''),
+    ('randomness.seed', -1, ''),
+    ('model.head.temperature', 'warm', 'above 0'),
+    ('model.head.temperature', math.nan, 'above 0'),
     ('train_dataloader.num_workers', -1, 'a whole number of at least 0'),
     ('optim_wrapper.optimizer.lr', 'abc', "lr='abc': give a number of at least 0"),
     ('optim_wrapper.clip_grad.maxnorm', 1, 'did you mean max_norm'),

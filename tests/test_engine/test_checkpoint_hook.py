@@ -11,6 +11,7 @@ from mmengine.hooks import Hook
 
 from mmssl.checkpoint import read
 from mmssl.core import UserError, dist
+from mmssl.engine import CheckpointHook
 from mmssl.engine.state.work_dir_files import check_work_dir
 
 from ..helpers.paths import REPO
@@ -206,3 +207,24 @@ def test_an_interval_is_at_least_one(hook, value, tiny_config, tmp_path):
     with refuses(f'default_hooks.{hook}.interval', value):
         make_runner(tiny_config(), tmp_path, **{f'default_hooks__{hook}__interval': value})
     assert not list(tmp_path.rglob('*.pth'))
+
+
+@pytest.mark.parametrize(
+    ('name', 'value'),
+    [
+        *(('interval', 0), ('interval', 1.5), ('max_keep_ckpts', 0), ('max_keep_ckpts', -5)),
+        *(('iterations', -1), ('save_best', ['knn/top1']), ('save_best', True)),
+    ],
+)
+def test_settings_that_would_keep_no_file_are_refused(name, value):
+    with refuses(f'default_hooks.checkpoint.{name}', value):
+        CheckpointHook(**{name: value})
+
+
+def test_a_best_file_without_a_monitor_is_said_to_be_none(tiny_config, tmp_path):
+    options = dict(val_cfg=None, train_cfg__max_epochs=1)
+    make_runner(
+        tiny_config(), tmp_path, **options, default_hooks__checkpoint__save_best='knn/top1'
+    ).train()
+    assert files(tmp_path) == ['epoch_1.pth']
+    assert log(tmp_path).count('no best.pth is kept') == 1

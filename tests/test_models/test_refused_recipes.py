@@ -1,5 +1,6 @@
 """Recipes with impossible settings are refused before training, with the key and the value."""
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,7 +14,7 @@ from mmssl.core import Schedule, UserError
 from mmssl.datasets.transforms import PatchMask
 from mmssl.engine import MethodHook
 
-from ..helpers.methods import build
+from ..helpers.methods import MOMENTUM, TEMPERATURE, build
 from ..helpers.paths import REPO
 from ..helpers.refusals import refuses
 
@@ -293,3 +294,25 @@ def test_curve_of_a_model_is_checked_against_the_run() -> None:
     with pytest.raises(UserError, match=r'teacher_temp.*\b2 epochs .*\b1 epochs'):
         MethodHook().before_train(runner(build('esvit'), 4, epochs=1))
     MethodHook().before_train(runner(build('esvit'), 4, epochs=2))
+
+
+@pytest.mark.parametrize(
+    ('name', 'key', 'part', 'value'),
+    [
+        ('mocov3', 'momentum', 'start', 1.5),
+        ('moby', 'momentum', 'final', -0.1),
+        ('dino', 'teacher_temp', 'start', 0.0),
+        ('esvit', 'teacher_temp', 'warmup_start', -0.04),
+        ('ibot', 'teacher_patch_temp', 'start', math.nan),
+    ],
+)
+def test_values_of_a_schedule_that_cannot_be(name: str, key: str, part: str, value: float) -> None:
+    schedule = {**(MOMENTUM if key == 'momentum' else TEMPERATURE), part: value}
+    with refuses(f'model.{key}.{part}', value):
+        build(name, **{key: schedule})
+
+
+@pytest.mark.parametrize('value', [-0.1, 1.5, math.nan])
+def test_momentum_of_a_patch_centre(value: float) -> None:
+    with refuses('model.patch_center_momentum', value):
+        build('ibot', patch_center_momentum=value)

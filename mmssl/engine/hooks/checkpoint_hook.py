@@ -2,6 +2,7 @@
 
 from functools import partial
 from pathlib import Path
+from types import NoneType
 from typing import TYPE_CHECKING, Any
 
 from mmengine.hooks import Hook
@@ -25,7 +26,7 @@ class CheckpointHook(Hook):
     many iterations (0: never): only the newest of these stays, until an epoch's file is newer.
     No file is of the inside of an update: with gradient accumulation a save waits for its end.
     When SIGTERM or SIGUSR1 has reached any rank, all save and leave. Raises UserError for an
-    interval below 1.
+    interval below 1, for numbers that would keep no file, and for a metric that is no name.
     """
 
     priority = 'VERY_LOW'
@@ -39,13 +40,27 @@ class CheckpointHook(Hook):
     ) -> None:
         self.interval = at_least('default_hooks.checkpoint.interval', interval)
         self.max_keep_ckpts = max_keep_ckpts
+        if max_keep_ckpts != -1:
+            at_least('default_hooks.checkpoint.max_keep_ckpts', max_keep_ckpts)
+        self.iterations = at_least('default_hooks.checkpoint.iterations', iterations, 0)
         self.save_best = save_best
-        self.iterations = iterations
+        if not isinstance(save_best, (str, NoneType)):
+            raise UserError(
+                f'default_hooks.checkpoint.save_best={save_best!r}: give the name of one metric, '
+                "such as 'knn/top1'",
+                key='default_hooks.checkpoint.save_best',
+                value=save_best,
+            )
         self.warned = False
         self.due = False  # a save within an epoch waits for the end of the update
 
     def before_train(self, runner: 'Runner') -> None:
-        """Remove files that a killed run has written in part."""
+        """Remove files that a killed run has written in part; say where no best will be kept."""
+        if self.save_best and runner.val_loop is None:
+            runner.logger.warning(
+                f"checkpoint.save_best='{self.save_best}': nothing is measured in training, so no "
+                'best.pth is kept'
+            )
         if dist.rank() == 0:
             work_dir_files.remove_partial_files(Path(runner.work_dir))
 

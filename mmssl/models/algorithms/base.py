@@ -57,7 +57,7 @@ class Pretrainer(BaseModel):
                     key='model.momentum',
                     value=None,
                 )
-        self.momentum = Schedule.build(momentum, 'model.momentum') if momentum else None
+        self.momentum = Schedule.build(momentum, 'model.momentum', 0.0, 1.0) if momentum else None
         self.logged_embeddings: dict[str, Tensor] = {}
         self._progress: Progress | None = None
         self._memories: list[StepMemory] | None = None

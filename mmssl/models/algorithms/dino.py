@@ -8,6 +8,7 @@ from torch import Tensor
 from ...core import Schedule
 from ...registry import MODELS
 from ..backbones import Features
+from ..heads.distillation import LOWEST_TEMP
 from .base import Pretrainer
 
 
@@ -24,7 +25,7 @@ class DINO(Pretrainer):
     def __init__(self, *, neck: dict, head: dict, teacher_temp: dict, **parts: Any) -> None:
         necks = {'view': neck} if 'type' in neck else neck
         super().__init__(neck=necks, head=head, **parts)
-        self.teacher_temp = Schedule.build(teacher_temp, 'model.teacher_temp')
+        self.teacher_temp = Schedule.build(teacher_temp, 'model.teacher_temp', LOWEST_TEMP)
 
     def loss(self, views: list[Tensor], info: dict[str, Any]) -> dict[str, Tensor]:
         """Return the loss () of views (B, 3, H, W).

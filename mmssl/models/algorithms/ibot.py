@@ -8,7 +8,7 @@ from torch import Tensor
 from ...core import Schedule, UserError
 from ...registry import MODELS
 from ..backbones import Backbone, Features
-from ..heads.distillation import check_center_momentum
+from ..heads.distillation import LOWEST_TEMP, check_center_momentum
 from .base import Pretrainer
 
 
@@ -59,9 +59,11 @@ class iBOT(Pretrainer):
         self.teacher.neck['view'] = MODELS.build({**neck, **(teacher_neck or {})})
         self.teacher.requires_grad_(False)
         self.sync_teacher()
-        self.teacher_temp = Schedule.build(teacher_temp, 'model.teacher_temp')
+        self.teacher_temp = Schedule.build(teacher_temp, 'model.teacher_temp', LOWEST_TEMP)
         patch_temp = teacher_patch_temp or teacher_temp
-        self.teacher_patch_temp = Schedule.build(patch_temp, 'model.teacher_patch_temp')
+        self.teacher_patch_temp = Schedule.build(
+            patch_temp, 'model.teacher_patch_temp', LOWEST_TEMP
+        )
         self.cls_weight, self.patch_weight = weights
 
     @classmethod

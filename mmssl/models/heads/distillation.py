@@ -13,6 +13,7 @@ from ...registry import MODELS
 
 Scores: TypeAlias = Any  # a view's (..., K), or their chunked.FactoredLogits
 Matches: TypeAlias = list[list[Tensor]]
+LOWEST_TEMP = 1e-3  # of a teacher; scores are divided by it
 
 
 def check_center_momentum(momentum: float, key: str) -> None:
