@@ -1,5 +1,7 @@
 """Write files whole or not at all, reduce settings to plain data, unwrap models."""
 
+import json
+import logging
 import math
 import os
 from collections.abc import Callable, Iterator
@@ -8,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from mmengine.logging import print_log
 from mmengine.model import is_model_wrapper
 from torch import Tensor, nn
 
@@ -93,3 +96,12 @@ def unwrap_model(model: nn.Module) -> Any:
             inner = inner._orig_mod
         else:
             return inner
+
+
+def read_json(path: Path) -> Any:
+    """Return what a JSON file holds; None, which is logged, where it was cut off or is no JSON."""
+    try:
+        return json.loads(path.read_bytes())
+    except ValueError as error:  # also bytes that are no text
+        print_log(f'{path}: passed over, it is damaged ({error})', 'current', logging.WARNING)
+        return None

@@ -1,5 +1,6 @@
 """Data preprocessor: moves views to the device, applies colours there, normalises them."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -28,6 +29,8 @@ def shares(name: str, values: Sequence[float]) -> tuple[float, ...]:
         advice = 'give three numbers, one for each of red, green and blue'
     elif any(isinstance(v, bool) or not isinstance(v, (int, float)) for v in values):
         advice = 'give numbers'
+    elif not all(map(math.isfinite, values)):
+        advice = 'give finite numbers'
     elif max(values) > 1:
         advice = 'these are shares of 1: divide by 255'
     elif not min(values) >= 0 or (name == 'std' and min(values) == 0):

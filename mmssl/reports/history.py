@@ -1,10 +1,13 @@
 """Read the files of a work dir: logged scalars, run.json and evaluation results."""
 
 import json
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..core import UserError
+from ..core.io import read_json
 
 Points = list[tuple[float, float]]
 RESULTS = 'results'  # folder of the work dir with one .json of metrics for each evaluation
@@ -20,7 +23,14 @@ class History(NamedTuple):
 def _lines(work_dir: Path) -> list[list[dict[str, Any]]]:
     """Return the logged lines, one list for each start of the run, oldest first."""
     files = sorted(work_dir.glob('*/vis_data/scalars.json'))
-    return [[json.loads(line) for line in f.read_text().splitlines() if line] for f in files]
+    return [[*_whole_lines(file)] for file in files]
+
+
+def _whole_lines(file: Path) -> Iterator[dict[str, Any]]:
+    """Yield the lines of a file of scalars; a run that was killed may have written one in part."""
+    for line in file.read_text(errors='replace').splitlines():
+        with suppress(ValueError):
+            yield json.loads(line)
 
 
 def _joined(starts: list[list[dict[str, Any]]]) -> list[dict[str, Any]]:
@@ -66,7 +76,10 @@ def read_record(work_dir: Path) -> dict[str, Any]:
     file = work_dir / 'run.json'
     if not file.is_file():
         return {}
-    sessions = json.loads(file.read_text())['sessions']
+    found = read_json(file)
+    if found is None:
+        return {}
+    sessions = found['sessions']
     total = sum(session['seconds'] for session in sessions)
     peak = max(session['peak_memory'] for session in sessions)
     commands = [session['command'] for session in sessions]
@@ -76,4 +89,5 @@ def read_record(work_dir: Path) -> dict[str, Any]:
 def read_results(work_dir: Path) -> dict[str, dict[str, float]]:
     """Return the metrics of every file in results/, by the file's name."""
     files = sorted((work_dir / RESULTS).glob('*.json'))
-    return {file.stem: json.loads(file.read_text()) for file in files}
+    found = {file.stem: read_json(file) for file in files}
+    return {name: metrics for name, metrics in found.items() if metrics is not None}

@@ -10,7 +10,7 @@ from mmengine.hooks import Hook
 from ..checkpoint.load import stated_classes
 from ..config import pretrained
 from ..core import dist
-from ..core.io import atomic_write, to_plain, unwrap_model
+from ..core.io import atomic_write, read_json, to_plain, unwrap_model
 from ..datasets import ImageDataset
 from ..datasets.class_numbers import follow_classes
 from ..engine.runner import Runner
@@ -113,7 +113,7 @@ class ResultHook(Hook):
         self.content = describe(runner, loaders)
         earlier = Path(runner.work_dir) / FILE
         if resumed and earlier.is_file():
-            before = json.loads(earlier.read_text())
+            before = read_json(earlier) or dict(protocol=None)
             if before['protocol'] == self.content['protocol'] and before['history']:
                 self.history = before['history']
                 self.content['encoder'] = before['encoder']

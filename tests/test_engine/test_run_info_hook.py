@@ -7,7 +7,7 @@ import pytest
 
 from mmssl.engine.hooks import run_info_hook
 
-from ..helpers.tiny import losses, make_runner
+from ..helpers.tiny import log, losses, make_runner
 
 OFF = dict(val_cfg=None, val_dataloader=None, val_evaluator=None)
 
@@ -36,6 +36,17 @@ def test_a_resumed_run_adds_an_entry_and_a_new_one_starts_over(tiny_config, tmp_
     assert [entry['epoch'] for entry in sessions(tmp_path)] == [2, 3]
     losses(make_runner(config, tmp_path, **options, overwrite=True))
     assert [entry['epoch'] for entry in sessions(tmp_path)] == [3]
+
+
+@pytest.mark.parametrize('damaged', ['', '{"sessions": [{"epo', '\xff\xfe'])
+def test_a_damaged_file_does_not_keep_a_run_from_resuming(tiny_config, tmp_path, damaged):
+    config = tiny_config()
+    options = dict(OFF, param_scheduler=None)
+    losses(make_runner(config, tmp_path, **options, train_cfg__max_epochs=2))
+    (tmp_path / 'run.json').write_bytes(damaged.encode('latin1'))
+    losses(make_runner(config, tmp_path, **options, resume=True))
+    assert [entry['epoch'] for entry in sessions(tmp_path)] == [3]
+    assert log(tmp_path).count('run.json: passed over') == 1
 
 
 def test_an_interrupted_run_has_an_entry(tiny_config, tmp_path):

@@ -79,6 +79,17 @@ def test_later_start_replaces_what_it_repeats(tmp_path: Path) -> None:
     assert points == [(1.0, 10.0), (2.0, 20.0), (3.0, -30.0), (4.0, -40.0)]
 
 
+def test_damaged_files_of_a_killed_run_are_passed_over(work_dir: Path) -> None:
+    before = history.read_history(work_dir)
+    (scalars,) = work_dir.glob('*/vis_data/scalars.json')
+    scalars.write_text(scalars.read_text() + '\n{"step": 99, "lo')
+    assert history.read_history(work_dir) == before
+    (work_dir / 'results' / 'random.json').write_text('')
+    assert set(history.read_results(work_dir)) == {'pixels', 'pretrained'}
+    (work_dir / 'run.json').write_text('{"sessions": [')
+    assert history.read_record(work_dir) == {}
+
+
 def test_folder_without_scalars_is_named(tmp_path: Path) -> None:
     with refuses('folder', str(tmp_path)):
         history.read_history(tmp_path)

@@ -195,3 +195,13 @@ def test_last_and_best_are_told_apart():
     found = summary({'accuracy/top1': 4.0, 'accuracy/top5': 9.0}, history)
     assert found == dict(name='accuracy/top1', last=4.0, best=5.0, best_at='epoch 2')
     assert summary({'miou': 2.0}, []) == dict(name='miou', last=2.0, best=2.0, best_at='')
+
+
+def test_a_damaged_result_does_not_keep_a_probe_from_resuming(probe, capsys):
+    config, file, folder = probe
+    words = (config, '--work-dir', folder, '--cfg-options', f'pretrained={file}', *SMALL)
+    assert call(capsys, *words, 'train_cfg.max_epochs=1').code == 0
+    (folder / 'result.json').write_text('{"protocol": "lin')
+    done = call(capsys, config, '--resume', *words[1:], 'train_cfg.max_epochs=2')
+    assert done.code == 0, done.err
+    assert [line['epoch'] for line in result(folder)['history']] == [2]
