@@ -78,6 +78,7 @@ NUMBERS: dict[str | int, tuple[Any, float]] = {
     'max_epochs': (int, 1),
     'val_interval': (int, 1),
     'seed': (int, 0),
+    'repeat': (int, 1),
     'accumulative_counts': (int, 1),
     'base_batch_size': (int, 1),
 }

@@ -230,7 +230,18 @@ class ImageDataset(Dataset):
         if target is not None:
             item['label'] = target
         for transform in self.transforms:
-            item = transform(item)
+            try:
+                item = transform(item)
+            except KeyError as error:
+                if error.args != ('image',):
+                    raise
+                kind = type(transform).__name__
+                raise UserError(
+                    f'dataset.pipeline: {kind} finds no image: LoadImage goes before it, and one '
+                    'transform alone makes views of it',
+                    key='dataset.pipeline',
+                    value=kind,
+                ) from None
         return item
 
     def _note(self, index: int) -> None:

@@ -97,6 +97,8 @@ ON_COMMAND_LINE = [
     ('train_dataloader.batchsize', 3, 'did you mean batch_size'),
     ('train_dataloader.batch_size', 0, 'batch_size=0: give a whole number of at least 1'),
     ('train_dataloader.batch_size', 2.5, 'a whole number'),
+    (f'{PIPE}.1.views.0.repeat', 1.5, 'a whole number'),
+    (f'{PIPE}.1.views.0.repeat', 0, 'at least 1'),
     ('optim_wrapper.optimizer.lr', math.nan, ''),
     ('optim_wrapper.optimizer.lr', math.inf, ''),
     ('optim_wrapper.optimizer.weight_decay', -0.1, ''),

@@ -393,3 +393,12 @@ def test_images_without_masks_to_segment(root):
         ImageDataset(str(root), 'train', pipeline=steps)[0]
     assert str(root / 'train/cat/00.png') in str(caught.value)
     assert 'ImageNetSSource' in str(caught.value)
+
+
+@pytest.mark.parametrize('names', [('CenterView',), ('LoadImage', 'CenterView', 'CenterView')])
+def test_transforms_without_an_image(tmp_path, make_image, names):
+    make_image().save(tmp_path / '0.png')
+    steps = [dict(type=name) if name == 'LoadImage' else dict(type=name, size=8) for name in names]
+    images = ImageDataset(str(tmp_path), pipeline=steps)
+    with refuses('dataset.pipeline', 'CenterView'):
+        images[0]

@@ -2,8 +2,14 @@
 
 import multiprocessing
 import os
+import random
 
 import pytest
+from torch.utils.data import ConcatDataset, DataLoader, Dataset, Subset
+
+from mmssl.datasets import ImageDataset
+from mmssl.engine.loaders import tell_epoch
+from mmssl.registry import TRANSFORMS
 
 from ..helpers.tiny import Watch, log, make_runner
 
@@ -73,3 +79,49 @@ def test_no_process_of_a_loader_outlives_a_run(tiny_config, tmp_path, fails):
         runner.train()
     assert seen
     assert _pids_of_workers() == before
+
+
+# views change by epoch, whatever lies around the images -----------------------------------------
+@TRANSFORMS.register_module()
+class DrawOne:
+    """Give the random number that a view would begin with."""
+
+    def __call__(self, item):
+        return item['rng'].random()
+
+
+class Half(Dataset):
+    """A wrapper of a user's own."""
+
+    def __init__(self, dataset):
+        self.dataset = dataset
+
+    def __len__(self):
+        return len(self.dataset) // 2
+
+    def __getitem__(self, i):
+        return self.dataset[2 * i]
+
+
+# name: (what lies around the images, the images that are met)
+AROUND = {
+    'nothing': (lambda one: one, range(24)),
+    'Subset': (lambda one: Subset(one, [5, 2, 7]), [5, 2, 7]),
+    'ConcatDataset': (lambda one: ConcatDataset([one, Subset(one, [3])]), [*range(24), 3]),
+    'of their own': (Half, range(0, 24, 2)),
+    'all of them': (lambda one: Half(Subset(ConcatDataset([one, one]), [30, 1, 2, 3])), [6, 2]),
+}
+
+
+@pytest.mark.parametrize('workers', [0, 2])
+@pytest.mark.parametrize('name', AROUND)
+def test_every_wrapper_learns_the_epoch(image_folder, name, workers):
+    """mmengine's wrappers take no data sets but mmengine's, torch's take any."""
+    images = ImageDataset(str(image_folder), 'train', pipeline=[dict(type='DrawOne')], seed=7)
+    wrap, indices = AROUND[name]
+    data = wrap(images)
+    settings = dict(batch_size=None, num_workers=workers, persistent_workers=workers > 0)
+    loader = DataLoader(data, **settings)
+    for epoch in (0, 1, 4):
+        tell_epoch(data, epoch)
+        assert list(loader) == [random.Random(f'7-{epoch}-{i}').random() for i in indices]

@@ -223,11 +223,15 @@ def test_schedule_of_a_model_is_named_by_its_key(key: str) -> None:
 
 
 # batches, before the first iteration --------------------------------------------------------------
-def runner(model: Any, images: int, epochs: int = 8, per_epoch: int = 5) -> SimpleNamespace:
-    """Return what MethodHook asks of a runner."""
+def runner(
+    model: Any, images: int, epochs: int = 8, per_epoch: int = 5, left: int = 0
+) -> SimpleNamespace:
+    """Return what MethodHook asks of a runner; ``left`` images end an epoch."""
 
     class Loader:
         batch_size = images
+        drop_last = not left
+        sampler = range(images * per_epoch + left)
 
         def __len__(self) -> int:
             return per_epoch
@@ -246,6 +250,13 @@ def test_batch_of_one(name: str) -> None:
     with refuses('train_dataloader.batch_size', 1):
         MethodHook().before_train(runner(build(name), 1))
     MethodHook().before_train(runner(build(name), 2))
+
+
+@pytest.mark.parametrize('name', ['moco', 'moby', 'swav', 'mocov3'])
+def test_one_image_left_at_the_end_of_an_epoch(name: str) -> None:
+    with refuses('train_dataloader.drop_last', False):
+        MethodHook().before_train(runner(build(name), 4, left=1))
+    MethodHook().before_train(runner(build(name), 4, left=2))
 
 
 @pytest.mark.parametrize(('name', 'length'), [('moco', 14), ('swav', 16)])

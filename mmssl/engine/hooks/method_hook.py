@@ -30,6 +30,7 @@ class MethodHook(Hook):
             return
         loader = runner.train_dataloader
         model.check_batch(loader.batch_size * dist.world_size())
+        _check_last_batch(model, loader)
         images = len(loader) * loader.batch_size * dist.world_size()
         for name, memory in unwrap_model(runner.model).named_modules():
             if isinstance(memory, BoundedMemory) and memory.length > images:
@@ -93,3 +94,22 @@ class MethodHook(Hook):
         model = unwrap_model(runner.model)
         if runner.optim_wrapper.drop_incomplete() and isinstance(model, Method):
             model.drop_incomplete()
+
+
+def _check_last_batch(model: Method, loader: Any) -> None:
+    """Check that a method takes what is left at the end of an epoch.
+
+    Raises UserError when it cannot.
+    """
+    left = len(loader.sampler) % loader.batch_size
+    if loader.drop_last or not left:
+        return
+    try:
+        model.check_batch(left * dist.world_size())
+    except UserError as error:
+        raise UserError(
+            f'the last batch of an epoch has {left} of {loader.batch_size} images on each process: '
+            f'{error}, or set train_dataloader.drop_last=True',
+            key='train_dataloader.drop_last',
+            value=False,
+        ) from None
