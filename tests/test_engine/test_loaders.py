@@ -3,12 +3,16 @@
 import multiprocessing
 import os
 import random
+import signal
+import time
 
 import pytest
+from mmengine.registry import DefaultScope
 from torch.utils.data import ConcatDataset, DataLoader, Dataset, Subset
 
 from mmssl.datasets import ImageDataset
-from mmssl.engine.loaders import tell_epoch
+from mmssl.engine import Runner
+from mmssl.engine.loaders import end_workers, tell_epoch
 from mmssl.registry import TRANSFORMS
 
 from ..helpers.tiny import Watch, log, make_runner
@@ -125,3 +129,36 @@ def test_every_wrapper_learns_the_epoch(image_folder, name, workers):
     for epoch in (0, 1, 4):
         tell_epoch(data, epoch)
         assert list(loader) == [random.Random(f'7-{epoch}-{i}').random() for i in indices]
+
+
+# processes that do not end by themselves ---------------------------------------------------------
+ASKED = multiprocessing.Event()
+
+
+class Stuck(Dataset):
+    """Images of a storage that does not answer."""
+
+    def __len__(self):
+        return 4
+
+    def __getitem__(self, i):
+        ASKED.set()
+        time.sleep(600)
+
+
+def test_a_process_that_goes_on_reading_is_killed():
+    """It outlives SIGTERM, as every process of ours; Python would wait for it at its end."""
+    before = _pids_of_workers()
+    ASKED.clear()
+    settings = dict(batch_size=2, num_workers=1, dataset=Stuck(), persistent_workers=True)
+    sampler = dict(type='EpochSampler', shuffle=False)
+    with DefaultScope.overwrite_default_scope('mmssl'):
+        loader = Runner.build_dataloader(dict(settings, sampler=sampler), seed=0)
+    iterator = iter(loader)
+    (process,) = iterator._workers
+    assert _pids_of_workers() - before == {process.pid}
+    assert ASKED.wait(30)
+    end_workers(loader)
+    process.join(1)
+    assert process.exitcode == -signal.SIGKILL
+    assert _pids_of_workers() == before
