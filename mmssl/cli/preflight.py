@@ -27,8 +27,8 @@ def check_on_data(cfg: Config, launcher: str, resumes: bool) -> None:
     """Check images, batch size, queue and classes of a training config.
 
     Data in folders and lists is looked up, other storages are not, as their tables may take long
-    to read. A run that ``resumes`` has the batch size of its file. Raises UserError, and UserErrors
-    for several.
+    to read. A run that ``resumes`` has batch size and classes of its file. Raises UserError, and
+    UserErrors for several.
     """
     if cfg.get('train_cfg') is None or not cfg.get('train_dataloader'):
         return
@@ -41,8 +41,8 @@ def check_on_data(cfg: Config, launcher: str, resumes: bool) -> None:
         if train is not None and not resumes:
             with found.collect():
                 _check_batch(cfg, len(train), processes)
-        if train is not None and issubclass(_model(cfg), (Classifier, Segmenter)):
-            _check_classes(cfg, train, found)
+            if issubclass(_model(cfg), (Classifier, Segmenter)):
+                _check_classes(cfg, train, found)
     found.raise_errors()
 
 
@@ -91,7 +91,7 @@ def _check_batch(cfg: Config, images: int, processes: int) -> None:
 def _check_classes(cfg: Config, train: ImageDataset, found: ErrorCollector) -> None:
     """Check the classes of training and validation images against the classifier's outputs."""
     outputs = cfg.model.head.get('num_classes')
-    if outputs is None or cfg.get('load_from') or cfg.get('resume'):
+    if outputs is None or cfg.get('load_from'):
         return  # a file has the classes, and may have more than the images
     with found.collect():
         check_labels(outputs, train, 'train_dataloader')

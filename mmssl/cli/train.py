@@ -50,7 +50,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     cfg = load_config(
         args.config,
         args.cfg_options,
-        further=lambda read: check_on_data(read, args.launcher, bool(args.resume)),
+        further=lambda read: check_on_data(
+            read, args.launcher, bool(args.resume or read.get('resume'))
+        ),
     )
     apply_run_options(cfg, args)
     apply_train_options(cfg, args)
