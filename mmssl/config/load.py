@@ -176,13 +176,10 @@ def _fill_derived(cfg: Config) -> None:
         if 'pipeline' in node and 'type' in node and root is not None:
             node.setdefault('data_root', root)
     for mode in ('val', 'test'):
-        keys = [f'{mode}_cfg', f'{mode}_dataloader']
-        if any(key in cfg and cfg[key] is None for key in keys):  # one turns all off
-            cfg.merge_from_dict(dict.fromkeys([*keys, f'{mode}_evaluator']))
-        elif cfg.get(f'{mode}_cfg') is not None and cfg.get(f'{mode}_evaluator') is None:
-            cfg[f'{mode}_evaluator'] = []
         if f'{mode}_cfg' in cfg and cfg[f'{mode}_cfg'] is None:  # turned off
             cfg[f'{mode}_dataloader'] = cfg[f'{mode}_evaluator'] = None
+        elif cfg.get(f'{mode}_cfg') is not None and cfg.get(f'{mode}_evaluator') is None:
+            cfg[f'{mode}_evaluator'] = []
     pretrained.copy_options(cfg)
     cfg.setdefault('work_dir', None)
 
