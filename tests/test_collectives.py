@@ -48,6 +48,8 @@ from .helpers.refusals import check_refusal
 from .helpers.tiny import Watch, losses, make_runner, weights
 from .helpers.transfer_nets import NETS, OURS
 
+pytestmark = pytest.mark.slow
+
 # with a GPU too, these values are on the host; a test of `passes` calls each
 HOST_SITES = {
     'core/bad_samples.py:joined',

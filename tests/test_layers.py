@@ -176,6 +176,7 @@ def test_importing_the_package_is_light():
     assert not set(loaded) & (OPTIONAL | {'torch', 'timm', 'torchvision', 'mmssl.models'})
 
 
+@pytest.mark.slow
 def test_the_core_works_without_mmcv_and_network():
     rooms = sorted(
         {room(f) for f in FILES if f.name == '__init__.py'} - {'transfer', 'cli', '__init__'}
@@ -187,6 +188,7 @@ def test_the_core_works_without_mmcv_and_network():
     assert {'mmssl.engine.runner', 'mmssl.models.backbones.vit'} <= set(loaded)
 
 
+@pytest.mark.slow
 def test_models_by_name_need_no_mmcv_and_no_network():
     blocked = ''.join(f'sys.modules[{name!r}] = None\n' for name in sorted(OPTIONAL))
     code = (

@@ -19,6 +19,8 @@ from .helpers.payloads import Payload
 from .helpers.refusals import refuses
 from .helpers.tiny import log, make_runner
 
+pytestmark = pytest.mark.slow
+
 WAYS = ['load_from', 'init_cfg', 'resume', 'test', 'convert']
 QUICK = ('train_cfg.max_epochs=1', 'val_cfg=None', 'val_dataloader=None', 'val_evaluator=None')
 

@@ -28,6 +28,8 @@ import weights_table as table
 
 from ..helpers.refusals import refuses
 
+pytestmark = pytest.mark.slow
+
 
 def cells() -> Iterator[Any]:
     """Every source to us, every network and EsViT's Swin everywhere; the rest marked slow."""

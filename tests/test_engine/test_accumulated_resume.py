@@ -17,6 +17,8 @@ from ..helpers.refusals import refuses
 from ..helpers.tiny import Watch, losses, make_runner, scalars
 from ..helpers.training_state import everything
 
+pytestmark = pytest.mark.slow
+
 COUNT = 3  # batches of an update: an epoch of 4 leaves one
 ENDS = (3, 7, 11)  # iterations after which an update is complete, in three epochs
 # a queue; two centres; a bank of embeddings; nothing that is collected

@@ -13,6 +13,8 @@ from mmssl.registry import MODELS
 from ..helpers.mocov3 import config
 from ..helpers.tiny import Watch, losses, make_runner, precision, weights
 
+pytestmark = pytest.mark.slow
+
 RESNET = dict(type='ResNet', depth=18, layers=(1, 1), width=4, small_stem=True)
 NETWORKS = {'vit': config(), 'resnet': config(RESNET, dim=8)}
 OTHER_TEACHER = 0.05

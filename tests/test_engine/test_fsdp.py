@@ -27,6 +27,8 @@ from mmssl.engine.optim.wrapper import OptimWrapper, clip_each
 from ..helpers.methods import MODELS_BY_NAME, SWIN, batch, build, part
 from ..helpers.tiny import losses, make_runner, scalars
 
+pytestmark = pytest.mark.slow
+
 SETTINGS = dict(
     launcher='pytorch',
     sync_bn='torch',

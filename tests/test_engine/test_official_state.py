@@ -17,6 +17,8 @@ from ..replay import run
 from ..replay.names import OfficialNames
 from ..replay.reduced import unpack
 
+pytestmark = pytest.mark.slow
+
 CASES = (
     *('dino_r50_traj_a', 'esvit_v_traj_a', 'ibot_vit_traj_a', 'moby_swin_traj_a'),
     *('mocov2_traj_a', 'mocov3_lars_traj_a', 'mocov3_vit_traj_a', 'sere_accumulate_traj_a'),

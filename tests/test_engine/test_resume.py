@@ -19,6 +19,8 @@ from ..helpers.refusals import refuses
 from ..helpers.tiny import log, losses, make_runner, precision
 from ..helpers.training_state import everything, interrupt
 
+pytestmark = pytest.mark.slow
+
 METHODS = ['moco', 'mocov3', 'moby', 'swav', 'esvit', 'sere', 'ibot']
 
 

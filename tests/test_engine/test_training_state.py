@@ -17,6 +17,8 @@ from ..helpers.refusals import refuses
 from ..helpers.tiny import Watch, log, losses, make_runner
 from ..helpers.training_state import Stop, everything, interrupt
 
+pytestmark = pytest.mark.slow
+
 # random depth and workers: whatever could be forgotten on resuming
 RANDOM = dict(
     model__backbone__drop_path_rate=0.3,

@@ -123,6 +123,7 @@ def test_a_name_belongs_to_one_dialect(byol):
     assert LAYOUTS['byol'] is known
 
 
+@pytest.mark.slow
 def test_trains_from_the_command_line(image_folder, tmp_path):
     options = {
         **TINY,

@@ -11,6 +11,8 @@ import pytest
 from ..helpers.paths import GOLDEN
 from ..replay.whole import WholeRun
 
+pytestmark = pytest.mark.slow
+
 # compared tensors and rows of values
 RUNS = {
     'dino_r50_traj_a': 290,

@@ -243,6 +243,7 @@ def test_what_is_beyond_the_limit_of_a_format_fails(dtype, key, change, group, t
     assert line.startswith(key if group != 'gradients' or dtype == 'float32' else '1 - cosine')
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name', ['mocov3_vit_a', 'sere_vit_a', 'swav_r50_a'])
 def test_step_on_another_device_mixes_none(name: str, tmp_path: Path) -> None:
     words = [sys.executable, '-W', 'ignore', '-m', 'tests.helpers.python_device']

@@ -12,6 +12,8 @@ from mmssl.core import UserError
 from ..helpers.official import METHODS, record
 from ..helpers.replaying import BLOCKS, CVT, LARS, RESNET, VIT, changed, counts, failures, replay
 
+pytestmark = pytest.mark.slow
+
 MOBY_VIT = {'backbone': VIT, 'views.sizes': [24, 24], 'heads.projector': [16, 24, 16]}
 V3_RESNET = {
     'backbone': RESNET,

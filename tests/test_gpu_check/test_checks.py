@@ -14,6 +14,8 @@ from mmssl.gpu_check.processes import NotAlone
 from mmssl.gpu_check.recipes import METHODS, ONE_GPU, SMALL, small_config, write_shapes
 from mmssl.gpu_check.timing import union
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope='module')
 def shapes(tmp_path_factory):

@@ -13,6 +13,8 @@ from mmssl.registry import MODELS
 from ..helpers.methods import CVT, RESNET, SWIN, VIT
 from ..helpers.tiny import losses, make_runner
 
+pytestmark = pytest.mark.slow
+
 VIL = dict(type='ViL', arch='l1,h1,d8,n1,s1,g1,p4,f2,a0_l2,h2,d16,n1,s0,g0,p2,f2,a0', mode=0)
 NETWORKS = dict(vit=VIT, swin=SWIN, resnet=RESNET, cvt=CVT, vil=dict(VIL, img_size=16))
 

@@ -293,6 +293,7 @@ def _before_train(images: int) -> tuple[str, object, str]:
     return '', None, ''
 
 
+@pytest.mark.slow
 def test_queue_smaller_than_the_batch_of_both_ranks(two_ranks: Callable[..., Any]) -> None:
     assert two_ranks(_before_train, 7) == [('', None, '')] * 2
     for key, value, message in two_ranks(_before_train, 8):

@@ -22,6 +22,8 @@ from ..helpers.command import call, refused
 from ..helpers.paths import REPO
 from ..helpers.refusals import refuses
 
+pytestmark = pytest.mark.slow
+
 COMPARE = REPO / 'configs/compare'
 SCRIPT = 'tools/analysis_tools/plan.py'
 

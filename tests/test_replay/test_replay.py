@@ -14,6 +14,8 @@ from mmssl.replay.trace import ELEMENTS, Step, elements, fingerprint
 from ..helpers.refusals import refuses
 from ..helpers.tiny import losses, make_runner
 
+pytestmark = pytest.mark.slow
+
 QUIET = dict(val_cfg=None)
 DOUBLE = dict(QUIET, dtype='float64')
 
