@@ -122,23 +122,12 @@ class Step:
         self.found |= probes.PROBES[self.block['method']](
             self.model, recorder.calls, recorder.inputs
         )
-        self.after = kept_state(self.model) | kept(self._accumulated())
+        self.after = kept_state(self.model)
         self.moments = self._moments()
         self.rescaled = self._rescaled(recorder.calls['rescale'])
         for scheduler in self.schedulers:
             scheduler.step()
         self.used['lr_next'] = self.wrapper.optimizer.param_groups[0]['lr']
-
-    def _accumulated(self) -> dict[str, Tensor]:
-        """What centres have collected and not yet taken in, by official name (iBOT)."""
-        heads = {'center_accum': 'head', 'center2_accum': 'patch_head'}
-        found = {}
-        for name, head in heads.items():
-            module = getattr(self.model, head, None)
-            if module is not None and hasattr(module, 'pending') and hasattr(module, 'center'):
-                parts = [total for total, _ in module.pending]
-                found[f'ibot_loss.{name}'] = sum(parts, torch.zeros_like(module.center))
-        return found
 
     def _moments(self) -> dict[str, Tensor]:
         """Optimizer state by 'entry.name'."""

@@ -175,6 +175,6 @@ def test_half_features_are_computed_in_float32() -> None:
             found.append(head(views, views, 0.1))
     assert found[0].dtype == torch.float32
     assert torch.equal(*found)
-    (total, rows), _ = head.pending[:2]
-    assert rows == 2
-    assert_close(total[0].double(), student.bfloat16().double().sum(0) @ weight.double().T)
+    assert head.rows == 2 * 4  # of both calls
+    features = torch.cat([student, teacher]).bfloat16().double()
+    assert_close(head.collected[0].double(), 2 * features.sum(0) @ weight.double().T)

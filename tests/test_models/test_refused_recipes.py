@@ -241,6 +241,7 @@ def runner(
         model=model,
         train_dataloader=Loader(),
         max_iters=epochs * per_epoch,
+        optim_wrapper=SimpleNamespace(_accumulative_counts=1),
         logger=SimpleNamespace(warning=lines.append, lines=lines),
     )
 

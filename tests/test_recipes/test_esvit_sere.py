@@ -300,7 +300,8 @@ def test_regions_join_a_run_of_the_view_task(halves):
     for key, value in now.items():
         torch.testing.assert_close(value, stored.get(key, fresh[key]), rtol=0, atol=0)
     new = now.keys() - stored.keys()
-    assert new == {k for k in now if '.region.' in k or k == 'region_head.center'}
+    heads = {'region_head.center', 'region_head.collected'}
+    assert new == {k for k in now if '.region.' in k or k in heads}
     for key in new:
         twin = key.replace('student.', 'teacher.')
         torch.testing.assert_close(now[key], now[twin], rtol=0, atol=0)

@@ -71,13 +71,7 @@ _IBOT_BRANCHES = branches(
 )
 
 
-def _ibot(
-    name: str,
-    sign: str,
-    decayed: Callable[[str, Tensor], bool],
-    unless: str = '',
-    more: tuple[NamePair, ...] = (),
-) -> Layout:
+def _ibot(name: str, sign: str, decayed: Callable[[str, Tensor], bool], unless: str = '') -> Layout:
     return Layout(
         name,
         sections=('student', 'teacher', 'ibot_loss'),
@@ -87,7 +81,9 @@ def _ibot(
             *_IBOT_BRANCHES,
             NamePair('ibot_loss.center', 'head.center'),
             NamePair('ibot_loss.center2', 'patch_head.center'),
-            *more,
+            # SERE's code alone has these
+            NamePair('ibot_loss.center_accum', 'head.collected'),
+            NamePair('ibot_loss.center2_accum', 'patch_head.collected'),
         ),
         export='teacher',
         order=split_order(r'student\.', decayed),
@@ -95,15 +91,7 @@ def _ibot(
 
 
 RELATIONS = r'student\.backbone\.(channel|pixel)_sere\.'
-SERE = _ibot(
-    'sere',
-    RELATIONS,
-    weights_and_biases,
-    more=(
-        NamePair('ibot_loss.center_accum', 'head.collected'),
-        NamePair('ibot_loss.center2_accum', 'patch_head.collected'),
-    ),
-)
+SERE = _ibot('sere', RELATIONS, weights_and_biases)
 IBOT = _ibot(
     'ibot', r'student\.(backbone\.masked_embed|head\.last_layer2)', weights_only, RELATIONS
 )
