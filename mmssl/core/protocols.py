@@ -179,7 +179,7 @@ class LoaderSampler(Protocol):
 
 @runtime_checkable
 class SeekableSampler(Protocol):
-    """A sampler that can begin within an epoch: ``EpochSampler``, ``ResumableSampler``."""
+    """A sampler that can begin within an epoch: every one of ``mmssl.datasets``."""
 
     skip: int
     exact: bool  # whether a resumed run meets the same images

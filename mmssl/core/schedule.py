@@ -25,7 +25,8 @@ class Schedule:
     SERE, SwAV: numpy's linspace); otherwise the first step after it has (MoCo v3, MoBY).
     ``after_warmup``: the shape spans what is left after the rise; MoBY's cosine spans all.
     ``hold_epochs``: the value changes once per epoch. ``lag``: the value of some steps before,
-    as MoBY calls its scheduler after the step. ``step`` multiplies by ``gamma`` at each
+    as MoBY calls its scheduler after the step; with ``hold_epochs`` of some epochs before, as
+    DeiT calls timm's. ``step`` multiplies by ``gamma`` at each
     milestone (epochs).
 
     Raises UserError for an unknown shape or a rise longer than training.
@@ -140,9 +141,10 @@ class Schedule:
 
     def value_at(self, step: int, total: int, per_epoch: int) -> float:
         """Return the value at iteration ``step`` of ``total``."""
-        step, unit = max(step - self.lag, 0), per_epoch
+        unit = per_epoch
         if self.hold_epochs:
             step, total, unit = step // per_epoch, max(total // per_epoch, 1), 1
+        step = max(step - self.lag, 0)
         begin, rise = round(self.delay * unit), round(self.warmup * unit)
         if step < begin:
             return self.warmup_start

@@ -69,11 +69,12 @@ class ImageDataset(Dataset):
     (0, 0.1) the first tenth; ``per_class`` keeps at most that many images of each class. Two data
     sets with shares (0, 0.8) and (0.8, 1) have no image in common.
 
-    Items are addressed by index or (epoch, index): all randomness of an item comes from a
-    generator seeded by (seed, epoch, index), so it does not depend on workers or ranks. An index
+    Items are addressed by index, (epoch, index) or (epoch, index, repeat): all randomness of an
+    item comes from a generator seeded by (seed, epoch, index, repeat), so it does not depend on
+    workers or ranks; a sampler that repeats images counts them by ``repeat``. An index
     alone means the epoch of `set_epoch`, which a runner calls with any sampler; before the first
     call each access draws a new seed from torch's generator. An image that cannot be read is
-    replaced by another, drawn from the same three numbers; ``unreadable`` among the item's
+    replaced by another, drawn from the same numbers; ``unreadable`` among the item's
     data_samples then says which and why. Raises NoData when there are no images, UserError when
     ``share`` or ``per_class`` is out of range or more than one of source, ann_file and subset is
     given.
@@ -192,13 +193,13 @@ class ImageDataset(Dataset):
             raise UnreadableImage(f'{self.name(index)}: empty')
         return content
 
-    def __getitem__(self, at: int | tuple[int, int]) -> dict[str, Any]:
+    def __getitem__(self, at: int | tuple[int, ...]) -> dict[str, Any]:
         """Return {'inputs': ..., 'data_samples': {...}} of one image, or of another in its place.
 
         Raises UnreadableImage when `TRIES` images in a row could not be read.
         """
-        epoch, index = at if isinstance(at, tuple) else (int(self._epoch), at)
-        first = seed = view_seed(self.seed, None if epoch < 0 else epoch, index)
+        epoch, index, *repeat = at if isinstance(at, tuple) else (int(self._epoch), at)
+        first = seed = view_seed(self.seed, None if epoch < 0 else epoch, index, *repeat)
         epoch = max(epoch, 0)
         reports: list[str] = []
         chosen = index

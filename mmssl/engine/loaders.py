@@ -16,7 +16,7 @@ from ..core.protocols import EpochFollower, LoaderSampler, OrdersForWorkers
 from ..registry import DATASETS
 from .signals import WorkerSignals
 
-SEEKABLE = ('EpochSampler', 'ResumableSampler')
+SEEKABLE = ('EpochSampler', 'RepeatAugSampler', 'ResumableSampler')
 
 
 def tell_epoch(dataset: Any, epoch: int) -> None:

@@ -223,10 +223,11 @@ class Batches(Hook):
         dict(type='DefaultSampler', shuffle=True),
         dict(type='DefaultSampler', shuffle=False),
         dict(type='InfiniteSampler', shuffle=True),
+        dict(type='RepeatAugSampler', repeats=3),
     ],
-    ids=lambda s: f'{s["type"]}-{s["shuffle"]}',
+    ids=lambda s: f'{s["type"]}-{s.get("shuffle", True)}',
 )
-def test_runs_with_mmengines_samplers_resume_exactly(tiny_config, tmp_path, sampler, workers):
+def test_runs_with_other_samplers_resume_exactly(tiny_config, tmp_path, sampler, workers):
     """Within an epoch; batches of 5 leave images over that prefetching must not lose."""
     settings = same('mocov3', 5, 'none') | dict(
         train_dataloader__sampler=dict(sampler, _delete_=True),
@@ -246,7 +247,7 @@ def test_runs_with_mmengines_samplers_resume_exactly(tiny_config, tmp_path, samp
     assert seen + losses(second) == expected
     assert indices == expected_indices[30:]
     epochs = [expected_indices[i : i + 20] for i in (0, 20, 40)]
-    assert (epochs[0] == epochs[1]) == (not sampler['shuffle'])
+    assert (epochs[0] == epochs[1]) == (not sampler.get('shuffle', True))
     assert 'will not meet the same images' not in log(tmp_path)
 
 

@@ -117,3 +117,20 @@ def test_mixup_pairs_images_with_shares_of_labels():
     model(X.clone(), dict(label=torch.tensor([0, 1, 2, 3])), mode='loss')
     assert seen['target'].shape == (4, 5)
     assert_close(seen['target'].sum(1), torch.ones(4))
+
+
+@pytest.mark.parametrize(('std', 'zero_bias'), [(None, False), (2e-5, False), (0.3, True)])
+def test_a_heads_start(std, zero_bias):
+    """torch's own start is uniform in +- 1 / sqrt(in_features)."""
+    torch.manual_seed(3)
+    head = MODELS.build(
+        dict(type='LinearHead', in_features=64, num_classes=500, init_std=std, zero_bias=zero_bias)
+    )
+    weight, bias = head.fc.weight.detach(), head.fc.bias.detach()
+    bound = 1 / 8
+    assert float(weight.std()) == pytest.approx(bound / 3**0.5 if std is None else std, rel=0.02)
+    assert (float(weight.abs().max()) <= bound) == (std != 0.3)
+    if zero_bias:
+        assert not bias.any()
+    else:
+        assert bound * 0.98 < float(bias.abs().max()) <= bound

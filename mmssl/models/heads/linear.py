@@ -18,17 +18,20 @@ class LinearHead(nn.Module):
     """One Linear layer, optionally after a norm.
 
     ``norm``: True is a batch norm without scale and shift, 'layer' a LayerNorm (MAE's fc_norm).
-    Weight N(0, ``init_std``), bias 0 (MoCo v3 ``main_lincls.py``: 0.01). Raises UserError for
-    another norm.
+    Weight N(0, ``init_std``), bias 0 (MoCo v3 ``main_lincls.py``: 0.01). The truncated normal of
+    timm's heads is the same: it cuts at 2, not at two standard deviations. ``init_std=None``
+    keeps the weights of torch's own initialisation, ``zero_bias=False`` its biases, uniform in
+    +- 1 / sqrt(``in_features``). Raises UserError for another norm.
     """
 
     def __init__(
         self,
         in_features: int,
         num_classes: int = 1000,
-        init_std: float = 0.01,
+        init_std: float | None = 0.01,
         norm: bool | str = False,
         label_smoothing: float = 0.0,
+        zero_bias: bool = True,
     ) -> None:
         super().__init__()
         kinds: dict[bool | str, Any] = {
@@ -44,8 +47,10 @@ class LinearHead(nn.Module):
             )
         self.norm = kinds[norm](in_features)
         self.fc = nn.Linear(in_features, num_classes)
-        nn.init.normal_(self.fc.weight, std=init_std)
-        nn.init.zeros_(self.fc.bias)
+        if init_std is not None:
+            nn.init.normal_(self.fc.weight, std=init_std)
+        if zero_bias:
+            nn.init.zeros_(self.fc.bias)
         self.label_smoothing = label_smoothing
 
     @property
