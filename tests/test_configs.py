@@ -16,7 +16,7 @@ from mmssl.apis import load_config
 from mmssl.engine.optim.param_groups import param_effects
 from mmssl.registry import MODELS, OPTIM_WRAPPERS, OPTIMIZERS, PARAM_SCHEDULERS, TRANSFORMS
 
-from .helpers.configs import ALL, CONFIGS, FOLDER, KNN, load, name, network
+from .helpers.configs import ALL, CONFIGS, FOLDER, KNN_CONFIGS, load, name, network
 from .helpers.images import make_image
 
 BASES = sorted((FOLDER / '_base_').glob('*.py'))
@@ -27,7 +27,7 @@ NAME = re.compile(
     r'_(?P<data>[a-z0-9-]+)'
 )
 
-TRAINED = [p for p in CONFIGS if p != KNN]
+TRAINED = [p for p in CONFIGS if p not in KNN_CONFIGS]
 
 
 each_config = pytest.mark.parametrize('path', CONFIGS, ids=name)
@@ -82,8 +82,11 @@ def test_the_name_says_batch_epochs_and_precision(path):
         assert not cfg.auto_scale_lr.get('enable'), 'scaling happens on request only'
 
 
-def test_knn_is_the_published_protocol():
-    cfg = load(KNN)
+@pytest.mark.parametrize(
+    ('path', 'interpolation'), zip(KNN_CONFIGS, ('bicubic', 'bilinear'), strict=True)
+)
+def test_knn_is_the_published_protocol(path, interpolation):
+    cfg = load(path)
     assert cfg.protocol == 'kNN'
     loop = cfg.test_cfg
     assert (sorted(loop.k), loop.temperature) == ([10, 20, 100, 200], 0.07)
@@ -91,11 +94,11 @@ def test_knn_is_the_published_protocol():
     assert loop.k[0] == 20, 'knn/top1 is that of the first k'
     assert loop.feature == dict(blocks=1, pool='auto')
     assert cfg.test_dataloader.dataset.pipeline[1:] == [
-        dict(type='CenterView', size=224, resize=256, interpolation='bicubic')
+        dict(type='CenterView', size=224, resize=256, interpolation=interpolation)
     ]
     assert cfg.pretrained is None and cfg.get('train_cfg') is None
     assert cfg.model == dict(type='Encoder'), 'the network is that of the encoder'
-    cfg = load_config(KNN, {'pretrained': 'moby_swin-tiny_3rdparty_8xb64-amp-coslr-300e_in1k'})
+    cfg = load_config(path, {'pretrained': 'moby_swin-tiny_3rdparty_8xb64-amp-coslr-300e_in1k'})
     with torch.device('meta'):
         model = MODELS.build(cfg.model)
     assert type(model.backbone).__name__ == 'SwinTransformer'

@@ -1,4 +1,4 @@
-"""Fine-tuning a ViT on ImageNet as DeiT trains: strong augmentation, mixing, averaged weights."""
+"""Fine-tuning a ViT on ImageNet as DeiT trains: repeated augmentation, mixing, averaged weights."""
 
 protocol = 'fine-tuning'
 pretrained = None   # --cfg-options pretrained=PATH|URL|NAME
@@ -7,7 +7,7 @@ loader = dict(batch_size=64, num_workers=8, persistent_workers=True, pin_memory=
 train_dataloader = dict(
     loader,
     drop_last=True,
-    sampler=dict(type='EpochSampler', shuffle=True),
+    sampler=dict(type='RepeatAugSampler', repeats=3),
     dataset=dict(
         type='ImageDataset',
         split='train',
@@ -36,11 +36,12 @@ rules = [dict(ndim=1, decay_mult=0.0), dict(match='cls_token|pos_embed', decay_m
 optim_wrapper = dict(
     type='OptimWrapper',
     constructor='ParamGroupConstructor',
+    amp='float16',
     optimizer=dict(type='AdamW', lr=5e-4, weight_decay=0.05, eps=1e-8, betas=(0.9, 0.999)),
-    paramwise_cfg=dict(rules=rules),
-    clip_grad=dict(max_norm=5.0))
-param_scheduler = [
-    dict(type='ScheduleParam', param_name='lr', final=1e-5, warmup=5, warmup_start=5e-7)]
+    paramwise_cfg=dict(rules=rules))
+param_scheduler = [dict(     # set once an epoch, for the epoch after; the cosine counts the warm-up
+    type='ScheduleParam', param_name='lr', final=1e-5, warmup=5, warmup_start=1e-6,
+    after_warmup=False, hold_epochs=True, lag=1)]
 auto_scale_lr = dict(base_batch_size=512)
 train_cfg = dict(type='EpochLoop', max_epochs=100)
 val_cfg = dict(type='ValLoop')

@@ -7,7 +7,7 @@ loader = dict(num_workers=8, persistent_workers=True, pin_memory=True)
 train_dataloader = dict(
     loader,
     batch_size=32,
-    drop_last=True,
+    drop_last=False,
     sampler=dict(type='EpochSampler', shuffle=True),
     dataset=dict(
         type='ImageDataset',
@@ -31,7 +31,7 @@ test_evaluator = val_evaluator
 model = dict(
     type='Classifier',
     frozen=False,
-    head=dict(type='LinearHead', num_classes=1000))
+    head=dict(type='LinearHead', num_classes=1000, init_std=None, zero_bias=False))
 
 optim_wrapper = dict(
     type='OptimWrapper',

@@ -43,6 +43,7 @@ rules = [
 optim_wrapper = dict(
     type='OptimWrapper',
     constructor='ParamGroupConstructor',
+    amp='float16',
     optimizer=dict(     # 5e-4 for each 256 images
         type='AdamW', lr=2e-3, weight_decay=0.05, eps=1e-8, betas=(0.9, 0.999)),
     paramwise_cfg=dict(rules=rules),

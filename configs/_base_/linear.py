@@ -5,7 +5,7 @@ data_root = 'data/imagenet/'
 loader = dict(batch_size=128, num_workers=8, persistent_workers=True, pin_memory=True)
 train_dataloader = dict(
     loader,
-    drop_last=True,
+    drop_last=False,   # as the official probes; MoBY's drops it
     sampler=dict(type='EpochSampler', shuffle=True),
     dataset=dict(
         type='ImageDataset',

@@ -9,7 +9,7 @@ loader = dict(num_workers=8, persistent_workers=True, pin_memory=True)
 train_dataloader = dict(
     loader,
     batch_size=32,
-    drop_last=True,
+    drop_last=False,
     sampler=dict(type='EpochSampler', shuffle=True),
     dataset=dict(
         type='ImageDataset',
@@ -32,7 +32,8 @@ test_evaluator = val_evaluator
 model = dict(
     type='Segmenter',
     backbone=dict(type='VisionTransformer', drop_path_rate=0.1, last_norm=False),
-    head=dict(type='LinearHead', norm='layer', num_classes=920))   # the classes and 'other'
+    head=dict(     # the classes and 'other'
+        type='LinearHead', norm='layer', num_classes=920, init_std=2e-5, zero_bias=False))
 
 rules = [
     dict(layer_decay=0.5),
@@ -41,6 +42,7 @@ rules = [
 optim_wrapper = dict(
     type='OptimWrapper',
     constructor='ParamGroupConstructor',
+    amp='float16',
     optimizer=dict(type='AdamW', lr=5e-4, weight_decay=0.05),
     paramwise_cfg=dict(rules=rules))
 param_scheduler = [dict(type='ScheduleParam', param_name='lr', final=1e-6, warmup=5)]

@@ -1,8 +1,8 @@
 """SwAV, ResNet-50, 2x224 + 6x96 crops, 200 epochs, batch 256 on one machine of eight GPUs.
 
 Name, batch, rate and length are OpenMMLab's, mathematics the official code's (LARC, residual
-branches that start at torch's scale, red std 0.228, codes normalised over all processes): the
-single-machine command of its README, in full precision.
+branches that start at torch's scale, red std 0.228, codes normalised over all processes). The
+single-machine command of its README is 400 epochs in half precision, the config beside this one.
 """
 
 _base_ = './swav_resnet50_4xb64-amp-mcrop-coslr-200e_in1k-224px-96px.py'

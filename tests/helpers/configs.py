@@ -18,7 +18,9 @@ ALL = sorted(FOLDER.rglob('*.py'))
 
 # the configs under transfer/ are read by mmdet and mmseg
 CONFIGS = [p for p in ALL if not {'_base_', 'transfer'} & set(p.relative_to(FOLDER).parts)]
-KNN = FOLDER / 'knn_in1k.py'  # trains nothing, and is for every network
+# these train nothing, and are for every network
+KNN = FOLDER / 'knn_in1k.py'
+KNN_CONFIGS = (KNN, FOLDER / 'knn_mmselfsup_in1k.py')
 
 
 def name(path: Path) -> str:

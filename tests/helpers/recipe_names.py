@@ -6,4 +6,5 @@ MOCOV1, MOCOV2 = 'mocov1/mocov1_', 'mocov2/mocov2_resnet50_8xb32-coslr-'
 SWAV = 'swav/swav_resnet50'
 BIG, SMALL = f'{SWAV}_64xb64-amp-mcrop-coslr-', f'{SWAV}_4xb64-amp-mcrop-coslr-'
 W2, W4 = f'{SWAV}w2_', f'{SWAV}w4_'
-PAIR, OPENMMLAB = f'{SWAV}_64xb64-amp-coslr-', f'{SWAV}_8xb32-'
+PAIR, OPENMMLAB = f'{SWAV}_64xb64-amp-coslr-', f'{SWAV}_8xb32-mcrop-'
+ONE_MACHINE = f'{SWAV}_8xb32-amp-mcrop-'  # of the authors' README

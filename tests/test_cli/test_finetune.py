@@ -44,7 +44,7 @@ def small(data, *more, epochs=1, batch=4):
 
 
 def test_all_labels_with_layer_decay_and_mixing(image_folder, tmp_path, capsys):
-    config = REPO / 'configs/sere/benchmarks/vit-base-p16_8xb128-coslr-100e_in1k.py'
+    config = REPO / 'configs/sere/benchmarks/vit-base-p16_8xb128-amp-coslr-100e_in1k.py'
     more = (*VIT, *VIEWS, 'model.head.num_classes=3', 'param_scheduler.0.warmup=1')
     done = call(capsys, config, '--work-dir', tmp_path, *small(image_folder, *more, epochs=2))
     assert done.code == 0, done.err
@@ -59,7 +59,7 @@ def test_all_labels_with_layer_decay_and_mixing(image_folder, tmp_path, capsys):
 
 
 def test_an_odd_batch_is_refused_in_words(image_folder, tmp_path, capsys):
-    config = REPO / 'configs/sere/benchmarks/vit-base-p16_8xb128-coslr-100e_in1k.py'
+    config = REPO / 'configs/sere/benchmarks/vit-base-p16_8xb128-amp-coslr-100e_in1k.py'
     more = (*VIT, *VIEWS, 'model.head.num_classes=3', 'param_scheduler.0.warmup=1')
     done = call(capsys, config, '--work-dir', tmp_path, *small(image_folder, *more, batch=3))
     refused(done, 'train_dataloader.batch_size', 3)
@@ -99,7 +99,7 @@ def test_few_labels_by_a_list_with_a_faster_head(few, tmp_path, capsys):
 def test_masks_of_imagenet_s(tmp_path, capsys):
     """Train, test the file; the figure is the confusion matrix of the network in it."""
     data, work = write(tmp_path / 'data', count=2), tmp_path / 'work'
-    config = REPO / 'configs/sere/benchmarks/vit-small-p16_8xb32-coslr-100e_imagenet-s50.py'
+    config = REPO / 'configs/sere/benchmarks/vit-small-p16_8xb32-amp-coslr-100e_imagenet-s50.py'
     options = small(
         data,
         *(*VIT, 'model.head.num_classes=4', 'optim_wrapper.optimizer.lr=0.01'),
@@ -145,7 +145,7 @@ def test_masks_of_imagenet_s(tmp_path, capsys):
 def test_images_without_a_mask_end_the_run_before_it_starts(tmp_path, capsys):
     data = write(tmp_path / 'data', count=1)
     (data / 'train-semi-segmentation/n02/n02_0.png').unlink()
-    config = REPO / 'configs/sere/benchmarks/vit-small-p16_8xb32-coslr-100e_imagenet-s50.py'
+    config = REPO / 'configs/sere/benchmarks/vit-small-p16_8xb32-amp-coslr-100e_imagenet-s50.py'
     options = small(data, *VIT, 'param_scheduler.0.warmup=0')
     done = call(capsys, config, '--work-dir', tmp_path / 'other', *options)
     told = refused(done, 'folder', str(data / 'train-semi-segmentation'))
@@ -154,7 +154,7 @@ def test_images_without_a_mask_end_the_run_before_it_starts(tmp_path, capsys):
 
 def test_classes_that_do_not_fit_end_it_too(tmp_path, capsys):
     data = write(tmp_path / 'data', count=2)
-    config = REPO / 'configs/sere/benchmarks/vit-small-p16_8xb32-coslr-100e_imagenet-s50.py'
+    config = REPO / 'configs/sere/benchmarks/vit-small-p16_8xb32-amp-coslr-100e_imagenet-s50.py'
     options = small(data, *VIT, 'param_scheduler.0.warmup=0')
     done = call(capsys, config, '--work-dir', tmp_path / 'other', *options)
     assert '4 classes (other, n01, n02, ...)' in refused(done, 'model.head.num_classes', 51)

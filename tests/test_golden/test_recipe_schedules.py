@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from timm.scheduler import CosineLRScheduler
 from torch import nn
 
 from mmssl.apis import load_config
@@ -208,3 +209,40 @@ def test_scaling_moves_all_of_a_schedule():
     for short, steps in ((f'{SWIN}8xb64-amp-coslr-300e', 2100), (f'{BIG}100e', 700)):
         plain, double = schedule(short, 7), schedule(short, 7, ratio=2.0)
         assert all(double(i) == pytest.approx(2 * plain(i), rel=1e-12) for i in range(steps))
+
+
+@pytest.mark.parametrize('size', ['small', 'base'])
+def test_deit_sets_the_rate_of_an_epoch_after_the_one_before(size):
+    """DeiT's loop with timm's scheduler: made before epoch 0, stepped with e after epoch e."""
+    cfg = load(find(f'mocov3/benchmarks/vit-{size}-p16_8xb64-amp'))
+    epochs = cfg.train_cfg.max_epochs
+    rate = cfg.optim_wrapper.optimizer.lr
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], rate)
+    official = CosineLRScheduler(
+        optimizer, t_initial=epochs, lr_min=1e-5, warmup_lr_init=1e-6, warmup_t=5
+    )
+    expected = []
+    for epoch in range(epochs):
+        expected.append(optimizer.param_groups[0]['lr'])
+        official.step(epoch)
+    value = schedule(f'mocov3/benchmarks/vit-{size}-p16_8xb64-amp', 3)
+    for offset in (0, 2):
+        follows(value, range(offset, 3 * epochs, 3), torch.tensor(expected, dtype=torch.float64))
+
+
+IBOT_FINETUNING = {
+    'vit-small-p16_8xb128-amp-coslr-200e': (20, 200),
+    'vit-base-p16_8xb128-amp-coslr-100e': (20, 100),
+    'vit-large-p16_16xb64-amp-coslr-50e': (5, 50),
+}
+
+
+@pytest.mark.parametrize('short', IBOT_FINETUNING)
+def test_ibots_finetuning_begins_at_zero(short):
+    """numpy's linspace from 0 to the rate, then a cosine over what is left."""
+    warmup, epochs = IBOT_FINETUNING[short]
+    value = schedule(f'ibot/benchmarks/{short}', 7)
+    rise = np.linspace(0, 4e-3, warmup * 7)
+    rest = np.arange((epochs - warmup) * 7)
+    fall = 1e-6 + 0.5 * (4e-3 - 1e-6) * (1 + np.cos(np.pi * rest / len(rest)))
+    follows(value, range(epochs * 7), torch.from_numpy(np.concatenate([rise, fall])))

@@ -15,7 +15,7 @@ from ..helpers.tiny import make_runner
 
 FOLDER = REPO / 'configs' / 'mocov3' / 'benchmarks'
 LINEAR = FOLDER / 'vit-small-p16_8xb128-linear-coslr-90e_in1k.py'
-FINETUNE = FOLDER / 'vit-base-p16_8xb64-coslr-150e_in1k.py'
+FINETUNE = FOLDER / 'vit-base-p16_8xb64-amp-coslr-150e_in1k.py'  # repeats its images
 NETWORK = dict(type='VisionTransformer', arch=(16, 2, 2), img_size=16, patch_size=8)
 
 

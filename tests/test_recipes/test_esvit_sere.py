@@ -87,7 +87,7 @@ def test_esvit_recipe(short):
     )
 
 
-def common(cfg, lr, final, clip, frozen, warm):
+def common(cfg, lr, final, clip, frozen, warm, decayed=0.4):
     """Check what the three methods have in common; ``lr`` is for 256 images."""
     wrapper = cfg.optim_wrapper
     assert wrapper.optimizer.type == 'AdamW' and wrapper.amp == 'float16'
@@ -98,7 +98,7 @@ def common(cfg, lr, final, clip, frozen, warm):
     rate, decay = cfg.param_scheduler
     assert (rate.final, rate.warmup, rate.warmup_reaches) == (final, 10, True)
     assert 'scale' not in rate  # the minimum does not follow the batch
-    assert (wrapper.optimizer.weight_decay, decay.final) == (0.04, 0.4)
+    assert (wrapper.optimizer.weight_decay, decay.final) == (0.04, decayed)
     temp = cfg.model.teacher_temp
     assert (temp.warmup_start, temp.start, temp.warmup) == (0.04, 0.07, warm)
     assert cfg.model.momentum == dict(start=0.996, final=1.0)
@@ -155,7 +155,8 @@ SERE = {
         (94_200_576, 94_192_384, 85_799_424), 0.32, LARGE_ONE, (1024, 400), 0.1
     ),
     'ibot/ibot_vit-large-p16_64xb16-amp-mcrop-coslr': (
-        (312_228_096, 312_219_904, 303_302_656), 0.32, LARGE_ONE, (1024, 250), 0.4
+        (312_228_096, 312_219_904, 303_302_656), 0.25, (5e-4, 2e-4, 0.3, 3, 50, 0.48),
+        (1024, 250), 0.2
     ),
 }  # fmt: skip
 SERE |= {

@@ -13,13 +13,13 @@ from ..helpers.configs import find, load, network
 S, B, L = (f'vit-{size}-p16' for size in ('small', 'base', 'large'))
 # config: layer decay, depth, rate for its batch, batch, warm-up, epochs, drop path
 DECAYED = {
-    f'sere/benchmarks/{S}_8xb128-coslr-100e': (0.65, 12, 5e-4 * 1024 / 256, 1024, 5, 100, 0.1),
-    f'sere/benchmarks/{B}_8xb128-coslr-100e': (0.65, 12, 5e-4 * 1024 / 256, 1024, 5, 100, 0.1),
-    f'ibot/benchmarks/{S}_8xb128-coslr-200e': (0.75, 12, 4e-3, 1024, 20, 200, 0.1),
-    f'ibot/benchmarks/{B}_8xb128-coslr-100e': (0.65, 12, 4e-3, 1024, 20, 100, 0.2),
-    f'ibot/benchmarks/{L}_16xb64-coslr-50e': (0.75, 24, 4e-3, 1024, 5, 50, 0.4),
+    f'sere/benchmarks/{S}_8xb128-amp-coslr-100e': (0.65, 12, 5e-4 * 1024 / 256, 1024, 5, 100, 0.1),
+    f'sere/benchmarks/{B}_8xb128-amp-coslr-100e': (0.65, 12, 5e-4 * 1024 / 256, 1024, 5, 100, 0.1),
+    f'ibot/benchmarks/{S}_8xb128-amp-coslr-200e': (0.75, 12, 4e-3, 1024, 20, 200, 0.1),
+    f'ibot/benchmarks/{B}_8xb128-amp-coslr-100e': (0.65, 12, 4e-3, 1024, 20, 100, 0.2),
+    f'ibot/benchmarks/{L}_16xb64-amp-coslr-50e': (0.75, 24, 4e-3, 1024, 5, 50, 0.4),
     **{
-        f'sere/benchmarks/{S}_8xb32-coslr-100e_imagenet-s{classes}': (
+        f'sere/benchmarks/{S}_8xb32-amp-coslr-100e_imagenet-s{classes}': (
             *(0.5, 12, 5e-4 * 256 / 256, 256, 5, 100, 0.1),
         )
         for classes in (50, 300, 919)
@@ -57,7 +57,7 @@ def test_layers_rates_and_schedule(short):
 
 @pytest.mark.parametrize(('classes', 'outputs'), [(50, 51), (300, 301), (919, 920)])
 def test_imagenet_s_has_one_output_more_than_classes(classes, outputs):
-    cfg = load(find(f'sere/benchmarks/{S}_8xb32-coslr-100e_imagenet-s{classes}'))
+    cfg = load(find(f'sere/benchmarks/{S}_8xb32-amp-coslr-100e_imagenet-s{classes}'))
     assert cfg.model.head.num_classes == outputs
     assert cfg.data_root == f'data/ImageNetS{classes}/'
     assert cfg.val_dataloader.batch_size == cfg.test_dataloader.batch_size == 1

@@ -15,6 +15,7 @@ from ..helpers.recipe_names import (
     DEIT,
     MOCOV1,
     MOCOV2,
+    ONE_MACHINE,
     OPENMMLAB,
     PAIR,
     SMALL,
@@ -39,7 +40,7 @@ COUNTS = {
         for short in (
             *(f'{BIG}{epochs}e' for epochs in (100, 200, 400, 800)),
             *(f'{SMALL}{epochs}e' for epochs in (200, 400)),
-            *(PAIR, OPENMMLAB),
+            *(PAIR, OPENMMLAB, ONE_MACHINE),
         )
     },
     W2: (128_918_784, 128_918_784, 93_907_072),
@@ -74,12 +75,12 @@ def test_moby_with_batch_norm_can_be_synchronised():
 
 # settings -----------------------------------------------------------------------------------------
 def test_moby_settings():
-    for short, rate in (
-        (f'{SWIN}8xb64-amp-coslr-300e', 0.2),
-        (f'{SWIN}8xb64-amp-coslr-100e', 0.1),
-        (f'{BN}8xb64-amp-coslr-300e', 0.2),
-        (f'{BN}8xb64-amp-coslr-100e', 0.1),
-        (DEIT, 0.2),
+    for short in (
+        f'{SWIN}8xb64-amp-coslr-300e',
+        f'{SWIN}8xb64-amp-coslr-100e',
+        f'{BN}8xb64-amp-coslr-300e',
+        f'{BN}8xb64-amp-coslr-100e',
+        DEIT,
     ):
         cfg, model = load(find(short)), network(find(short))
         optimizer, wrapper = cfg.optim_wrapper.optimizer, cfg.optim_wrapper
@@ -93,8 +94,8 @@ def test_moby_settings():
         for view, blur, solarize in ((one, 1.0, None), (two, 0.1, 0.2)):
             assert (view.size, view.scale, view.jitter) == (224, (0.08, 1.0), (0.4, 0.4, 0.2, 0.1))
             assert (view.blur, view.get('solarize')) == (blur, solarize)
-        assert cfg.model.backbone.drop_path_rate == rate
-        assert drop_paths(model.student)[-1] == pytest.approx(rate)
+        assert cfg.model.backbone.drop_path_rate == 0.2
+        assert drop_paths(model.student)[-1] == pytest.approx(0.2)
         assert not any(drop_paths(model.teacher))
 
 
@@ -139,6 +140,7 @@ SWAV_RECIPES = {
     **{f'{BIG}{e}e': (64, LARGE, 6, LOCAL, 4.8, 313, None, 2048) for e in (100, 200, 400, 800)},
     **{f'{SMALL}{e}e': (4, LARGE, 6, LOCAL, 0.6, 5005, (3840, 15), 2048) for e in (200, 400)},
     OPENMMLAB: (8, LARGE, 6, LOCAL, 0.6, 5005, (3840, 15), 2048),
+    ONE_MACHINE: (8, LARGE, 6, LOCAL, 0.6, 5005, (3840, 15), 2048),
     PAIR: (64, (0.08, 1.0), 0, None, 4.8, 313, None, 2048),
     W2: (128, LARGE, 4, LOCAL, 4.8, 313, None, 8192),
     W4: (64, (0.08, 1.0), 4, (0.08, 0.14), 4.8, 313, (2560, 0), 8192),

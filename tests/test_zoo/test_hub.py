@@ -70,7 +70,8 @@ def test_an_entry_is_found_whatever_its_case():
     )
     assert info.config.is_file()
     assert info.weights.endswith('_20220927-8f7d937e.pth')
-    assert info.logs == {'Train': info.weights.replace('.pth', '.json')}
+    assert info.logs['Train'] == info.weights.replace('.pth', '.json')
+    assert info.logs['Train (mmselfsup)'].endswith('_20220920_113350.json')
     assert info.metadata['Licence'] == 'Apache-2.0'
     pretrained = ModelHub.get('mocov3_resnet50_8xb512-amp-coslr-100e_in1k')
     assert pretrained.downstream == (LINEAR,) and pretrained.results == ()

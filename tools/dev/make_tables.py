@@ -1,10 +1,14 @@
-"""Write the result tables of the READMEs from the metafiles, or check that they are up to date.
+"""Write the tables of the READMEs, or check that they are up to date.
 
-A README asks for the tables of configs/NAME/metafile.yml between the lines
-``<!-- table:NAME begin -->`` and ``<!-- table:NAME end -->``.
+A README asks for the results of configs/NAME/metafile.yml between the lines
+``<!-- table:NAME begin -->`` and ``<!-- table:NAME end -->``, and for the values in which its
+recipes differ from the authors' code on purpose between ``<!-- different:NAME begin -->`` and
+``<!-- different:NAME end -->``; these are read from tests/data/recipes.
 """
 
 import argparse
+import csv
+import lzma
 import re
 import sys
 from collections.abc import Sequence
@@ -14,7 +18,10 @@ from typing import Any
 import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
-BLOCK = re.compile(r'(<!-- table:([\w-]+) begin -->\n).*?(<!-- table:\2 end -->)', re.DOTALL)
+RECIPES = ROOT / 'tests' / 'data' / 'recipes'
+BLOCK = re.compile(
+    r'(<!-- (table|different):([\w-]+) begin -->\n).*?(<!-- \2:\3 end -->)', re.DOTALL
+)
 # whose weights and figures: heading
 SOURCES = {
     'mmssl': 'trained and measured with mmssl',
@@ -102,9 +109,40 @@ def tables(models: list[dict[str, Any]]) -> str:
     return '\n'.join(out)
 
 
+def rows(text: str) -> list[dict[str, str]]:
+    """Return the lines of a table of recipes by column."""
+    return list(csv.DictReader(text.splitlines(), delimiter='\t', quoting=csv.QUOTE_NONE))
+
+
+def differences(name: str) -> str:
+    """Return a table of the values in which recipes of configs/NAME differ on purpose."""
+    copied = lzma.decompress((RECIPES / 'official.tsv.xz').read_bytes()).decode()
+    official = rows(copied) + rows((RECIPES / 'added.tsv').read_text(encoding='utf-8'))
+    by_key = {(row['recipe'], row['key']): row for row in official}
+    lines = []
+    for found in rows((RECIPES / 'different.tsv').read_text(encoding='utf-8')):
+        row = by_key[found['recipe'], found['key']]
+        if row['config'].startswith(f'configs/{name}/'):
+            lines.append(
+                {
+                    'recipe': found['recipe'],
+                    'value': found['key'],
+                    'official': row['official'],
+                    'here': found['ours'],
+                    'why': found['reason'],
+                }
+            )
+    return f'{table(lines)}\n' if lines else 'None.\n'
+
+
 def update(text: str) -> str:
     """Return a README's text with its tables made anew."""
-    return BLOCK.sub(lambda m: f'{m[1]}\n{tables(read(m[2]))}\n{m[3]}', text)
+
+    def made(block: re.Match[str]) -> str:
+        content = tables(read(block[3])) if block[2] == 'table' else differences(block[3])
+        return f'{block[1]}\n{content}\n{block[4]}'
+
+    return BLOCK.sub(made, text)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -1,11 +1,11 @@
 """Linear probe of MoBY's Swin-T, 100 epochs, batch 512: smoothed labels, drop path in training.
 
-The published batch is not known; the rate is 1.0 for 512 images, whatever the batch.
+The rate is 1.0 for 512 images, whatever the batch.
 """
 
 _base_ = '../../_base_/linear.py'
 
-train_dataloader = dict(batch_size=64)
+train_dataloader = dict(batch_size=64, drop_last=True)
 model = dict(
     backbone_train_mode=True,     # the official probe keeps the frozen network in train mode
     backbone=dict(type='SwinTransformer', arch='tiny', drop_path_rate=0.2),

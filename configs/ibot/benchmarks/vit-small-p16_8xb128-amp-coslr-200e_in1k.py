@@ -15,6 +15,6 @@ rules = [
 optim_wrapper = dict(optimizer=dict(lr=4e-3), paramwise_cfg=dict(rules=rules))   # authors sweep it
 param_scheduler = [
     dict(
-        type='ScheduleParam', param_name='lr', final=1e-6, warmup=20, warmup_start=1e-6,
+        type='ScheduleParam', param_name='lr', final=1e-6, warmup=20,
         warmup_reaches=True)]
 train_cfg = dict(max_epochs=200)

@@ -1,6 +1,6 @@
 """Fine-tuning a ViT-B/16 pretrained with iBOT, layer decay 0.65, 100 epochs, batch 1024."""
 
-_base_ = './vit-small-p16_8xb128-coslr-200e_in1k.py'
+_base_ = './vit-small-p16_8xb128-amp-coslr-200e_in1k.py'
 
 model = dict(backbone=dict(arch='base', drop_path_rate=0.2))
 rules = [

@@ -1,7 +1,0 @@
-"""Fine-tuning a ViT-S/16 (12 heads) pretrained with MoCo v3, 150 epochs, batch 512."""
-
-_base_ = '../../_base_/finetune_deit.py'
-
-model = dict(
-    backbone=dict(type='VisionTransformer', arch='small', num_heads=12, drop_path_rate=0.1))
-train_cfg = dict(max_epochs=150)
