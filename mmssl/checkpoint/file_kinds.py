@@ -96,6 +96,23 @@ def check_pretraining(
         )
 
 
+def refuse_unknown_order(model: Any, content: dict[str, Any], layout: Layout, path: str) -> None:
+    """Refuse a lone layer over class token and mean patch: DINO's file and another look alike.
+
+    DINO's columns are the two by turns, which 'interleaved' features fit; those of iBOT's sweep
+    are in a row, and its file names the best of several layers. Raises UserError where a file has
+    one layer and the ``model`` features in a row: it would load, and answer wrongly.
+    """
+    pool = getattr(model, 'pool', '')  # of classifiers only
+    if layout.name == 'linear' and pool == 'cls+mean' and 'best_acc_hidx' not in content:
+        raise UserError(
+            f"{path}: a layer whose columns may be in a row or, as DINO's, by turns: set "
+            "model.pool=interleaved for a file of DINO, or name the layout, layout='linear'",
+            key='model.pool',
+            value=pool,
+        )
+
+
 def check_classifier(model: Any, layout: Layout, foreign: State, ours: State, path: str) -> None:
     """Check that a file fills a classifier: its last layer and its network.
 

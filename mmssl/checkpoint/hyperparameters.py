@@ -20,6 +20,7 @@ METHODS = {
     'mocov3': ('mocov3', 'mm_mocov3'),
     'moby': ('moby',),
     'esvit': ('esvit', 'dino'),
+    'dino': ('dino',),
     'sere': ('sere', 'ibot'),
     'swav': ('swav', 'mm_swav'),
 }

@@ -102,6 +102,8 @@ def load(
     ours, dropped = file_layout.translate(foreign, names_in_model)
     if part == 'all' and _is_classifier(target):
         file_kinds.check_classifier(model, file_layout, foreign, ours, str(path))
+        if layout == 'auto':
+            file_kinds.refuse_unknown_order(model, content, file_layout, str(path))
     else:
         file_kinds.check_pretraining(content, file_layout, foreign, ours, str(path))
 

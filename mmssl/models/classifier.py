@@ -11,6 +11,7 @@ from ..core import UserError
 from ..registry import MODELS
 from .backbones import Backbone, Features
 from .heads.linear import LinearHead
+from .backbones.tokens import CLS_AND_MEAN
 from .mixup import BatchMixup
 from .preprocessor import adopt_normalisation
 
@@ -65,7 +66,7 @@ class Classifier(BaseModel):
             )
 
     def _feature_width(self) -> int:
-        if self.pool == 'cls+mean':
+        if self.pool in CLS_AND_MEAN:
             return self.backbone.num_features * (self.blocks + 1)
         widths = self.backbone.widths
         ends = self.backbone.stage_ends

@@ -44,11 +44,14 @@ def _table(text: str) -> list[list[str]]:
 
 
 @functools.cache
-def rows() -> list[Row]:
-    """Return all rows."""
-    copied = lzma.decompress((FOLDER / 'official.tsv.xz').read_bytes()).decode()
-    added = (FOLDER / 'added.tsv').read_text()
-    return [Row(*line) for text in (copied, added) for line in _table(text)]
+def rows(*files: str) -> list[Row]:
+    """Return the rows of tables, of all when none is named."""
+    found = []
+    for name in files or ('official.tsv.xz', 'added.tsv'):
+        content = (FOLDER / name).read_bytes()
+        text = (lzma.decompress(content) if name.endswith('.xz') else content).decode()
+        found += [Row(*line) for line in _table(text)]
+    return found
 
 
 @functools.cache

@@ -144,6 +144,11 @@ def spared(recipe: Recipe) -> list[dict]:
     return [r for r in recipe.rules if r.get('decay_mult') == 0.0]
 
 
+def spares_one_dimensional(recipe: Recipe) -> bool:
+    """Return whether a rule spares all that has one dimension."""
+    return any(r.get('ndim') == 1 for r in spared(recipe))
+
+
 def rule(recipe: Recipe, key: str) -> Any:
     """Return the value that the one rule with a key gives it."""
     (found,) = [r[key] for r in recipe.rules if key in r]
@@ -474,7 +479,7 @@ DISTILLATION: dict[str, Reader] = {
     'warm-up temp': lambda r: r.model.teacher_temp.warmup_start,
     'teacher patch temp': lambda r: _patch_temp(r)['start'],
     'warm-up patch temp': lambda r: _patch_temp(r)['warmup_start'],
-    'temp warm-up epochs': lambda r: r.model.teacher_temp.warmup,
+    'temp warm-up epochs': lambda r: r.teacher('teacher_temp')['warmup'],
     'temp linspace per epoch': lambda r: (
         r.teacher('teacher_temp')['warmup_reaches'] and r.teacher('teacher_temp')['hold_epochs']
     ),
@@ -485,8 +490,8 @@ DISTILLATION: dict[str, Reader] = {
     'mask variance': lambda r: arg(_mask(r), 'var'),
     'mask shape': lambda r: arg(_mask(r), 'shape'),
     'mask start epoch': lambda r: arg(_mask(r), 'start_epoch'),
-    'no decay for 1-d': lambda r: dict(ndim=1, decay_mult=0.0) in r.rules,
-    'no decay for biases and 1-d': lambda r: dict(ndim=1, decay_mult=0.0) in r.rules,
+    'no decay for 1-d': spares_one_dimensional,
+    'no decay for biases and 1-d': spares_one_dimensional,
     'biases decay': lambda r: dict(match=r'\.bias$', decay_mult=1.0) in r.rules,
     'nothing else spared': _no_others_spared,
     'freeze last layer epochs': lambda r: rule(r, 'frozen_epochs'),
@@ -518,6 +523,8 @@ DISTILLATION: dict[str, Reader] = {
     'arch string': lambda r: arg(r.model.backbone, 'arch'),
     'mode': lambda r: arg(r.model.backbone, 'mode'),
     'n_last_blocks': lambda r: arg(r.model, 'blocks'),
+    'pool of tokens': lambda r: arg(r.model, 'pool'),
+    'patch size': lambda r: arg(r.model.backbone, 'patch_size'),
     'train crop': lambda r: (*_train_view(r), r.view(0, 'flip')),
 }
 

@@ -185,3 +185,43 @@ def esvit(
     for n in range(1, net.stage_ends[-1] + 2):
         found[f'feat.last_blocks_{n}'] = net.last_blocks_features(image, n).detach()
     return found
+
+
+# a DINO case's name of features -> blocks and pool of a classifier
+DINO_FEATURES = {
+    'n1': dict(blocks=1, pool='cls'),
+    'n2': dict(blocks=2, pool='cls'),
+    'n1_avgpool': dict(blocks=1, pool='interleaved'),
+}
+
+
+def dino(
+    folder: Path, case: dict[str, Any], batch: dict[str, Tensor], device: str = 'cpu'
+) -> dict[str, Tensor]:
+    """Train DINO's probe on each of its features."""
+    count = sum(name.startswith('image_') for name in batch)
+    batches = [(batch[f'image_{i}'], batch[f'label_{i}']) for i in range(count)]
+    rate = case['lr_arg'] * len(batches[0][0]) / 256
+    optimizer = dict(type='SGD', lr=rate, momentum=0.9)
+    schedule = dict(final=0.0, hold_epochs=True, per_epoch=count, end=case['epochs'])
+    found: dict[str, Tensor] = {}
+    for name, feature in DINO_FEATURES.items():
+        start = {kind: batch[f'linear.{name}.{kind}'] for kind in ('weight', 'bias')}
+        head = dict(type='LinearHead', num_classes=len(start['bias']))
+        model = dict(backbone=network(case['architecture']), head=head, **feature)
+        probe = Probe(model, folder / 'official.pth', dict(optimizer=optimizer), schedule, device)
+        for kind, value in start.items():
+            getattr(probe.layer, kind).data.copy_(value)
+        probe.judge(batches[:1])
+        found[f'feat.{name}'] = probe.seen.inputs['head'][0][0]
+        found[f'logits.{name}'] = probe.seen.calls['head'][0]
+        rates = []
+        for epoch in range(case['epochs']):
+            losses = [probe.step(count * epoch + i, one) for i, one in enumerate(batches)]
+            found[f'train_loss.{name}.epoch{epoch}'] = torch.stack(losses).mean()
+            rates.append(probe.rate)
+            found[f'val.{name}.epoch{epoch}'] = probe.judge(batches)
+        found[f'lr.{name}'] = torch.stack(rates)
+        for kind in ('weight', 'bias'):
+            found[f'after.{name}.module.linear.{kind}'] = getattr(probe.layer, kind).detach()
+    return found

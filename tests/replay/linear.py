@@ -7,10 +7,12 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from .compare import Group, gradient_error, relative
-from .layers import esvit, moby
+from .layers import dino, esvit, moby
 from .precision import PRECISIONS, check_double
 
 SINGLE = 1e-6  # for accuracies, which EsViT's code averages in single precision
+# a case's algorithm -> its run; cases of EsViT name none
+RUNS = {'moby': moby, 'dino': dino}
 # how the name of a tensor begins -> its group
 GROUPS = {
     'lr': 'schedule',
@@ -37,7 +39,7 @@ class Linear:
         self.tol = tol or PRECISIONS[dtype].tol
         self.skipped: list[str] = []
         self.groups = {name: Group(name) for name in dict.fromkeys(GROUPS.values())}
-        run = moby if case.get('algorithm') == 'moby' else esvit
+        run = RUNS.get(case.get('algorithm'), esvit)
         found = run(folder, case, batch, device)
         for name, expected in sorted(load_file(folder / 'expect.safetensors').items()):
             self._compare(name, found.get(name), expected)

@@ -129,3 +129,47 @@ def test_other_classes_are_refused(tmp_path: Path) -> None:
     with refuses('file', str(path)) as caught:
         load(classifier(VIT, classes=5), path)
     assert 'head.fc.weight (3, 24) for (5, 24)' in str(caught.value)
+
+
+# DINO's layer over class token and mean patch -----------------------------------------------------
+DINO = GOLDEN / 'dino_linear_a'
+
+
+def dino(pool: str) -> Any:
+    model = classifier(
+        dict(type='VisionTransformer', arch=(30, 2, 3), img_size=48, patch_size=8),
+        classes=7,
+        pool=pool,
+    )
+    load(model, DINO / 'official.pth', part='backbone')
+    return model
+
+
+def test_dinos_interleaved_layer(golden: Callable[[str], Any]) -> None:
+    case = golden('dino_linear_a')
+    model = dino('interleaved')
+    load(model, DINO / 'linear_checkpoint.pth.tar')
+    layer = {k: case.expect[f'after.n1_avgpool.module.linear.{k}'] for k in ('weight', 'bias')}
+    wanted = F.linear(case.expect['feat.n1_avgpool'], layer['weight'], layer['bias'])
+    with torch.no_grad():
+        found = model.logits(case.batch['image_0'].double())
+    assert float((found - wanted).abs().max() / wanted.abs().max()) < 1e-9
+
+
+def test_a_layer_whose_order_is_not_known_is_refused() -> None:
+    model = dino('cls+mean')
+    with refuses('model.pool', 'cls+mean'):
+        load(model, DINO / 'linear_checkpoint.pth.tar')
+    load(model, DINO / 'linear_checkpoint.pth.tar', layout='linear')  # asked for
+    stored = read(DINO / 'linear_checkpoint.pth.tar')['state_dict']['module.linear.weight']
+    assert torch.equal(model.head.fc.weight, stored.double())
+
+
+def test_the_best_of_ibots_heads_is_in_a_row(tmp_path: Path) -> None:
+    """Its sweep names the best head, and its features are not interleaved."""
+    weight = torch.randn(7, 60)
+    state = {'0.module.linear.weight': weight, '0.module.linear.bias': weight[:, 0].clone()}
+    torch.save(dict(state_dict=state, best_acc_hidx=0), tmp_path / 'x.pth')
+    model = dino('cls+mean')
+    load(model, tmp_path / 'x.pth')
+    assert torch.equal(model.head.fc.weight, weight.double())

@@ -129,7 +129,8 @@ def test_esvit(golden, blocks):
 
 # the replay tool ----------------------------------------------------------------------------------
 GROUPS = ('schedule', 'loss', 'accuracy', 'features', 'gradients', 'layer after the steps')
-COUNTS = {'moby_linear_a': (2, 2, 2, 2, 4, 5), 'esvit_linear_a': (4, 16, 8, 12, 0, 8)}
+COUNTS = {'moby_linear_a': (2, 2, 2, 2, 4, 5), 'esvit_linear_a': (4, 16, 8, 12, 0, 8),
+          'dino_linear_a': (3, 18, 9, 6, 0, 6)}  # fmt: skip
 
 
 @pytest.mark.parametrize('name', COUNTS)

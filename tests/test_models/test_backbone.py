@@ -7,6 +7,8 @@ from torch.testing import assert_close
 
 from mmssl.models.backbones import Backbone, ResNet, Tokens, VisionTransformer
 
+from ..helpers.refusals import refuses
+
 
 class Counting(Backbone):
     """Two stages of two and three blocks; block i yields i + 1, `final_norm` adds 100."""
@@ -69,6 +71,10 @@ def test_descriptor_norms_the_last_stage_only():
     )
     row = [96.0] * 3 + [95.0] * 3 + [105.0] * 3
     assert Counting(cls=True).last_blocks_features(X, 2, 'cls+mean').tolist() == [row] * 2
+    row = [95.0, 105.0] * 3
+    assert Counting(cls=True).last_blocks_features(X, 1, 'interleaved').tolist() == [row] * 2
+    with refuses('blocks', 2):
+        Counting(cls=True).last_blocks_features(X, 2, 'interleaved')
     row = [104.0] * 3 + [105.0] * 3
     assert Counting(cls=True).last_blocks_features(X, 2, 'mean').tolist() == [row] * 2
 

@@ -24,6 +24,7 @@ def classifier(backbone=VIT, **settings):
         (VIT, {}, 16),
         (VIT, dict(blocks=3), 48),
         (VIT, dict(blocks=2, pool='cls+mean'), 48),
+        (VIT, dict(pool='interleaved'), 32),
         (RESNET, {}, 32),
         (RESNET, dict(blocks=3), 80),
     ],

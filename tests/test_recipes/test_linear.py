@@ -54,6 +54,13 @@ FACTS = {
     f'{IBOT}vit-large-p16_8xb128-linear-sweep': sweep(2 * 1024),
     f'{SERE}vit-small-p16_8xb128-linear-sweep': sweep(4 * 384, 4),
     f'{SERE}vit-base-p16_8xb128-linear-sweep': sweep(2 * 768),
+    **{
+        f'dino/benchmarks/vit-{net}_': Facts(
+            0.004, 1024, 100, 1536, blocks=blocks, resize='bicubic'
+        )
+        for net, blocks in (('small-p16', 4), ('small-p8', 4), ('base-p16', 1), ('base-p8', 1))
+    },
+    'dino/benchmarks/resnet50_': Facts(0.004, 1024, 100, 2048, resize='bicubic'),
     f'{SWAV}_8xb32-linear': Facts(0.3, 256, 100, 2048, decay=1e-6),
     f'{SWAV}w2_': Facts(0.3, 256, 100, 4096, decay=1e-6),
     f'{SWAV}w4_': Facts(0.3, 256, 100, 8192, decay=1e-6),

@@ -81,6 +81,7 @@ def test_an_entry_says_whose_it_is(entry):
 
 # collection: entries with weights, of OpenMMLab and of the authors
 PUBLISHED = {
+    'DINO': (0, 17),
     'EsViT': (0, 19),
     'iBOT': (0, 9),
     'MoBY': (0, 4),
@@ -109,7 +110,7 @@ def test_every_published_file_is_there_once():
 OPENMMLAB = r'/mmselfsup/1\.x/(mocov2|mocov3|swav)/[\w/-]+_\d{8}-[0-9a-f]{8}\.pth'
 HOSTS = {
     'download.openmmlab.com': OPENMMLAB,
-    'dl.fbaipublicfiles.com': r'/(moco|moco-v3|deepcluster)/[\w/-]+\.pth\.tar',
+    'dl.fbaipublicfiles.com': r'/(moco|moco-v3|deepcluster)/[\w/-]+\.pth\.tar|/dino/[\w/]+\.pth',
     'github.com': r'/SwinTransformer/storage/releases/download/v1\.0\.\d/\w+\.pth',
     'chunyleu.blob.core.windows.net': r'/output/ckpts/esvit/[\w./-]+/checkpoint(_best)?\.pth',
     'lf3-nlp-opensource.bytetos.com': r'/obj/[\w/-]+/archive/2022/ibot/\w+/checkpoint\.pth',
@@ -143,6 +144,7 @@ def test_a_pretraining_file_says_which_side_is_meant(entry):
 @each_entry
 def test_weights_of_others_keep_their_licence(entry):
     wanted = {
+        'DINO': 'Apache-2.0',
         'EsViT': 'MIT',
         'iBOT': 'Apache-2.0',
         'MoBY': 'MIT',

@@ -150,10 +150,12 @@ class Backbone(nn.Module):
         """Concatenate features of the last ``blocks`` blocks: x (B, 3, H, W) -> (B, sum C).
 
         ``pool``: 'cls', 'mean', 'cls+mean' (class tokens of all blocks, mean of the last),
-        'mean_raw' (mean before the final norm) or 'auto' (class token where there is one).
+        'interleaved' (the same of one block, by turns), 'mean_raw' (mean before the final norm)
+        or 'auto' (class token where there is one).
         Blocks of the last stage pass the final norm first; earlier stages do not (EsViT
         ``forward_return_n_last_blocks``; iBOT norms all blocks of a ViT, which is one stage).
-        Raises UserError for blocks that the network does not have, and for another ``pool``.
+        Raises UserError for blocks that the network does not have, for another ``pool``, and for
+        'interleaved' of several blocks.
         """
         count = self.stage_ends[-1] + 1
         if not 1 <= blocks <= count:

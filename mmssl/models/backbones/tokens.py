@@ -7,6 +7,8 @@ from torch import Tensor
 
 from ...core import UserError
 
+CLS_AND_MEAN = ('cls+mean', 'interleaved')  # features of both, as a linear layer's input
+
 
 class Tokens(NamedTuple):
     """Output of one block: cls (B, g, C), the class token first, or None; grid (B, h, w, C).
@@ -46,18 +48,29 @@ def flat(grid: Tensor) -> Tensor:
 def joined(blocks: list[Tokens], pool: str, name: str) -> Tensor:
     """Concatenate class tokens ('cls'), means ('mean', 'mean_raw') or 'cls+mean' -> (B, sum C).
 
-    Of 'cls+mean' the mean is the last block's alone. ``name`` is the network's. Raises UserError
-    for another ``pool``, and when a block has no class token.
+    Of 'cls+mean' the mean is the last block's alone. 'interleaved' has the same numbers of one
+    block in another order, class token and mean by turns (DINO ``eval_linear.py``). ``name`` is
+    the network's. Raises UserError for another ``pool``, when a block has no class token, and for
+    'interleaved' of several blocks.
     """
     if pool in ('mean', 'mean_raw'):
         return torch.cat([flat(t.grid).mean(1) for t in blocks], 1)
-    if pool not in ('cls', 'cls+mean') or any(t.cls is None for t in blocks):
+    if pool not in ('cls', *CLS_AND_MEAN) or any(t.cls is None for t in blocks):
         raise UserError(
             f"pool '{pool}' is not available for {name}; use 'auto', 'mean' or 'mean_raw'",
             key='pool',
             value=pool,
         )
     parts = [t.cls[:, 0] for t in blocks if t.cls is not None]
+    if pool == 'cls':
+        return torch.cat(parts, 1)
+    mean = flat(blocks[-1].grid).mean(1)
     if pool == 'cls+mean':
-        parts.append(flat(blocks[-1].grid).mean(1))
-    return torch.cat(parts, 1)
+        return torch.cat([*parts, mean], 1)
+    if len(parts) > 1:
+        raise UserError(
+            f"pool 'interleaved' is that of one block, not of {len(parts)}; set blocks=1",
+            key='blocks',
+            value=len(parts),
+        )
+    return torch.stack([parts[0], mean], -1).flatten(1)  # (B, 2 C)
