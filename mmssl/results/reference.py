@@ -16,6 +16,10 @@ FIGURE_PREFIXES = {
     '1%': '1 % Labels',
     '10%': '10 % Labels',
     'imagenet-s919': 'ImageNet-S919',
+    'cifar-10': 'CIFAR-10 Fine-tune',
+    'cifar-100': 'CIFAR-100 Fine-tune',
+    'flowers': 'Flowers Fine-tune',
+    'pets': 'Pets Fine-tune',
 }
 # what kNN figures were measured with; linear probes and fine-tuning have no such settings
 KNN_SETTINGS = dict(features=POOLED, temperature=TEMPERATURE)
@@ -29,6 +33,11 @@ DATASET_SIZES = {
     '1 % Labels': {**IMAGENET, 'train': dict(images=12_811)},
     '10 % Labels': {**IMAGENET, 'train': dict(images=128_116)},
     'ImageNet-S919': {'test': dict(images=12_419, classes=920), 'train': dict(images=9_190)},
+    'CIFAR-10 ': {'test': dict(images=10_000, classes=10), 'train': dict(images=50_000)},
+    'CIFAR-100 ': {'test': dict(images=10_000, classes=100), 'train': dict(images=50_000)},
+    # training and validation images of the authors together
+    'Flowers ': {'test': dict(images=6_149, classes=102), 'train': dict(images=2_040)},
+    'Pets ': {'test': dict(images=3_669, classes=37), 'train': dict(images=3_680)},
 }
 
 

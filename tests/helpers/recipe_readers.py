@@ -249,7 +249,13 @@ def _sync_bn(recipe: Recipe) -> Any:
 
 
 def _mixup(name: str) -> Reader:
-    return lambda r: r.model.mixup[name]
+    return lambda r: (r.model.get('mixup') or {}).get(name, 0)
+
+
+def _smoothing(recipe: Recipe) -> float:
+    """Return how labels are smoothed: by the mixing, or by the head where nothing is mixed."""
+    mixup = recipe.model.get('mixup')
+    return mixup['label_smoothing'] if mixup else arg(recipe.model.head, 'label_smoothing')
 
 
 def _lr_of(name: str) -> Reader:
@@ -376,6 +382,8 @@ MOCO: dict[str, Reader] = {
     'predictor bias': lambda r: arg(r.model.head.predictor, 'bias'),
     'predictor last BN': lambda r: arg(r.model.head.predictor, 'last_norm'),
     'positions': lambda r: arg(r.model.backbone, 'positions'),
+    'stem': lambda r: arg(r.model.backbone, 'stem'),
+    'blocks of the network': lambda r: len(r.backbone.net.blocks),
     'init': lambda r: arg(r.model.backbone, 'init'),
     'patch embedding frozen': lambda r: arg(r.model.backbone, 'freeze_patch_embed'),
     'frozen backbone in eval mode': lambda r: (
@@ -547,7 +555,7 @@ BENCH: dict[str, Reader] = {
     'erasing': lambda r: r.view(0, 'erase'),
     'mixup': _mixup('mixup_alpha'),
     'cutmix': _mixup('cutmix_alpha'),
-    'smoothing': _mixup('label_smoothing'),
+    'smoothing': _smoothing,
     'layer decay': lambda r: rule(r, 'layer_decay'),
     'no decay': lambda r: spared(r),
     'no decay for': lambda r: spared(r),

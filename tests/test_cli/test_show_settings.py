@@ -113,7 +113,7 @@ def test_what_has_no_settings(tmp_path, capsys):
 
 
 def test_a_config_of_another_kind(tmp_path, capsys):
-    config = find('mocov3/mocov3_vit-small')
+    config = find('mocov3/mocov3_vit-base')
     (tmp_path / 'args.txt').write_text('norm_in_head: None\n')
     done = call(capsys, tmp_path / 'args.txt', '--config', config, script=TOOL)
     refused(done, '--config', str(config))

@@ -90,3 +90,16 @@ def test_a_linear_probe_starts_from_load_from(image_folder, pretrained, tmp_path
     runner.train()
     start, end = read(pretrained)['state_dict'], runner.model.state_dict()
     assert all(torch.equal(end[k], v) for k, v in start.items())
+
+
+def test_a_transfer_trains(image_folder, pretrained, tmp_path):
+    """MoCo v3's to Pets, whose folders are train/ and test/: images are mixed, none is pasted."""
+    config = FOLDER / 'vit-base-p16_8xb128-amp-coslr-100e_pets37.py'
+    options = tiny(image_folder, dict(train=6, val=4))
+    options |= {'val_dataloader__dataset__split': 'val', 'default_hooks__checkpoint__interval': 4}
+    weights = {'model__backbone__init_cfg__checkpoint': str(pretrained)}
+    runner = make_runner(config, tmp_path, train_cfg__max_epochs=4, **options, **weights)
+    runner.train()
+    assert runner.model.mixup.mixup.cutmix_alpha == 0.0
+    start, end = read(pretrained)['state_dict'], runner.model.state_dict()
+    assert all(not torch.equal(end[key], value) for key, value in start.items())

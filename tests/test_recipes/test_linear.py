@@ -35,6 +35,7 @@ def sweep(width, blocks=1):
 
 FACTS = {
     f'{MOBY}swin-tiny_8xb64': Facts(1.0, 512, 100, 768),
+    f'{MOBY}swin-tiny-bn_8xb64': Facts(1.0, 512, 100, 768),
     f'{MOBY}deit-small_8xb64': Facts(1.0, 512, 100, 384),
     # the last blocks of stage three before the last norm, those of stage four after it
     f'{ESVIT}swin-tiny-w7_4xb256-linear': four(0.004, 2304),

@@ -19,6 +19,25 @@ RECIPES = {
     'resnet50_8xb512-amp-coslr-800e': (*RESNET, 800, 4.8, 1.5e-6, 0.996, 68_012_160, 35_058_752),
     'resnet50_8xb512-amp-coslr-1000e': (*RESNET, 1000, 4.8, 1.5e-6, 0.996, 68_012_160, 35_058_752),
     'vit-small-p16_16xb256-amp-coslr-300e': (*VIT, 300, 2.4e-3, 0.1, 0.99, 84_266_752, 42_815_104),
+    'vit-small-p16_8xb128-amp-coslr-300e': (*VIT, 300, 6e-4, 0.1, 0.99, 84_266_752, 42_815_104),
+    'vit-conv-small-p16_16xb256-amp-coslr-300e': (
+        *VIT,
+        300,
+        2.4e-3,
+        0.1,
+        0.99,
+        82_170_208,
+        42_062_128,
+    ),
+    'vit-conv-base-p16_16xb256-amp-coslr-300e': (
+        *VIT,
+        300,
+        2.4e-3,
+        0.1,
+        0.99,
+        208_480_960,
+        105_141_856,
+    ),
     'vit-base-p16_16xb256-amp-coslr-300e': (*VIT, 300, 2.4e-3, 0.1, 0.99, 215_678_464, 108_150_016),
     'vit-large-p16_64xb64-amp-coslr-300e': (*VIT, 300, 2.4e-3, 0.1, 0.99, 652_781_568, 326_454_272),
 }
@@ -31,7 +50,7 @@ def test_mocov3_pretraining(short):
     cfg, model = load(path), network(path)
     optimizer = cfg.optim_wrapper.optimizer
     assert (optimizer.type, optimizer.lr, optimizer.weight_decay) == (kind, lr, decay)
-    assert cfg.auto_scale_lr.base_batch_size == 4096
+    assert cfg.auto_scale_lr.base_batch_size == (1024 if '8xb128' in short else 4096)
     assert cfg.train_cfg.max_epochs == epochs
     assert cfg.optim_wrapper.amp == 'float16' and cfg.sync_bn
     assert cfg.optim_wrapper.get('clip_grad') == (dict(max_norm=5.0) if 'large' in short else None)
@@ -77,7 +96,7 @@ def test_lars_leaves_norms_and_biases_alone():
 
 
 def test_mocov3_vits_have_a_fixed_stem_and_twelve_or_sixteen_heads():
-    for short, heads in (('small', 12), ('base', 12), ('large', 16)):
+    for short, heads in (('small-p16_16', 12), ('base-p16_16', 12), ('large', 16)):
         model = network(find(f'{MOCOV3}vit-{short}'))
         net = model.backbone.net
         assert net.blocks[0].attn.num_heads == heads

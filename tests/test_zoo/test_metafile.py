@@ -84,7 +84,7 @@ PUBLISHED = {
     'DINO': (0, 17),
     'EsViT': (0, 19),
     'iBOT': (0, 9),
-    'MoBY': (0, 4),
+    'MoBY': (0, 5),
     'MoCoV1': (0, 1),
     'MoCoV2': (2, 2),
     'MoCoV3': (13, 10),
