@@ -498,6 +498,7 @@ DISTILLATION: dict[str, Reader] = {
     'mask variance': lambda r: arg(_mask(r), 'var'),
     'mask shape': lambda r: arg(_mask(r), 'shape'),
     'mask start epoch': lambda r: arg(_mask(r), 'start_epoch'),
+    'mask cell': lambda r: arg(_mask(r), 'patch_size'),
     'no decay for 1-d': spares_one_dimensional,
     'no decay for biases and 1-d': spares_one_dimensional,
     'biases decay': lambda r: dict(match=r'\.bias$', decay_mult=1.0) in r.rules,

@@ -259,7 +259,11 @@ CALLED: dict[str, Case] = {
     ),
     # backbones
     'ResNet mask': Case(lambda: masked(resnet()), 'mask', (1, 4, 4)),
-    'Swin mask': Case(lambda: masked(swin()), 'mask', (1, 4, 4)),
+    'Swin mask without its token': Case(lambda: masked(swin()), 'mask_token', False),
+    'Swin mask of half patches': Case(
+        lambda: swin(mask_token=True).encode(pixels(40), torch.zeros(1, 4, 4, dtype=torch.bool)),
+        *('mask', (1, 4, 4), ('4 x 4 cells', '10 x 10 patches')),
+    ),
     'CvT mask': Case(lambda: masked(CvT((8,), (1,), (1,), (4,), ((7, 4, 2),))), 'mask', (1, 4, 4)),
     'ViL mask': Case(lambda: masked(ViL('l1,h1,d8,n1,g1,p4,f2,a0')), 'mask', (1, 4, 4)),
     'mask of a ConvNet of timm': Case(

@@ -9,7 +9,9 @@ from torch import nn
 from torch.nn import functional as F
 from torch.testing import assert_close
 
+from mmssl.core import Progress
 from mmssl.models.backbones import SwinTransformer
+from mmssl.registry import MODELS
 
 from ..helpers.refusals import refuses
 
@@ -136,3 +138,83 @@ def test_more_windows_than_the_kernel_takes_become_heads(monkeypatch):
     shapes.clear()
     assert_close(net.encode(x).tokens, expected, rtol=1e-12, atol=1e-12)
     assert max(batch for batch, _ in shapes) <= 4
+
+
+# masks of a masked objective ----------------------------------------------------------------------
+MASK = torch.tensor([[[True, False], [False, True]], [[False, False], [False, False]]])
+
+
+def masked_swin():
+    """Two stages of 8-px cells; the token differs from every patch."""
+    net = swin(img_size=16, mask_token=True)
+    nn.init.normal_(net.mask_token)
+    return net
+
+
+def test_masked_patches_are_the_mask_token_wherever_they_come_from():
+    net = masked_swin()
+    a = torch.randn(2, 3, 16, 16, dtype=torch.double)
+    b = a.clone()
+    b[0, :, :8, :8] += 1  # hidden: cell (0, 0) of the first image
+    assert_close(net.encode(a, MASK).tokens, net.encode(b, MASK).tokens, rtol=0, atol=0)
+    assert (net.encode(a).tokens - net.encode(b).tokens).abs().max() > 1e-3
+    b[0, :, :8, 8:] += 1  # seen
+    assert (net.encode(a, MASK).tokens - net.encode(b, MASK).tokens).abs().max() > 1e-3
+    assert_close(net.encode(a, MASK).tokens[1], net.encode(a).tokens[1], rtol=0, atol=1e-12)
+
+
+def test_a_mask_replaces_normed_patch_embeddings():
+    """As if the embedding itself had given the token there (iBOT ``mask_model``)."""
+    net = masked_swin()
+    x = torch.randn(2, 3, 16, 16, dtype=torch.double)
+    found = net.encode(x, MASK).tokens
+    fine = torch.tensor([[[i // 2, j // 2] for j in range(4)] for i in range(4)])
+    hidden = MASK[:, fine[..., 0], fine[..., 1]]  # (B, 4, 4)
+
+    def replace(module, args, output):
+        output = output.clone()
+        output[hidden] = net.mask_token
+        return output
+
+    handle = net.net.patch_embed.register_forward_hook(replace)
+    expected = net.encode(x).tokens
+    handle.remove()
+    assert_close(found, expected, rtol=0, atol=0)
+
+
+def test_ibot_hides_the_same_of_a_swin_and_of_a_vit():
+    """One-stage Swin, whose cells are patches: with equal masks both count the same patches."""
+    head = dict(type='DistillationHead', prototypes=9, student_temp=0.1)
+    neck = dict(type='DINONeck', dims=(16, 12, 6), prototypes=9, shared=True)
+    temp = dict(start=0.04, shape='constant')
+    nets = dict(
+        swin=dict(type='SwinTransformer', arch=(8, (1, 2), (1, 2)), img_size=32, window_size=4),
+        vit=dict(type='VisionTransformer', arch=(16, 2, 2), img_size=32, patch_size=8),
+    )
+    mask = torch.rand(3, 2, 4, 4) < 0.4
+    mask[0, 0] = False
+    for kind, backbone in nets.items():
+        model = MODELS.build(
+            dict(type='iBOT', backbone=backbone, neck=neck, head=head, teacher_temp=temp,
+                 momentum=dict(start=0.9, shape='constant'))
+        )  # fmt: skip
+        model.progress = Progress(0, 10, 1)
+        assert model.teacher.backbone.mask_token is None
+        chosen = []
+        judge = model.patch_head.masked
+
+        def noted(own, scores, hidden, temperature, judge=judge, chosen=chosen):
+            chosen.append(hidden)
+            return judge(own, scores, hidden, temperature)
+
+        model.patch_head.masked = noted
+        views = [torch.rand(3, 3, 32, 32) for _ in range(2)]
+        losses = model(views, dict(mask=mask), mode='loss')
+        losses['loss'].backward()
+        (found,) = chosen
+        assert torch.equal(found, mask.flatten(2)), kind
+        assert model.student.backbone.mask_token.grad.abs().sum() > 0
+        assert losses['patch'] > 0
+        with torch.no_grad():
+            bare = model(views, dict(mask=torch.zeros_like(mask)), mode='loss')
+        assert bare['patch'] == 0

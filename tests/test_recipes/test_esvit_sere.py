@@ -164,8 +164,27 @@ SERE |= {
 }
 
 
+SWIN_MASKED = {  # one student, backbone with mask token
+    'ibot/ibot_swin-tiny-w7': (35_920_602, 27_519_450),
+    'ibot/ibot_swin-tiny-w14': (35_971_002, 27_569_850),
+}
+
+
+@pytest.mark.parametrize('short', SWIN_MASKED)
+def test_ibot_with_swin(short):
+    cfg, model = load(find(short)), network(find(short))
+    assert (count(model.student), count(model.student.backbone)) == SWIN_MASKED[short]
+    assert count(model.teacher) == count(model.student) - 96  # no mask token
+    common(cfg, 5e-4, 1e-6, 3.0, 1, 30)
+    crops(cfg, (0.25, 1.0), (0.05, 0.25), 10)
+    mask = cfg.train_dataloader.dataset.pipeline[1].mask
+    assert (mask.patch_size, mask.start_epoch, mask.ratio) == (32, 50, (0.0, 0.3))
+
+
 def test_no_recipe_of_sere_and_ibot_is_left_out():
-    assert {find(s) for s in SERE} == {p for n, p in ALL.items() if not n.startswith('esvit')}
+    assert {find(s) for s in (*SERE, *SWIN_MASKED)} == {
+        p for n, p in ALL.items() if not n.startswith('esvit')
+    }
 
 
 @pytest.mark.parametrize('short', SERE)
@@ -239,12 +258,13 @@ def tiny(kind):
         (f'{E}vil-2262_16xb64', 'vil-2262'),
         ('sere/sere_vit-small', 'vit'),
         ('ibot/ibot_vit-small', 'vit'),
+        ('ibot/ibot_swin-tiny-w7', 'swin-tiny-w7'),
     ],
 )
 def test_every_trained_tensor_gets_a_gradient(short, kind):
     """So that several GPUs need not search for unused parameters, not even without any mask."""
     options = tiny(kind)
-    if kind == 'vit':
+    if kind == 'vit' or 'ibot' in short:
         options['train_dataloader.dataset.pipeline.1.mask.patch_size'] = 8
     if 'sere' in short:
         options['model.relation'] = dict(overlap_size=(3, 3), local_grid=2, divisor=(4, 2))

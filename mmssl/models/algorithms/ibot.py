@@ -12,6 +12,13 @@ from ..heads.distillation import LOWEST_TEMP, check_center_momentum
 from .base import Pretrainer
 
 
+def _mask_cell(backbone: dict) -> int:
+    """Return the pixels of a cell of the masks that a backbone of these settings takes."""
+    kind = MODELS.get(backbone.get('type', 'VisionTransformer'))
+    known = isinstance(kind, type) and issubclass(kind, Backbone)
+    return (kind if known else Backbone).mask_cell(backbone)
+
+
 @MODELS.register_module()
 class iBOT(Pretrainer):
     """Masked self-distillation: class tokens of other views, and masked patches of the same view.
@@ -44,7 +51,7 @@ class iBOT(Pretrainer):
         if not (isinstance(kind, type) and issubclass(kind, Backbone) and kind.supports_masks):
             raise UserError(
                 f'model.backbone.type: {backbone["type"]} takes no patch masks; use a '
-                'VisionTransformer',
+                'VisionTransformer or a SwinTransformer',
                 key='model.backbone.type',
                 value=backbone['type'],
             )
@@ -88,13 +95,14 @@ class iBOT(Pretrainer):
                 key='MultiView.mask',
                 value=None,
             )
-        patches = [d.get('patch_size', 16) for d in (mask, model.get('backbone') or {})]
-        if patches[0] != patches[1]:
+        backbone = model.get('backbone') or {}
+        given, cell = mask.get('patch_size', 16), _mask_cell(backbone)
+        if given != cell:
             raise UserError(
-                f'MultiView.mask.patch_size={patches[0]} px, but model.backbone.patch_size='
-                f'{patches[1]} px; make them equal',
+                f'MultiView.mask.patch_size={given} px, but model.backbone masks cells of '
+                f'{cell} px; make them equal',
                 key='MultiView.mask.patch_size',
-                value=patches[0],
+                value=given,
             )
 
     def sync_teacher(self) -> None:

@@ -146,6 +146,11 @@ class Backbone(nn.Module):
         _, h, w, _ = done.grid.shape
         return Features(self.pool(done), tokens, flat(last.grid), (h, w))
 
+    @classmethod
+    def mask_cell(cls, settings: Mapping[str, Any]) -> int:
+        """Return the pixels of a mask's cell of a network of these settings: a patch."""
+        return int(settings.get('patch_size', 16))
+
     def last_blocks_features(self, x: Tensor, blocks: int = 1, pool: str = 'auto') -> Tensor:
         """Concatenate features of the last ``blocks`` blocks: x (B, 3, H, W) -> (B, sum C).
 

@@ -210,7 +210,7 @@ class CvT(Backbone):
         """
         if mask is not None:
             raise UserError(
-                'CvT takes no patch mask; use a ViT for masked objectives',
+                'CvT takes no patch mask; use a ViT or a Swin for masked objectives',
                 key='mask',
                 value=tuple(mask.shape),
             )

@@ -119,9 +119,12 @@ class SwinTransformer(Backbone):
     Windows and shifts are fixed by ``img_size``: a stage whose map is not larger than the window
     takes the map as its window and does not shift. Other sizes are padded to whole windows
     before the shift (timm shifts first, which mixes wrapped tokens in). Feature maps for
-    detectors (`forward`) use the windows of mmdet and mmseg, where every odd block shifts. Raises
-    UserError for unknown names.
+    detectors (`forward`) use the windows of mmdet and mmseg, where every odd block shifts.
+    ``mask_token`` adds the token that masked patches become; a cell of a mask covers a token of
+    the last stage. Raises UserError for unknown names.
     """
+
+    supports_masks = True
 
     def __init__(
         self,
@@ -134,6 +137,7 @@ class SwinTransformer(Backbone):
         drop_path_rate: float = 0.0,
         absolute_positions: bool = False,
         norm_before_mlp: str = 'layer',
+        mask_token: bool = False,
         **dense: Any,
     ) -> None:
         super().__init__(**dense)
@@ -166,12 +170,24 @@ class SwinTransformer(Backbone):
         self._windows(img_size // patch_size, window_size)
         self._positions(absolute_positions, img_size // patch_size)
         self._norms(norm_before_mlp)
+        self.mask_token = nn.Parameter(torch.zeros(1, width)) if mask_token else None
         self.finalize()
 
     @classmethod
     def hyperparameters_of(cls, settings: Mapping[str, Any]) -> dict[str, Any]:
         """Return the epsilon of a Swin of these arguments."""
         return dict(norm_eps=settings.get('norm_eps', 1e-5))
+
+    @classmethod
+    def mask_cell(cls, settings: Mapping[str, Any]) -> int:
+        """Return the pixels of a mask's cell: a token of the last stage."""
+        arch = settings.get('arch', 'tiny')
+        depths = ARCHS[arch][1] if isinstance(arch, str) else arch[1]
+        return int(settings.get('patch_size', 4)) * 2 ** (len(depths) - 1)
+
+    def drop_mask_token(self) -> None:
+        """Remove the mask token: a teacher gets no masks."""
+        self.mask_token = None
 
     def _windows(self, side: int, window: int) -> None:
         """Take a stage's map for its window where it is not larger, rounding down as upstream.
@@ -212,17 +228,15 @@ class SwinTransformer(Backbone):
     ) -> Iterator[Tokens]:
         """Yield the grid (B, h, w, C) after each block of x (B, 3, H, W), before any merging.
 
-        Raises UserError for a mask, and for images of another size when positions are absolute.
+        Patches below the True cells of the mask (B, h, w), a grid of the last stage, are replaced
+        by the mask token before block 0. Raises UserError for images of another size when positions
+        are absolute, and as `_masked` does.
         """
-        if mask is not None:
-            raise UserError(
-                'Swin takes no patch mask; use a ViT for masked objectives',
-                key='mask',
-                value=tuple(mask.shape),
-            )
         p = self.patch_size
         x = F.pad(x, (0, -x.shape[-1] % p, 0, -x.shape[-2] % p))
         x = self.net.patch_embed(x)  # (B, h, w, C)
+        if mask is not None:
+            x = self._masked(x, mask)
         if self.absolute_pos_embed is not None:
             side = math.isqrt(self.absolute_pos_embed.shape[1])
             if x.shape[1:3] != (side, side):
@@ -239,6 +253,28 @@ class SwinTransformer(Backbone):
                 shift = tuple(w // 2 for w in block.window_size) if dense and i % 2 else None
                 x = self.run(block, block, x, shift or block.shift_size)
                 yield Tokens(None, x)
+
+    def _masked(self, x: Tensor, mask: Tensor) -> Tensor:
+        """Put the mask token in place of the patches x (B, h, w, C) below mask (B, rows, columns).
+
+        Raises UserError when there is no such token, and when cells do not cover whole patches.
+        """
+        if self.mask_token is None:
+            raise UserError(
+                'a mask was given to a Swin built without mask_token=True',
+                key='mask_token',
+                value=False,
+            )
+        (h, w), (rows, columns) = x.shape[1:3], mask.shape[1:]
+        if h % rows or w % columns:
+            raise UserError(
+                f'a mask of {rows} x {columns} cells does not fit {h} x {w} patches; give views '
+                f'whose size is a multiple of {self.strides[-1]} px',
+                key='mask',
+                value=tuple(mask.shape),
+            )
+        mask = mask.repeat_interleave(h // rows, 1).repeat_interleave(w // columns, 2)  # (B, h, w)
+        return torch.where(mask[..., None], self.mask_token.to(x.dtype), x)
 
     def iter_dense_blocks(self, x: Tensor) -> Iterator[Tokens]:
         """Yield the grids (B, h, w, C) of x (B, 3, H, W), with the windows of mmdet and mmseg."""

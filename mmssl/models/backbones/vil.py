@@ -173,7 +173,7 @@ class ViL(Backbone):
         """
         if mask is not None:
             raise UserError(
-                'ViL takes no patch mask; use a ViT for masked objectives',
+                'ViL takes no patch mask; use a ViT or a Swin for masked objectives',
                 key='mask',
                 value=tuple(mask.shape),
             )
