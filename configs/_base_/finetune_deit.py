@@ -1,4 +1,4 @@
-"""Fine-tuning a ViT on ImageNet as DeiT trains: repeated augmentation, mixing, averaged weights."""
+"""Fine-tuning a ViT on ImageNet as DeiT trains: repeated augmentation, mixing, an average."""
 
 protocol = 'fine-tuning'
 pretrained = None   # --cfg-options pretrained=PATH|URL|NAME
@@ -46,4 +46,4 @@ auto_scale_lr = dict(base_batch_size=512)
 train_cfg = dict(type='EpochLoop', max_epochs=100)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
-default_hooks = dict(ema=dict(type='EMAHook', momentum=4e-5, priority='ABOVE_NORMAL'))
+default_hooks = dict(ema=dict(type='AverageHook', momentum=4e-5, priority='ABOVE_NORMAL'))

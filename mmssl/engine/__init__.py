@@ -2,6 +2,7 @@
 
 from .compile import compile_networks
 from .console import LineProcessor
+from .hooks.average_hook import AverageHook
 from .hooks.bad_samples_hook import BadSamplesHook
 from .hooks.checkpoint_hook import CheckpointHook
 from .hooks.health_hook import HealthHook
@@ -19,6 +20,7 @@ from .runner import Runner
 __all__ = [
     'LARC',
     'LARS',
+    'AverageHook',
     'BadSamplesHook',
     'CheckpointHook',
     'EpochLoop',

@@ -551,6 +551,9 @@ KNN: dict[str, Reader] = {
 BENCH: dict[str, Reader] = {
     'width': lambda r: arg(r.model.backbone, 'width'),
     'EMA': lambda r: (r.cfg.default_hooks.get('ema') or {}).get('type'),
+    'weights measured': lambda r: (
+        'averaged' if r.cfg.default_hooks.ema.type == 'EMAHook' else 'trained'
+    ),
     'EMA decay': lambda r: 1 - r.cfg.default_hooks.ema.momentum,
     'RandAugment': lambda r: r.view(0, 'augment'),
     'erasing': lambda r: r.view(0, 'erase'),

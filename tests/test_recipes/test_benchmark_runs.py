@@ -16,6 +16,7 @@ from ..helpers.tiny import make_runner
 FOLDER = REPO / 'configs' / 'mocov3' / 'benchmarks'
 LINEAR = FOLDER / 'vit-small-p16_8xb128-linear-coslr-90e_in1k.py'
 FINETUNE = FOLDER / 'vit-base-p16_8xb64-amp-coslr-150e_in1k.py'  # repeats its images
+OPENMMLAB = FOLDER / 'vit-base-p16_8xb64-coslr-150e_in1k.py'  # measures the average
 NETWORK = dict(type='VisionTransformer', arch=(16, 2, 2), img_size=16, patch_size=8)
 
 
@@ -66,18 +67,52 @@ def test_a_benchmark_trains_and_its_file_tests_alike(config, image_folder, pretr
     assert again.test() == {f'accuracy/{k}': v for k, v in last.items()}
 
 
-def test_finetuning_tests_and_keeps_the_average(image_folder, pretrained, tmp_path):
-    """mmengine's EMAHook: the file's weights are the average, the raw ones stand beside."""
+@pytest.mark.parametrize(('config', 'network'), [(FINETUNE, 'trained'), (OPENMMLAB, 'averaged')])
+def test_which_weights_are_the_network(config, network, image_folder, pretrained, tmp_path):
+    """DeiT keeps the average beside the network, OpenMMLab the network beside the average."""
     options = tiny(image_folder, dict(train=6, val=4))
     options |= {'default_hooks__ema__momentum': 0.5, 'default_hooks__checkpoint__interval': 6}
     weights = {'model__backbone__init_cfg__checkpoint': str(pretrained)}
-    runner = make_runner(FINETUNE, tmp_path, train_cfg__max_epochs=6, **options, **weights)
-    runner.train()
-    content = read(tmp_path / 'epoch_6.pth')
-    raw = runner.model.state_dict()
+    runner = make_runner(config, tmp_path, train_cfg__max_epochs=6, **options, **weights)
     name = 'backbone.net.blocks.0.attn.qkv.weight'
-    assert not torch.equal(content['state_dict'][name], raw[name])
-    assert torch.equal(content['ema_state_dict'][f'module.{name}'], raw[name])
+    measured, sums = [], []
+    predict = runner.model.predict
+    step = runner.model.train_step
+
+    def noted(inputs):
+        measured.append(runner.model.state_dict()[name].clone())
+        return predict(inputs)
+
+    def averaged(*batch):
+        losses = step(*batch)
+        weight = runner.model.state_dict()[name].clone()
+        sums.append(weight if not sums else 0.5 * sums[-1] + 0.5 * weight)
+        return losses
+
+    runner.model.predict = noted
+    runner.model.train_step = averaged
+    runner.train()
+    trained, average = runner.model.state_dict()[name], sums[-1]
+    content = read(tmp_path / 'epoch_6.pth')
+    first, beside = content['state_dict'][name], content['ema_state_dict'][f'module.{name}']
+    order = (trained, average) if network == 'trained' else (average, trained)
+    assert not torch.equal(trained, average)
+    torch.testing.assert_close((first, beside), order)
+    torch.testing.assert_close(measured[-1], order[0])
+
+
+def test_an_average_goes_on_after_a_break(image_folder, pretrained, tmp_path):
+    options = tiny(image_folder, dict(train=6, val=4))
+    options |= {'default_hooks__ema__momentum': 0.5, 'default_hooks__checkpoint__interval': 3}
+    options |= {'model__backbone__init_cfg__checkpoint': str(pretrained)}
+    whole = make_runner(FINETUNE, tmp_path / 'whole', train_cfg__max_epochs=6, **options)
+    whole.train()
+    resumed = make_runner(FINETUNE, tmp_path / 'rest', train_cfg__max_epochs=6, **options)
+    resumed._load_from, resumed._resume = str(tmp_path / 'whole' / 'epoch_3.pth'), True
+    resumed.train()
+    parts = [read(tmp_path / name / 'epoch_6.pth') for name in ('whole', 'rest')]
+    for entry in ('state_dict', 'ema_state_dict'):
+        torch.testing.assert_close(parts[1][entry], parts[0][entry], rtol=0, atol=0)
 
 
 def test_a_linear_probe_starts_from_load_from(image_folder, pretrained, tmp_path):
