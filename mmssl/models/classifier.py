@@ -12,6 +12,7 @@ from ..registry import MODELS
 from .backbones import Backbone, Features
 from .heads.linear import LinearHead
 from .backbones.tokens import CLS_AND_MEAN
+from .heads import ProjectorHead
 from .mixup import BatchMixup
 from .preprocessor import adopt_normalisation
 
@@ -24,8 +25,9 @@ class Classifier(BaseModel):
     ``backbone_train_mode``: it follows the mode all the same, so that its drop path acts in
     training (MoBY). ``blocks`` and ``pool`` choose the features, see
     `Backbone.last_blocks_features`. ``mixup`` takes the arguments of timm's Mixup (fine-tuning).
-    ``head`` is a LinearHead, or a SweepHead, which trains many layers at once; its
-    ``in_features`` may be left out. Raises UserError for more blocks than there are.
+    ``head`` is a LinearHead, a ProjectorHead, which keeps the projector's first layer, or a
+    SweepHead, which trains many layers at once; its ``in_features`` may be left out. Raises
+    UserError for more blocks than there are.
     """
 
     def __init__(
@@ -75,8 +77,11 @@ class Classifier(BaseModel):
         return sum(widths[stage] for stage in stages[-self.blocks : -1]) + last
 
     def init_weights(self) -> None:
-        """Load the backbone's ``init_cfg``; constructors have initialised all else."""
+        """Load the backbone's ``init_cfg``, and from it a ProjectorHead's first layer."""
         self.backbone.init_weights()
+        init = self.backbone.init_cfg
+        if init and isinstance(self.head, ProjectorHead):
+            self.head.load_first(init['checkpoint'], init.get('branch', 'export'))
 
     def train(self, mode: bool = True) -> 'Classifier':
         """Set the mode; a frozen backbone stays in eval, unless ``backbone_train_mode``."""
@@ -103,8 +108,8 @@ class Classifier(BaseModel):
         """Return the features of images (B, 3, H, W) at a stage, as mmpretrain names stages.
 
         'backbone': tuple of maps (B, C, h, w) or the class token (B, C); 'neck': tuple of the
-        pooled features (B, C); 'pre_logits': those after the head's norm (B, C). Raises UserError
-        for another stage.
+        pooled features (B, C); 'pre_logits': what the head's last layer sees, (B, C) or of a
+        ProjectorHead (B, hidden). Raises UserError for another stage.
         """
         if stage == 'backbone':
             maps = self.backbone.out_indices is not None
@@ -113,7 +118,7 @@ class Classifier(BaseModel):
         if stage == 'neck':
             return (x,)
         if stage == 'pre_logits':
-            return self.head.norm(x)
+            return self.head.pre_logits(x)
         raise UserError(
             f"stage '{stage}' is unknown; use 'backbone', 'neck' or 'pre_logits'",
             key='stage',

@@ -593,6 +593,8 @@ BENCH: dict[str, Reader] = {
     'schedule per epoch': lambda r: tuple(
         r.schedule()[k] for k in ('shape', 'hold_epochs', 'final')
     ),
+    'layers of the projector kept': lambda r: int(r.model.head.type == 'ProjectorHead'),
+    'hidden width': lambda r: arg(r.model.head, 'hidden'),
     'classes': lambda r: r.model.head.num_classes,
     'crop': lambda r: (r.view(0, 'size'), r.view(0, 'scale')),
     'jitter': lambda r: r.view(0, 'jitter'),

@@ -138,3 +138,25 @@ def test_a_transfer_trains(image_folder, pretrained, tmp_path):
     assert runner.model.mixup.mixup.cutmix_alpha == 0.0
     start, end = read(pretrained)['state_dict'], runner.model.state_dict()
     assert all(not torch.equal(end[key], value) for key, value in start.items())
+
+
+def test_ibots_few_labels_train_from_inside_the_projector(image_folder, tmp_path):
+    """At a rate of 1e-5 at most, what came from the file stays near it."""
+    config = REPO / 'configs/ibot/benchmarks/vit-small-p16_8xb128-amp-coslr-1000e_in1k-1percent.py'
+    neck = dict(type='DINONeck', dims=(16, 12, 6), prototypes=9)
+    parts = {'backbone': MODELS.build(NETWORK), 'neck.view': MODELS.build(neck)}
+    state = {
+        f'{branch}.{part}.{k}': v
+        for branch in ('student', 'teacher')
+        for part, module in parts.items()
+        for k, v in module.state_dict().items()
+    }
+    torch.save(dict(state_dict=state, meta=dict(export='teacher')), tmp_path / 'ibot.pth')
+    options = tiny(image_folder, dict(train=6, val=4))
+    options |= {'train_dataloader__dataset__subset': None, 'model__head__hidden': 12}
+    options |= {'model__backbone__init_cfg__checkpoint': str(tmp_path / 'ibot.pth')}
+    runner = make_runner(config, tmp_path / 'run', train_cfg__max_epochs=6, **options)
+    runner.train()
+    start, end = state['teacher.neck.view.mlp.0.weight'], runner.model.head.first.weight
+    far = float((end - start).abs().max())
+    assert 0 < far < 1e-3

@@ -79,6 +79,27 @@ def test_swavs_two_rates(percent, trunk, head):
     assert cfg.sync_bn == 'torch'
 
 
+@pytest.mark.parametrize('percent', [1, 10])
+def test_ibots_few_labels(percent):
+    """The projector's first layer and all else learn alike; only vectors do not decay."""
+    path = find(f'ibot/benchmarks/{S}_8xb128-amp-coslr-1000e_in1k-{percent}percent')
+    cfg, model = load(path), network(path)
+    assert {n: tuple(p.shape) for n, p in model.head.named_parameters()} == {
+        'first.weight': (2048, 384),
+        'first.bias': (2048,),
+        'fc.weight': (1000, 2048),
+        'fc.bias': (1000,),
+    }
+    table = param_effects(model, cfg.optim_wrapper.paramwise_cfg.rules)
+    sizes = dict(model.named_parameters())
+    assert {effects['lr_mult'] for effects in table.values()} == {1.0}
+    spared = {name for name, effects in table.items() if effects['decay_mult'] == 0}
+    assert spared == {name for name, tensor in sizes.items() if tensor.ndim == 1}
+    assert cfg.optim_wrapper.optimizer.lr == pytest.approx(5e-6 * 1024 / 512)
+    assert cfg.train_dataloader.dataset.subset == f'{percent}percent.txt'
+    assert cfg.protocol == f'{percent}% labels'
+
+
 SWAV = 'swav_resnet50_3rdparty_64xb64-amp-mcrop-coslr-800e_in1k-224px-96px'
 SERE = f'sere_{S}_3rdparty_8xb128-amp-mcrop-coslr-100e_in1k'
 IMAGENET = dict(images=50_000, classes=1000)

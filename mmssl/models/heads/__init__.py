@@ -3,7 +3,15 @@
 from .contrastive import ContrastiveHead
 from .distillation import DistillationHead
 from .linear import LinearHead
+from .projector import ProjectorHead
 from .swav import SwAVHead
 from .sweep import SweepHead
 
-__all__ = ['ContrastiveHead', 'DistillationHead', 'LinearHead', 'SwAVHead', 'SweepHead']
+__all__ = [
+    'ContrastiveHead',
+    'DistillationHead',
+    'LinearHead',
+    'ProjectorHead',
+    'SwAVHead',
+    'SweepHead',
+]

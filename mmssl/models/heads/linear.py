@@ -58,9 +58,13 @@ class LinearHead(nn.Module):
         """Return the number of classes."""
         return self.fc.out_features
 
+    def pre_logits(self, x: Tensor) -> Tensor:
+        """Return what the layer sees: (B, C) -> (B, C), after the norm."""
+        return self.norm(x)
+
     def forward(self, x: Tensor) -> Tensor:
         """(B, C) -> logits (B, classes)."""
-        return self.fc(self.norm(x))
+        return self.fc(self.pre_logits(x))
 
     def answer(self, logits: Tensor) -> Tensor:
         """Return the logits (B, classes) unchanged: there is one layer."""
