@@ -119,11 +119,11 @@ def test_mask_of_other_patches(tmp_path: Path) -> None:
     views = [view(repeat=2), view(96, repeat=10)]
     with refuses('MultiView.mask.patch_size', 8) as caught:
         load_config(recipe(tmp_path, 'sere', views, mask=dict(MASK, patch_size=8)))
-    assert 'is 16 px' in str(caught.value)
+    assert 'cells of 16 px' in str(caught.value)
     path = REPO / 'configs/ibot/ibot_swin-tiny-w7_16xb64-amp-mcrop-coslr-300e_in1k.py'
     with refuses('MultiView.mask.patch_size', 4) as caught:
         load_config(path, {'train_dataloader.dataset.pipeline.1.mask.patch_size': 4})
-    assert 'is 32 px' in str(caught.value)
+    assert 'cells of 32 px' in str(caught.value)
 
 
 @pytest.mark.parametrize(
