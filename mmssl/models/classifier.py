@@ -10,9 +10,9 @@ from torch import Tensor
 from ..core import UserError
 from ..registry import MODELS
 from .backbones import Backbone, Features
-from .heads.linear import LinearHead
 from .backbones.tokens import CLS_AND_MEAN
 from .heads import ProjectorHead
+from .heads.linear import LinearHead
 from .mixup import BatchMixup
 from .preprocessor import adopt_normalisation
 
