@@ -12,14 +12,24 @@ from hypothesis import settings
 from PIL import Image
 from safetensors.torch import load_file
 
-from .helpers import images
-from .helpers.paths import GOLDEN
+from .helpers import images, paths
 from .helpers.ranks import Ranks
 from .helpers.server import Server, serving
 
 settings.register_profile('mmssl', deadline=None, max_examples=50, derandomize=True)
 settings.load_profile('mmssl')
 torch.set_num_threads(1)  # the networks here are smaller than what threads cost
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add --golden."""
+    parser.addoption('--golden', type=Path, help='recorded cases in place of the reduced ones')
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Let test files find the cases, before any is imported."""
+    if config.getoption('--golden'):
+        paths.GOLDEN = config.getoption('--golden').resolve()
 
 
 @pytest.fixture(autouse=True)
@@ -32,7 +42,7 @@ def golden() -> Callable[[str], SimpleNamespace]:
     """Return a recorded case: folder, case (dict or None), batch and expect (tensors by name)."""
 
     def load(name: str) -> SimpleNamespace:
-        folder = GOLDEN / name
+        folder = paths.GOLDEN / name
         tensors = {
             part: load_file(folder / f'{part}.safetensors')
             for part in ('batch', 'expect')
