@@ -56,7 +56,7 @@ def test_what_it_advises_is_right(tiny_config, tmp_path, capsys):
 
 def test_classes_of_a_probe(image_folder, tmp_path, nothing_built):
     config = write_classifier(tmp_path, image_folder, 5)
-    wrong = {'param_scheduler.0.warmup': 2, 'train_dataloader.batch_size': 25}
+    wrong = {'param_scheduler.0.warmup': 2}
     with pytest.raises(UserErrors) as caught:
         train.main([str(config), '--work-dir', str(tmp_path), *words(SMALL, wrong)])
     found = {error.key: error.value for error in caught.value.errors}

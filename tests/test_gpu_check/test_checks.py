@@ -116,7 +116,7 @@ def test_with_it_no_collective_returns_early(monkeypatch):
 def test_golden_cases_become_parts(parts, monkeypatch):
     folder = golden_steps.root() / 'tests' / 'golden'
     steps, others = golden_steps.cases()
-    assert len(steps) == 10 and len(others) == 4
+    assert len(steps) == 10 and len(others) == 5
     cases = ([str(folder / 'mocov3_vit_a'), str(folder / 'sere_mask_a')], [])
     monkeypatch.setattr(golden_steps, 'cases', lambda: cases)
     golden_steps.check(parts)

@@ -8,6 +8,7 @@ from torch.distributed.fsdp import FSDPModule
 
 from ...checkpoint import load, read
 from ...checkpoint.layouts import detect
+from ...checkpoint.load import epochs_done
 from ...checkpoint.optimizer_state import load_optimizer
 from ...core import UserError, dist
 from ...core.io import unwrap_model
@@ -38,8 +39,8 @@ def restore_official(runner: 'Runner', path: str | Path) -> None:
             value='FullyShard',
         )
     layout, _ = detect(content, str(path), 'auto', model.state_dict())
-    report = load(model, path, verbose=False)
-    if content.get('optimizer') is None or report.epoch is None or layout.order is None:
+    epoch = epochs_done(content, layout.epochs_ahead)
+    if content.get('optimizer') is None or epoch is None or layout.order is None:
         raise NotTraining(
             f'{path}: holds no training state of mmssl, and no optimizer of a known program '
             f'({layout.name}), so it cannot be resumed; to start from its weights use '
@@ -47,23 +48,24 @@ def restore_official(runner: 'Runner', path: str | Path) -> None:
             key='file',
             value=str(path),
         )
+    report = load(model, path, verbose=False)
     _check_whole(report, path)
     count = load_optimizer(runner.optim_wrapper.optimizer, model, content, layout)
     scaler = next((content[name] for name in SCALERS if content.get(name)), None)
     if scaler is not None and runner.optim_wrapper.scaler.is_enabled():
         runner.optim_wrapper.scaler.load_state_dict(scaler)
     _fill_queue(runner, Path(path))
-    if report.epoch >= runner.max_epochs:
+    if epoch >= runner.max_epochs:
         raise UserError(
-            f'{path}: has {report.epoch} epochs behind it, and training ends at '
+            f'{path}: has {epoch} epochs behind it, and training ends at '
             f'train_cfg.max_epochs={runner.max_epochs}; raise it, or take an earlier file',
             key='file',
             value=str(path),
         )
-    seek(runner, report.epoch, 'resume')
+    seek(runner, epoch, 'resume')
     dist.seed_streams((runner.seed or 0) + 1_000_003 * runner.iter)
     runner.logger.info(
-        f'resumed {path}, of the official {layout.name} program, at epoch {report.epoch}: '
+        f'resumed {path}, of the official {layout.name} program, at epoch {epoch}: '
         f'{len(report.matched)} tensors, the optimizer state of {count}; random numbers start anew'
     )
 
