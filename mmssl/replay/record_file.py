@@ -21,7 +21,7 @@ class Record:
 
     ``start`` is the content of a training file before the first recorded step, and holds the
     settings. Each of ``batches`` has 'inputs', a list of views (B, ...) with the images of all
-    processes, and 'data_samples', tensors (B, ...) and texts. Row i belongs to process i mod W of
+    processes, and 'data_samples', tensors (B, ...). Row i belongs to process i mod W of
     W. ``machine`` says where it was recorded.
     """
 
@@ -85,14 +85,11 @@ def read_record(path: str | Path) -> Record:
 
 def rows_of(batch: dict[str, Any], world: int) -> dict[str, Any]:
     """Return a batch whose rows (W * B) go rank by rank with row i of process i mod W."""
-    return _map_rows(batch, lambda x: x.unflatten(0, (world, -1)).transpose(0, 1).flatten(0, 1))
 
+    def order(x: Tensor) -> Tensor:
+        return x.unflatten(0, (world, -1)).transpose(0, 1).flatten(0, 1)
 
-def _map_rows(batch: dict[str, Any], order: Any) -> dict[str, Any]:
-    samples = {
-        key: order(value) if isinstance(value, Tensor) else value
-        for key, value in batch['data_samples'].items()
-    }
+    samples = {key: order(value) for key, value in batch['data_samples'].items()}
     return dict(inputs=[order(view) for view in batch['inputs']], data_samples=samples)
 
 

@@ -1,7 +1,6 @@
 """What a run computes, step by step: losses, schedules, gradients and weights."""
 
 import zlib
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -42,33 +41,27 @@ def _places(name: str, count: int) -> Tensor:
     return places[torch.randperm(len(places), generator=_draw(name))[:ELEMENTS]].sort().values
 
 
-def _flat(value: Tensor) -> Tensor:
+def flattened(value: Tensor) -> Tensor:
+    """Return a whole tensor (*), of which this process may have a share, as (N,) float64."""
     return full_tensor(value).detach().to('cpu', torch.float64).flatten()
 
 
-def fingerprint(name: str, value: Tensor) -> Tensor:
-    """Return (2,) float64 of a tensor (*): its norm, and its product with signs drawn by name."""
-    flat = _flat(value)
+def fingerprint(name: str, flat: Tensor) -> Tensor:
+    """Return (2,) of a `flattened` tensor (N,): its norm, its product with signs drawn by name."""
     return torch.stack([flat.norm(), flat @ _signs(name, len(flat)).double()])
 
 
-def elements(name: str, value: Tensor) -> Tensor:
-    """Return up to `ELEMENTS` elements of a tensor (*) as float64, at places drawn by name.
+def elements(name: str, flat: Tensor) -> Tensor:
+    """Return up to `ELEMENTS` elements of a `flattened` tensor (N,), at places drawn by name.
 
     The teacher's are at the places of the student's.
     """
-    flat = _flat(value)
     return flat[_places(students_name(name), len(flat))]
 
 
 def students_name(name: str) -> str:
     """Return the name of the student's tensor for a name of the teacher's, others unchanged."""
     return name.replace('teacher.', 'student.', 1) if name.startswith('teacher.') else name
-
-
-def floating(named: Iterable[tuple[str, Tensor]]) -> Iterator[tuple[str, Tensor]]:
-    """Yield the tensors (*) of floating numbers that hold any."""
-    return ((name, x) for name, x in named if x.is_floating_point() and x.numel())
 
 
 def averaged(losses: dict[str, float]) -> dict[str, float]:
@@ -136,19 +129,18 @@ class TraceHook(Hook):
         if self.full:
             return
         scale = runner.optim_wrapper.scaler.get_scale()  # 1 without mixed precision
-        named = [
-            (name, p.grad / scale)
-            for name, p in unwrap_model(runner.model).named_parameters()
-            if p.grad is not None
-        ]
-        norms = torch.stack([full_tensor(grad).double().norm() for _, grad in named])
-        self.values['grad_norm'] = float(norms.norm())
         self.gradients = {}
         self.slopes = {}
-        for name, grad in floating(named) if self.tensors else ():
-            self.gradients[name] = fingerprint(name, grad)
-            largest = _flat(grad).abs().max()
-            self.slopes[name] = torch.cat([largest[None], elements(name, grad)])
+        norms = []
+        for name, p in unwrap_model(runner.model).named_parameters():
+            if p.grad is None:
+                continue
+            flat = flattened(p.grad) / scale
+            norms.append(flat.norm())
+            if self.tensors and len(flat):
+                self.gradients[name] = fingerprint(name, flat)
+                self.slopes[name] = torch.cat([flat.abs().max()[None], elements(name, flat)])
+        self.values['grad_norm'] = float(torch.stack(norms).norm())
 
     def after_train_iter(
         self, runner: 'Runner', batch_idx: int, data_batch: Any = None, outputs: Any = None
@@ -157,6 +149,10 @@ class TraceHook(Hook):
         losses = {name: float(torch.as_tensor(x).detach()) for name, x in (outputs or {}).items()}
         if self.joined:
             losses = averaged(losses)
-        state = floating(unwrap_model(runner.model).state_dict().items()) if self.tensors else ()
-        found = {name: elements(name, x) for name, x in state}
+        state = unwrap_model(runner.model).state_dict() if self.tensors else {}
+        found = {
+            name: elements(name, flattened(x))
+            for name, x in state.items()
+            if x.is_floating_point() and x.numel()
+        }
         self.trace.append(Step(losses | self.values, self.gradients, self.slopes, found))

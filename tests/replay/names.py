@@ -1,9 +1,13 @@
 """Names of an official file's tensors, translated to ours."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
 from mmssl.checkpoint.layouts import detect, strip_wrappers
+from mmssl.checkpoint.optimizer_state import RENAMED
 
 
 class OfficialNames:
@@ -30,3 +34,14 @@ class OfficialNames:
         return self.layout.name_of(key, self.target) or self.layout.name_of(
             f'student.{key}', self.target
         )
+
+
+def optimizer_entries(model: nn.Module, optimizer: Optimizer) -> Iterator[tuple[str, str, Any]]:
+    """Yield (our name of the parameter, name of the entry, value); renamed entries twice."""
+    names: dict[Tensor, str] = {p: name for name, p in model.named_parameters()}
+    official = {ours: theirs for theirs, ours in RENAMED.items()}
+    for p, entries in optimizer.state.items():
+        for key, value in entries.items():
+            yield names[p], key, value
+            if key in official:
+                yield names[p], official[key], value

@@ -11,7 +11,6 @@ from mmengine.hooks import Hook
 from safetensors.torch import load_file
 from torch import Tensor
 
-from mmssl.checkpoint.optimizer_state import RENAMED
 from mmssl.config.defaults import DEFAULTS
 from mmssl.core.io import unwrap_model
 from mmssl.engine import Runner
@@ -20,6 +19,7 @@ from mmssl.replay.trace import Step
 
 from ..helpers.ranks import Ranks
 from . import cases, settings
+from .names import optimizer_entries
 
 Block = dict[str, Any]
 Options = dict[str, Any]
@@ -141,13 +141,8 @@ def train(
     runner.train()
     model = unwrap_model(runner.model)
     state = {n: v.detach().clone() for n, v in model.state_dict().items()}
-    owners = {p: n for n, p in model.named_parameters()}
-    official = {ours: theirs for theirs, ours in RENAMED.items()}
-    for p, entries in runner.optim_wrapper.optimizer.state.items():
-        for key, value in entries.items():
-            kept = torch.as_tensor(value).detach().clone()
-            state[f'optimizer.{owners[p]}.{key}'] = kept
-            state[f'optimizer.{owners[p]}.{official.get(key, key)}'] = kept
+    for name, key, value in optimizer_entries(model, runner.optim_wrapper.optimizer):
+        state[f'optimizer.{name}.{key}'] = torch.as_tensor(value).detach().clone()
     return Outcome(hook.trace, state, curves(runner, block))
 
 

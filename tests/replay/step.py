@@ -10,13 +10,13 @@ import torch
 from torch import Tensor
 
 from mmssl.checkpoint import load, read
-from mmssl.checkpoint.optimizer_state import RENAMED, load_optimizer
+from mmssl.checkpoint.optimizer_state import load_optimizer
 from mmssl.core import Progress, UserError
 from mmssl.engine import MethodHook, ParamGroupConstructor, ScheduleParam
 from mmssl.registry import MODELS
 
 from . import cases, evaluation, probes, settings
-from .names import OfficialNames
+from .names import OfficialNames, optimizer_entries
 from .precision import PRECISIONS, Precision
 from .recorder import Recorder, kept
 
@@ -123,23 +123,12 @@ class Step:
             self.model, recorder.calls, recorder.inputs
         )
         self.after = kept_state(self.model)
-        self.moments = self._moments()
+        entries = optimizer_entries(self.model, self.wrapper.optimizer)
+        self.moments = {f'{key}.{name}': value for name, key, value in entries}
         self.rescaled = self._rescaled(recorder.calls['rescale'])
         for scheduler in self.schedulers:
             scheduler.step()
         self.used['lr_next'] = self.wrapper.optimizer.param_groups[0]['lr']
-
-    def _moments(self) -> dict[str, Tensor]:
-        """Optimizer state by 'entry.name'."""
-        names = {p: n for n, p in self.model.named_parameters()}
-        state = self.wrapper.optimizer.state
-        official = {ours: theirs for theirs, ours in RENAMED.items()}
-        found = {}
-        for p, entries in state.items():
-            for key, value in entries.items():
-                found[f'{key}.{names[p]}'] = value
-                found[f'{official.get(key, key)}.{names[p]}'] = value
-        return found
 
     def _rescaled(self, calls: list[list[Tensor]]) -> dict[str, Tensor]:
         """Directions of LARS or LARC by name."""

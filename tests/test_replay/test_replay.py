@@ -9,7 +9,7 @@ from mmssl.cli import replay as command
 from mmssl.replay import StepRecorder, read_record, replay
 from mmssl.replay.compare import compare
 from mmssl.replay.record_file import rows_of
-from mmssl.replay.trace import ELEMENTS, Step, elements, fingerprint
+from mmssl.replay.trace import ELEMENTS, Step, elements, fingerprint, flattened
 
 from ..helpers.refusals import refuses
 from ..helpers.tiny import losses, make_runner
@@ -127,12 +127,14 @@ def test_rows_go_to_their_processes():
 # what is compared ---------------------------------------------------------------------------------
 def test_numbers_that_stand_for_a_tensor():
     x = torch.arange(12, dtype=torch.float32).view(3, 4)
-    norm, product = fingerprint('a', x)
+    flat = flattened(x)
+    assert torch.equal(flat, x.flatten().double())
+    norm, product = fingerprint('a', flat)
     assert float(norm) == pytest.approx(506**0.5, rel=1e-12)
     assert float(product) == int(product)
     assert (int(product) - 66) % 2 == 0
-    assert not torch.equal(fingerprint('a', x), fingerprint('b', x))
-    assert torch.equal(elements('a', x), x.flatten().double())
+    assert not torch.equal(fingerprint('a', flat), fingerprint('b', flat))
+    assert torch.equal(elements('a', flat), x.flatten().double())
     large = torch.arange(1000.0)
     kept = elements('student.w', large)
     assert len(kept) == len(set(kept.tolist())) == ELEMENTS
