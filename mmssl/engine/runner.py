@@ -18,7 +18,8 @@ from torch import nn
 from torch.distributed.fsdp import FSDPModule
 from torch.utils.data import DataLoader
 
-from ..checkpoint import load, read
+from ..checkpoint import load
+from ..checkpoint.reader.read_file import read_outline
 from ..core import UserError, dist
 from ..core.cores import share_cores
 from ..core.deterministic import set_blas_workspaces
@@ -285,7 +286,7 @@ class Runner(Base):
         """Whether the file to continue was named and is not ours."""
         if not (self._resume and self._load_from):
             return False
-        return 'format' not in read(str(self._load_from))
+        return 'format' not in read_outline(str(self._load_from))
 
     @cached_property
     def _content(self) -> dict[str, Any]:
@@ -359,14 +360,7 @@ class Runner(Base):
                 key='file',
                 value=report.path,
             )
-        if report.epoch >= self.max_epochs:
-            raise UserError(
-                f'{report.path}: has {report.epoch} epochs behind it, and training ends at '
-                f'train_cfg.max_epochs={self.max_epochs}; take an earlier file',
-                key='file',
-                value=report.path,
-            )
-        seek(self, report.epoch, 'continue_epoch')
+        seek(self, report.path, report.epoch, 'continue_epoch')
         dist.seed_streams(self.seed or 0)  # as the loop does at iteration 0
         self.logger.info(f'continuing {report.path} at epoch {report.epoch}')
 

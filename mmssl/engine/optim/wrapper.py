@@ -247,8 +247,8 @@ class OptimWrapper(Base):
         # the settings of now act; rates are the schedules'
         own = [_settings(group) for group in self.optimizer.param_groups]
         self.optimizer.load_state_dict({**stored, 'state': state})
+        rates = ('lr', 'initial_lr')
         for group, settings in zip(self.optimizer.param_groups, own, strict=True):
-            rates = ('lr', 'initial_lr')
             group.update({k: v for k, v in settings.items() if k not in rates})
         if state_dict.get('scaler') and self.scaler.is_enabled():
             self.scaler.load_state_dict(state_dict['scaler'])

@@ -55,14 +55,7 @@ def restore_official(runner: 'Runner', path: str | Path) -> None:
     if scaler is not None and runner.optim_wrapper.scaler.is_enabled():
         runner.optim_wrapper.scaler.load_state_dict(scaler)
     _fill_queue(runner, Path(path))
-    if epoch >= runner.max_epochs:
-        raise UserError(
-            f'{path}: has {epoch} epochs behind it, and training ends at '
-            f'train_cfg.max_epochs={runner.max_epochs}; raise it, or take an earlier file',
-            key='file',
-            value=str(path),
-        )
-    seek(runner, epoch, 'resume')
+    seek(runner, path, epoch, 'resume')
     dist.seed_streams((runner.seed or 0) + 1_000_003 * runner.iter)
     runner.logger.info(
         f'resumed {path}, of the official {layout.name} program, at epoch {epoch}: '
@@ -70,11 +63,19 @@ def restore_official(runner: 'Runner', path: str | Path) -> None:
     )
 
 
-def seek(runner: 'Runner', epoch: int, key: str) -> None:
-    """Go to the beginning of an epoch, counted from 0, with loop and schedules.
+def seek(runner: 'Runner', path: str | Path, epoch: int, key: str) -> None:
+    """Go to the epoch that a file has reached, counted from 0, with loop and schedules.
 
-    Raises UserError, for ``key``, for schedulers of another library, which cannot.
+    Raises UserError for a file past the end of the training and, for ``key``, for schedulers of
+    another library, which cannot go there.
     """
+    if epoch >= runner.max_epochs:
+        raise UserError(
+            f'{path}: has {epoch} epochs behind it, and training ends at '
+            f'train_cfg.max_epochs={runner.max_epochs}; raise it, or take an earlier file',
+            key='file',
+            value=str(path),
+        )
     runner.train_loop.seek(epoch * len(runner.train_dataloader))
     for scheduler in runner.param_schedulers or []:
         if not isinstance(scheduler, ScheduleParam):
