@@ -58,9 +58,7 @@ def _check_model(cfg: Config, processes: int, resumes: bool) -> None:
     if not _model(cfg).__module__.startswith('mmssl.'):
         return
     model = None
-    with suppress(
-        ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError
-    ):
+    with suppress(*NOT_OURS):
         model = build_on_meta(cfg)  # what needs numbers is built, and refused, by the runner
     if isinstance(model, Pretrainer) and not resumes:
         model.check_batch(cfg.train_dataloader.batch_size * processes)
