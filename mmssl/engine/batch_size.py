@@ -21,8 +21,8 @@ def keep_global_batch(runner: 'Runner') -> int:
     if runner._resumed is None or runner._is_official:
         return configured
     progress, world = runner._content['progress'], dist.world_size()
-    before, batch = progress.get('processes', world), progress['batch']
-    if before == world or configured != progress.get('batch_size'):
+    before, batch = progress['processes'], progress['batch']
+    if before == world or configured != progress['batch_size']:
         return configured
     if batch % world:
         raise UserError(

@@ -45,6 +45,7 @@ from .optim.wrapper import OptimWrapper, active_amp
 from .signals import catch_signals
 from .state import training_state, work_dir_files
 from .state.official_state import restore_official, seek
+from .state.training_fit import check_fit
 from .step_status import StepStatus
 from .worker_errors import name_dead_workers
 
@@ -319,6 +320,7 @@ class Runner(Base):
         if self._is_official:
             return restore_official(self, filename)
         content = self._content if self._resumed else work_dir_files.open_training(filename)
+        check_fit(self, content, filename)
         self.call_hook('after_load_checkpoint', checkpoint=content)
         try:
             training_state.restore(self, content)

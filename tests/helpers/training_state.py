@@ -1,7 +1,12 @@
 """Interrupt a run, and collect its whole state."""
 
+import random
+
+import numpy as np
 import pytest
 import torch
+
+from mmssl.checkpoint.file_format import FORMAT
 
 from .tiny import Watch, weights
 
@@ -32,3 +37,22 @@ def everything(runner):
     for i, entries in runner.optim_wrapper.optimizer.state_dict()['state'].items():
         found |= {f'optimizer.{i}.{k}': torch.as_tensor(v) for k, v in entries.items()}
     return found
+
+
+def smallest_file(started=1.0, iteration=1):
+    """The content of a training file of one process whose network has no tensors."""
+    keys = np.random.RandomState(0).get_state()[1].astype(np.int64)
+    return dict(
+        format=FORMAT,
+        meta=dict(run=dict(id=f'run {started}', started=started), settings={}),
+        state_dict={},
+        optimizer=dict(optimizer=dict(state={}, param_groups=[]), scaler={}),
+        progress=dict(iter=iteration, per_epoch=1, batch=1, batch_size=1, processes=1, best=None),
+        schedulers=[],
+        random=dict(
+            torch=torch.get_rng_state()[None],
+            numpy=torch.from_numpy(keys)[None],
+            numpy_rest=[0, 0, 0.0],
+            python=torch.tensor(random.getstate()[1])[None],
+        ),
+    )

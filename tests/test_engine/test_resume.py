@@ -8,7 +8,6 @@ from mmengine.hooks import Hook
 from torch.testing import assert_close
 
 from mmssl.checkpoint import read
-from mmssl.checkpoint.file_format import FORMAT
 from mmssl.core import UserError
 from mmssl.engine.state import work_dir_files
 from mmssl.models.queue import FeatureBank
@@ -17,7 +16,7 @@ from mmssl.registry import DATA_SAMPLERS
 from ..helpers.methods import LOCALS, MODELS_BY_NAME
 from ..helpers.refusals import refuses
 from ..helpers.tiny import log, losses, make_runner, precision
-from ..helpers.training_state import everything, interrupt
+from ..helpers.training_state import everything, interrupt, smallest_file
 
 pytestmark = pytest.mark.slow
 
@@ -149,13 +148,7 @@ def test_a_memory_keeps_each_places_rows(before, after):
 def test_a_changed_number_is_noticed(tmp_path):
     """Whole for every reader, but not what was written."""
     path = tmp_path / 'a.pth'
-    whole = dict(
-        format=FORMAT,
-        meta=dict(run=dict(id='x', started=1.0)),
-        progress=dict(iter=1),
-        a=torch.ones(3),
-        b=[1, {'c': 'x'}],
-    )
+    whole = smallest_file() | dict(a=torch.ones(3), b=[1, {'c': 'x'}])
     work_dir_files.write(whole, path)
     for key, value in [('a', torch.tensor([1, 1, 1.0000001])), ('b', [1, {'c': 'y'}]), ('d', 0)]:
         content = read(path) | {key: value}

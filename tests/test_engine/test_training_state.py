@@ -15,7 +15,7 @@ from mmssl.engine.state import training_state, work_dir_files
 
 from ..helpers.refusals import refuses
 from ..helpers.tiny import Watch, log, losses, make_runner
-from ..helpers.training_state import Stop, everything, interrupt
+from ..helpers.training_state import Stop, everything, interrupt, smallest_file
 
 pytestmark = pytest.mark.slow
 
@@ -189,20 +189,15 @@ def test_a_failing_first_write_leaves_nothing(tmp_path, monkeypatch):
     assert os.listdir(tmp_path) == []
 
 
-def _of_run(started, iteration):
-    run = dict(id=f'run {started}', started=started)
-    return dict(format=FORMAT, meta=dict(run=run), progress=dict(iter=iteration))
-
-
 def test_the_furthest_whole_file_of_the_run_started_last(tmp_path):
     """Whatever the times of the files are: copying and touching change them."""
     logger = MMLogger('newest')
     assert work_dir_files.newest(tmp_path, logger) is None
     contents = {
-        'epoch_9': _of_run(1.0, 900),  # of an earlier run
-        'epoch_1': _of_run(2.0, 100),
-        'epoch_2': _of_run(2.0, 200),
-        'iter_150': _of_run(2.0, 150),
+        'epoch_9': smallest_file(1.0, 900),  # of an earlier run
+        'epoch_1': smallest_file(2.0, 100),
+        'epoch_2': smallest_file(2.0, 200),
+        'iter_150': smallest_file(2.0, 150),
         'other': {'other': torch.ones(1)},
     }
     for age, (name, content) in enumerate(contents.items()):
@@ -220,8 +215,9 @@ def test_the_furthest_whole_file_of_the_run_started_last(tmp_path):
 
 def test_a_training_file_without_a_run_is_none(tmp_path):
     work_dir_files.write(dict(format=FORMAT, progress=dict(iter=1)), tmp_path / 'a.pth')
-    with refuses('file', str(tmp_path / 'a.pth'), kind=work_dir_files.NotTraining):
+    with refuses('meta'):
         work_dir_files.run_of(tmp_path / 'a.pth')
+    assert work_dir_files.newest(tmp_path, MMLogger('none')) is None
 
 
 def test_resuming_keeps_the_run_and_says_what_differs(tiny_config, tmp_path, trained):

@@ -1,5 +1,6 @@
 """Checkpoint hook: save training files, prune old ones, keep the best, stop on a signal."""
 
+import re
 from functools import partial
 from pathlib import Path
 from types import NoneType
@@ -134,12 +135,12 @@ class CheckpointHook(Hook):
         Later ones may be there, when an earlier file was resumed; this start has not written them.
         Nor are files of other runs touched.
         """
-        for file in folder.glob('iter_*.pth'):
-            if file.name != name and _number(file) <= iteration and _is_of(run, file):
+        for number, file in _numbered(folder, 'iter'):
+            if file.name != name and number <= iteration and _is_of(run, file):
                 file.unlink()
         if self.max_keep_ckpts >= 0:
-            epochs = sorted(folder.glob('epoch_*.pth'), key=_number)
-            written = [file for file in epochs if _number(file) <= epoch and _is_of(run, file)]
+            epochs = [file for number, file in _numbered(folder, 'epoch') if number <= epoch]
+            written = [file for file in epochs if _is_of(run, file)]
             for file in written[: -self.max_keep_ckpts or None]:
                 file.unlink()
 
@@ -152,5 +153,9 @@ def _is_of(run: str, file: Path) -> bool:
         return False
 
 
-def _number(file: Path) -> int:
-    return int(file.stem.split('_')[1])
+def _numbered(folder: Path, start: str) -> list[tuple[int, Path]]:
+    """Return (number, file) of the files ``start``_NUMBER.pth of a folder, by their numbers."""
+    names = (
+        (re.fullmatch(rf'{start}_(\d{{1,18}})\.pth', file.name), file) for file in folder.iterdir()
+    )
+    return sorted((int(match[1]), file) for match, file in names if match)

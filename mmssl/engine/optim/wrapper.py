@@ -15,6 +15,7 @@ from ...registry import OPTIM_WRAPPERS
 from ..fsdp import local_part, scatter_state, tensor_norms
 from ..step_status import StepStatus
 
+RATES = ('lr', 'initial_lr')  # of a group, where schedulers leave them
 AMP_DTYPES = {'float16': torch.float16, 'bfloat16': torch.bfloat16}
 
 
@@ -234,7 +235,11 @@ class OptimWrapper(Base):
         return dict(optimizer=self.optimizer.state_dict(), scaler=self.scaler.state_dict())
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Restore optimizer and scaler; full tensors of the file become shards where needed."""
+        """Restore optimizer and scaler; full tensors of the file become shards where needed.
+
+        Of the groups' settings the rates alone are the file's. Nothing is checked here
+        (`state.training_fit`).
+        """
         stored = state_dict['optimizer']
         params = [p for g in self.optimizer.param_groups for p in g['params']]
         state = {
@@ -244,11 +249,10 @@ class OptimWrapper(Base):
             }
             for i, entry in stored['state'].items()
         }
-        # the settings of now act; rates are the schedules'
-        own = [_settings(group) for group in self.optimizer.param_groups]
-        self.optimizer.load_state_dict({**stored, 'state': state})
-        rates = ('lr', 'initial_lr')
-        for group, settings in zip(self.optimizer.param_groups, own, strict=True):
-            group.update({k: v for k, v in settings.items() if k not in rates})
+        groups = []
+        for own, group in zip(self.optimizer.param_groups, stored['param_groups'], strict=True):
+            rates = {key: group[key] for key in RATES if key in group}
+            groups.append({**_settings(own), **rates, 'params': group['params']})
+        self.optimizer.load_state_dict(dict(state=state, param_groups=groups))
         if state_dict.get('scaler') and self.scaler.is_enabled():
             self.scaler.load_state_dict(state_dict['scaler'])

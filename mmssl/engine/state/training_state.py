@@ -8,7 +8,8 @@ import numpy as np
 import torch
 
 from ...checkpoint.file_format import FORMAT
-from ...core import UserError, dist
+from ...core import dist
+from ...core.errors import escaped
 from ...core.io import flatten, to_plain, unwrap_model
 from ...core.protocols import Method, RankedMemory
 from ...version import __version__
@@ -89,26 +90,6 @@ def collect(runner: 'Runner') -> dict[str, Any]:
     )
 
 
-def _check_data(runner: 'Runner', progress: dict[str, Any]) -> None:
-    """Refuse a batch or a data set of another size, for which iterations mean something else."""
-    batch = runner.train_dataloader.batch_size * dist.world_size()
-    if progress['batch'] != batch:
-        raise UserError(
-            f'resuming with batch {batch}, but the file was written with {progress["batch"]} on '
-            'all processes; keep their product the same',
-            key='batch',
-            value=batch,
-        )
-    if progress['per_epoch'] != len(runner.train_dataloader):
-        raise UserError(
-            f'resuming with {len(runner.train_dataloader)} iterations per epoch, but the file was '
-            f'written with {progress["per_epoch"]}: the data set has changed; resume with the '
-            'same images, or start from the weights with --cfg-options load_from=FILE',
-            key='iterations per epoch',
-            value=len(runner.train_dataloader),
-        )
-
-
 # settings that say where and how a run is started, not what it computes
 ELSEWHERE = (
     *('work_dir', 'resume', 'load_from', 'launcher', 'overwrite', 'filename', 'log_level'),
@@ -117,27 +98,15 @@ ELSEWHERE = (
 
 
 def _tell_changes(runner: 'Runner', before: dict[str, Any]) -> None:
-    """Log each setting that differs from the file's; those of now act.
-
-    Raises UserError for another optimizer, whose state the file does not hold.
-    """
+    """Log each setting that differs from the file's; those of now act."""
     then, now = flatten(before), flatten(to_plain(runner.cfg.to_dict()))
-    kind = 'optim_wrapper.optimizer.type'
-    if kind in then and then[kind] != now.get(kind):
-        raise UserError(
-            f'{kind}={now.get(kind)}: the file was written with {then.get(kind)}, whose state does '
-            'not fit; resume with the same, or start from the weights with --cfg-options '
-            'load_from=FILE',
-            key=kind,
-            value=now.get(kind),
-        )
     keys = [k for k in sorted({*then, *now}) if k.partition('.')[0] not in ELSEWHERE]
     lines = []
     for key in keys:
         # as Python writes it: text of a file may hold anything
         old, new = (repr(s[key]) if key in s else 'nothing' for s in (then, now))
         if old != new:
-            lines.append(f'resuming with {key}={new}; the file was written with {old}')
+            lines.append(escaped(f'resuming with {key}={new}; the file was written with {old}'))
     for line in lines[:SHOWN]:
         runner.logger.warning(line)
     if len(lines) > SHOWN:
@@ -146,7 +115,7 @@ def _tell_changes(runner: 'Runner', before: dict[str, Any]) -> None:
 
 def _reorder(model: Any, progress: dict[str, Any]) -> None:
     """Let memories whose layout depends on the number of processes take the new one's."""
-    before = progress.get('processes', dist.world_size())
+    before = progress['processes']
     if before == dist.world_size():
         return
     for module in model.modules():
@@ -155,7 +124,7 @@ def _reorder(model: Any, progress: dict[str, Any]) -> None:
 
 
 def restore(runner: 'Runner', content: dict[str, Any]) -> None:
-    """Put a run back to where `collect` saw it."""
+    """Put a run back to where `collect` saw it; the file is checked (`training_fit.check_fit`)."""
     model, progress = unwrap_model(runner.model), content['progress']
     runner.run_identity = content['meta']['run']
     _tell_changes(runner, content['meta']['settings'])
@@ -164,7 +133,6 @@ def restore(runner: 'Runner', content: dict[str, Any]) -> None:
         {k: scatter_state(v, own.get(k)) for k, v in content['state_dict'].items()}
     )
     runner.optim_wrapper.load_state_dict(content['optimizer'])
-    _check_data(runner, progress)
     _reorder(model, progress)
     runner.train_loop.seek(progress['iter'])
     runner.train_loop.best = progress['best']

@@ -15,6 +15,7 @@ from ...checkpoint.content_hash import add_hash
 from ...checkpoint.file_format import FORMAT, OtherVersion
 from ...checkpoint.reader.read_file import read_outline
 from ...core import UserError, dist
+from .training_schema import check_run, check_schema
 
 NAMES = re.compile(r'(epoch_\d+|iter_\d+|best.*)\.pth')  # of ours, and of mmengine
 
@@ -79,19 +80,18 @@ def remove_partial_files(folder: Path) -> None:
 def open_training(path: str | Path) -> dict[str, Any]:
     """Return the content of one of our training files.
 
-    Raises UserError when it is damaged or of another version, `NotTraining` when it holds no
-    training state of ours.
+    Raises UserError when it is damaged or of another version, or has entries of another kind,
+    `NotTraining` when it holds no training state of ours.
     """
     content = read(path)
     check_training(content, path)
+    check_schema(content, str(path))
     return content
 
 
 def check_training(content: dict[str, Any], path: str | Path) -> None:
     """Raise `NotTraining` when the content of a file holds no training state of ours."""
-    meta = content.get('meta')
-    whole = isinstance(meta, dict) and {'id', 'started'} <= set(meta.get('run') or ())
-    if content.get('format') != FORMAT or not whole or 'iter' not in content.get('progress', {}):
+    if content.get('format') != FORMAT:
         raise NotTraining(
             f'{path}: holds no training state of mmssl, so it cannot be resumed; to start from '
             f'its weights use --cfg-options load_from={path}',
@@ -107,6 +107,7 @@ def run_of(path: Path) -> dict[str, Any]:
     """
     content = read_outline(path)
     check_training(content, path)
+    check_run(content, str(path))
     return {**content['meta']['run'], 'iter': content['progress']['iter']}
 
 
