@@ -2,6 +2,7 @@
 
 import math
 import re
+from collections import Counter
 from typing import Any
 
 from torch import Tensor
@@ -19,6 +20,10 @@ RESNETS: dict[int, tuple[bool, tuple[int, ...]]] = {
     101: (True, (3, 4, 23, 3)),
     152: (True, (3, 8, 36, 3)),
 }
+# limits on sizes that are read from a file: tables of a window have its fourth power of entries
+STAGES = 8
+ANY_SIZE = 1 << 20
+LARGEST = {'windows': 64, 'patch_size': 64, 'mlp_ratio': 64}
 # a name that each family has and no other
 SIGNS = {
     'swin': r'net\.layers\.0\.blocks\.0\.attn\.relative_position_bias_table',
@@ -56,7 +61,9 @@ def sizes(state: State) -> dict[str, Any]:
     kind = family(state)
     measure = {'swin': _swin, 'vit': _vit, 'resnet': _resnet}.get(kind)
     try:
-        return measure(state) if measure else {}
+        found = measure(state) if measure else {}
+        _check_sizes(found)
+        return found
     except KeyError as error:
         name = str(error.args[0])
         raise UserError(
@@ -64,13 +71,25 @@ def sizes(state: State) -> dict[str, Any]:
             key=name,
             value=None,
         ) from None
-    except (IndexError, ZeroDivisionError) as error:
+    except (IndexError, ValueError, ZeroDivisionError) as error:
         raise UserError(
             f'state: its tensors have shapes that no {kind} has ({error}); give the file as it '
             'was published',
             key='state',
             value=kind,
         ) from None
+
+
+def _check_sizes(found: dict[str, Any]) -> None:
+    """Raise ValueError for sizes that no network has: zero, or beyond `LARGEST`."""
+    for key, value in found.items():
+        several = value if isinstance(value, tuple) else (value,)
+        numbers = [size for size in several if type(size) is int]
+        smallest = 0 if key == 'layers' else 1  # of a ResNet without the last stages
+        if any(not smallest <= size <= LARGEST.get(key, ANY_SIZE) for size in numbers):
+            raise ValueError(f'{key}={value}')
+        if len(several) > STAGES:
+            raise ValueError(f'{len(several)} stages')
 
 
 def additions(state: State) -> list[str]:
@@ -95,18 +114,20 @@ def differences(given: State, wanted: State) -> list[str]:
     return [f'{key}={found[key]} for {ours[key]}' for key in found if found[key] != ours[key]]
 
 
-def _count(state: State, pattern: str) -> int:
-    """Return how many different numbers occur at the group of a pattern."""
-    return len({m[1] for key in state if (m := re.match(pattern, key))})
+def _numbers(state: State, pattern: str) -> set[tuple[str, ...]]:
+    """Return the different numbers that occur at the groups of a pattern."""
+    return {match.groups() for key in state if (match := re.match(pattern, key))}
 
 
 def _swin(state: State) -> dict[str, Any]:
-    stages = range(_count(state, r'net\.layers\.(\d+)\.blocks\.'))
+    blocks = _numbers(state, r'net\.layers\.(\d+)\.blocks\.(\d+)\.')
+    stages = range(len({stage for stage, _ in blocks}))
+    depths = Counter(stage for stage, _ in blocks)
     tables = [state[f'net.layers.{i}.blocks.0.attn.relative_position_bias_table'] for i in stages]
     patch = state['net.patch_embed.proj.weight']
     return dict(
         width=patch.shape[0],
-        depths=tuple(_count(state, rf'net\.layers\.{i}\.blocks\.(\d+)\.') for i in stages),
+        depths=tuple(depths[str(i)] for i in stages),
         heads=tuple(table.shape[1] for table in tables),
         windows=tuple(window_size(table) for table in tables),
         patch_size=patch.shape[-1],
@@ -121,7 +142,7 @@ def _vit(state: State) -> dict[str, Any]:
     patch = 16 if proj is None else proj.shape[-1]
     return dict(
         width=width,
-        depth=_count(state, r'net\.blocks\.(\d+)\.'),
+        depth=len(_numbers(state, r'net\.blocks\.(\d+)\.')),
         img_size=side * patch,
         patch_size=patch,
         stem='conv' if proj is None else 'patch',
@@ -130,7 +151,7 @@ def _vit(state: State) -> dict[str, Any]:
 
 
 def _resnet(state: State) -> dict[str, Any]:
-    layers = tuple(_count(state, rf'net\.layer{i}\.(\d+)\.') for i in range(1, 5))
+    layers = tuple(len(_numbers(state, rf'net\.layer{i}\.(\d+)\.')) for i in range(1, 5))
     found = ('net.layer1.0.conv3.weight' in state, layers)
     return dict(
         depth=next((depth for depth, known in RESNETS.items() if known == found), None),

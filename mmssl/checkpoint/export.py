@@ -17,6 +17,7 @@ from .reader.read_file import read
 from .resize import resize_table, window_size
 
 TABLE = 'relative_position_bias_table'  # how a name of Swin's position biases ends
+INDICES = 1 << 30  # bytes of position indices that a file gets; Swin-L of windows of 24: 64 million
 # target -> family of networks -> the layout that is written
 TARGETS: dict[str, dict[str, str]] = {
     'mmssl': dict.fromkeys(('resnet', 'vit', 'swin', 'cvt', 'vil', 'other'), 'mmssl'),
@@ -152,11 +153,22 @@ def _one_window(state: State, notes: list[str]) -> tuple[State, list[str]]:
 
 
 def _position_indices(foreign: State) -> State:
-    """Return the index buffers (w*w, w*w) that mmdet and mmseg store beside each table."""
+    """Return the index buffers (w*w, w*w) that mmdet and mmseg store beside each table.
+
+    Raises UserError where they would take more than `INDICES` bytes.
+    """
     indices = {}
-    for key, table in foreign.items():
-        if key.endswith(TABLE):
-            window = window_size(table)
-            name = key.replace(TABLE, 'relative_position_index')
-            indices[name] = gen_relative_position_index((window, window))
+    windows = {key: window_size(table) for key, table in foreign.items() if key.endswith(TABLE)}
+    needed = sum(8 * window**4 for window in windows.values())
+    if needed > INDICES:
+        raise UserError(
+            f'state: tables of position indices for {len(windows)} blocks of windows up to '
+            f'{max(windows.values())} take {needed >> 20} MB, and a file gets at most '
+            f'{INDICES >> 20}; use target mmssl or timm, which store none',
+            key='state',
+            value=max(windows.values()),
+        )
+    for key, window in windows.items():
+        name = key.replace(TABLE, 'relative_position_index')
+        indices[name] = gen_relative_position_index((window, window))
     return indices

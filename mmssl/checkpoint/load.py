@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from ..core import UserError
+from ..core.errors import escaped
 from ..core.protocols import KnowsItsFile
 from . import file_kinds, hyperparameters
 from .architecture import differences
@@ -68,7 +69,7 @@ class Report:
 
 def _some(keys: list[str], count: int = 3) -> str:
     """Return the first names of a list, in words."""
-    return ', '.join(keys[:count]) + (', ...' if len(keys) > count else '')
+    return escaped(', '.join(keys[:count])) + (', ...' if len(keys) > count else '')
 
 
 def load(

@@ -4,10 +4,12 @@ selfsup2mmdet, selfsup2mmseg and extract_backbone are entries to `run_converter`
 """
 
 import argparse
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from ..checkpoint import save
@@ -192,16 +194,18 @@ def check_whole_swin(state: dict[str, Tensor], source: str) -> None:
     Raises UserError when some are missing, left over or of another shape.
     """
     size = sizes(state)
-    net = SwinTransformer(
-        (size['width'], size['depths'], size['heads']),
-        img_size=size['windows'][-1] * size['patch_size'] * 2 ** (len(size['depths']) - 1),
-        patch_size=size['patch_size'],
-        window_size=max(size['windows']),
-        mlp_ratio=size['mlp_ratio'],
-    )
     try:
-        net.load_state_dict(state)
-    except RuntimeError as error:
+        with torch.device('meta'), warnings.catch_warnings():  # sizes of a file take no memory
+            warnings.simplefilter('ignore')  # that nothing is copied
+            net = SwinTransformer(
+                (size['width'], size['depths'], size['heads']),
+                img_size=size['windows'][-1] * size['patch_size'] * 2 ** (len(size['depths']) - 1),
+                patch_size=size['patch_size'],
+                window_size=max(size['windows']),
+                mlp_ratio=size['mlp_ratio'],
+            )
+            net.load_state_dict(state)
+    except (RuntimeError, ValueError, AssertionError, ZeroDivisionError) as error:
         reason = ' '.join(str(error).split())
         raise UserError(
             f'{source}: holds no whole Swin: {reason}', key='file', value=source

@@ -11,6 +11,7 @@ from ..checkpoint import file_kinds, local_path, read, save
 from ..checkpoint.hyperparameters import METHODS
 from ..checkpoint.layouts import detect
 from ..checkpoint.load import epochs_done, exported
+from ..core.errors import escaped
 from ..transfer.network_settings import check_method
 
 
@@ -35,4 +36,4 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     save.write({'state_dict': ours, 'meta': meta}, Path(args.dst))
     print(f'{args.src}: {layout.name} file, {len(foreign)} tensors')
-    print(f'{args.dst}: {len(ours)} tensors; dropped: {", ".join(dropped) or "nothing"}')
+    print(f'{args.dst}: {len(ours)} tensors; dropped: {escaped(", ".join(dropped)) or "nothing"}')

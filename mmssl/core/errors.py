@@ -11,13 +11,14 @@ class UserError(Exception):
     ``key`` is what is wrong, as a user writes it: a config key ('model.head.temperature'), an
     option ('--out'), an argument ('branch'), a tensor's name, or 'file' and 'folder'. ``value`` is
     what was given for it (the path of a file, None when it is missing). Programs read these two;
-    the wording of a message may change. The command-line tools print the message as one line and
-    exit with status 2.
+    the wording of a message may change. What a terminal would obey is escaped in it. The
+    command-line tools print the message as one line and exit with status 2.
     """
 
     def __init__(self, message: str, key: str = '', value: object = None) -> None:
         # the message alone in `args`: torch's loaders build the error of a worker again from it
-        super().__init__(message)
+        # and of several lines, the frames of that worker
+        super().__init__('\n'.join(map(escaped, message.split('\n'))))
         self.key = key
         self.value = value
 

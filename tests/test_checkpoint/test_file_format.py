@@ -8,10 +8,11 @@ import torch
 import mmssl
 from mmssl.checkpoint import read, save
 from mmssl.checkpoint.content_hash import add_hash
-from mmssl.checkpoint.file_format import FORMAT, OtherVersion
+from mmssl.checkpoint.file_format import OtherVersion
 from mmssl.engine.state import work_dir_files
 
 from ..helpers.refusals import refuses
+from ..helpers.training_state import smallest_file
 
 OLD = {'format': 'mmssl-training-1', 'meta': {'version': '0.1.0'}, 'w': torch.ones(2)}
 
@@ -26,8 +27,7 @@ def test_both_versions_are_named_in_one_line(tmp_path):
 
 def test_a_run_is_not_begun_anew_among_files_of_another_version(tmp_path):
     """Of a folder with a newest file of 0.1.0, resuming takes nothing else and writes nothing."""
-    ours = dict(format=FORMAT, meta=dict(run=dict(id='x', started=1.0)), progress=dict(iter=1))
-    work_dir_files.write(ours, tmp_path / 'epoch_1.pth')
+    work_dir_files.write(smallest_file(), tmp_path / 'epoch_1.pth')
     save.write(add_hash(dict(OLD)), tmp_path / 'epoch_2.pth')
     with refuses('file', str(tmp_path / 'epoch_2.pth'), OtherVersion):
         work_dir_files.newest(tmp_path, logging.getLogger())

@@ -134,3 +134,67 @@ def test_recorded_names_carry_wrappers() -> None:
     case = json.loads((GOLDEN / 'sere_vit_a' / 'case.json').read_text())
     first = case['optimizer_param_names'][0][0]
     assert strip_wrappers(f'student.{first}') == 'student.backbone.cls_token'
+
+
+# what is no state of an optimizer -----------------------------------------------------------------
+def first_entry(content: dict[str, Any]) -> dict[str, Any]:
+    return content['optimizer']['state'][0]
+
+
+def _replace(key: str, change: Any) -> Any:
+    def damage(content: dict[str, Any]) -> None:
+        entry = first_entry(content)
+        entry[key] = change(entry[key])
+
+    return damage
+
+
+DAMAGE: dict[str, tuple[Any, Any]] = {
+    # what is done to the content -> the error's value
+    'a scalar': (_replace('exp_avg', lambda v: v.sum()), ()),
+    'one element': (_replace('exp_avg', lambda v: v.reshape(-1)[:1]), (1,)),
+    'complex': (_replace('exp_avg', lambda v: v.to(torch.complex64)), 'complex64'),
+    'whole numbers': (_replace('exp_avg_sq', lambda v: v.int()), 'int32'),
+    'not finite': (_replace('exp_avg_sq', lambda v: v / 0), 'float32'),
+    'a text': (_replace('exp_avg', lambda _: 'x'), 'str'),
+    'steps below zero': (_replace('step', lambda _: -3), -3),
+    'steps of a text': (_replace('step', lambda _: 'x'), 'x'),
+}
+
+
+@pytest.mark.parametrize('name', DAMAGE)
+def test_entries_of_another_form_are_refused_by_parameter(name: str) -> None:
+    model, optimizer, content, layout, case = prepared('moby_swin_a')
+    damage, told = DAMAGE[name]
+    content = deepcopy(content)
+    damage(content)
+    foreign = official_order('moby_swin_a', content, case)[0]
+    ours = layout.name_of(foreign)
+    with refuses(ours, told):
+        load_optimizer(optimizer, model, content, layout)
+    assert not optimizer.state
+
+
+@pytest.mark.parametrize(
+    ('stored', 'value'),
+    [
+        ([1], 'list'),
+        ({'state': [], 'param_groups': []}, 'dict'),
+        ({'state': {}, 'param_groups': [{'params': None}]}, 'dict'),
+        ({'state': {0: []}, 'param_groups': []}, 'dict'),
+        ({'state': {'0': {}}, 'param_groups': []}, 'dict'),
+    ],
+)
+def test_what_is_no_optimizer_is_refused(stored: Any, value: str) -> None:
+    model, optimizer, content, layout, _ = prepared('moby_swin_a')
+    with refuses('optimizer', value):
+        load_optimizer(optimizer, model, content | {'optimizer': stored}, layout)
+
+
+def test_state_at_a_position_that_is_not_there_is_refused() -> None:
+    model, optimizer, content, layout, _ = prepared('moby_swin_a')
+    content = deepcopy(content)
+    content['optimizer']['state'][10**6] = {}
+    with refuses('optimizer', 10**6):
+        load_optimizer(optimizer, model, content, layout)
+    assert not optimizer.state

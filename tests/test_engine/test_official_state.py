@@ -127,6 +127,7 @@ def test_without_its_queue_swav_starts_with_an_empty_one(case: Case) -> None:
         ('finished', 'file'),
         ('other optimizer', 'optimizer'),
         ('schedule', 'resume'),
+        ('epoch below zero', 'file'),
     ],
 )
 def test_what_cannot_go_on(case: Case, damage: str, key: str) -> None:
@@ -142,8 +143,21 @@ def test_what_cannot_go_on(case: Case, damage: str, key: str) -> None:
         content['epoch'] = case.block['run']['epochs']
     elif damage == 'other optimizer':
         content['optimizer']['param_groups'][0]['params'].pop()
+    elif damage == 'epoch below zero':
+        content['epoch'] = -2
     else:
         options['param_scheduler'] = [dict(type='StepLR', step_size=2)]
     with pytest.raises(UserError) as caught:
         case.train('refused', case.write(content), **options)
     check_refusal(caught.value, key, caught.value.value)
+
+
+@pytest.mark.parametrize('case', ['dino_r50_traj_a'], indirect=True)
+def test_state_that_the_optimizer_does_not_keep(case: Case) -> None:
+    """Momentum under another name would be left out, and the run begin with none."""
+    content = case.official()
+    entries = content['optimizer']['state'][0]
+    entries['velocity'] = entries.pop('momentum_buffer')
+    with pytest.raises(UserError) as caught:
+        case.train('refused', case.write(content))
+    check_refusal(caught.value, 'student.backbone.net.conv1.weight.momentum_buffer', None)

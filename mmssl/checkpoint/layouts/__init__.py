@@ -47,6 +47,9 @@ LAYOUTS = {
 }
 
 
+SHOWN = 100  # characters of a file's name in a message
+
+
 def register_layout(layout: Layout) -> Layout:
     """Make a layout known to every loader and converter, for methods that live elsewhere.
 
@@ -105,8 +108,9 @@ def detect(
 
 
 def _first_name(key: Any, value: Any) -> str:
-    """Return an entry of a file for a message, with the first name inside it."""
-    return f'{key}.{next(iter(value))}' if isinstance(value, dict) and value else str(key)
+    """Return an entry of a file for a message, with the first name inside it; not all of it."""
+    name = f'{key}.{next(iter(value))}' if isinstance(value, dict) and value else str(key)
+    return name if len(name) <= SHOWN else f'{name[:SHOWN]}...'
 
 
 def _state_of_the_target(content: dict[str, Any], target: Iterable[str]) -> State | None:

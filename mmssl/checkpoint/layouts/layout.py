@@ -26,6 +26,7 @@ BUFFER = re.compile(
 )
 
 
+_WRAPPED = re.compile(r'^(student\.|teacher\.|)module\.')
 # where files keep the tensors of one network
 ROOTS = ('state_dict', 'model', '')
 WRAPPERS = r'(module\.|backbone\.)+'
@@ -88,10 +89,10 @@ class Layout:
 
     def _recognises(self, state: State) -> bool:
         """Whether a name matches ``sign`` and none matches ``unless``."""
-        names = [self.strip_prefixes(key) for key in state]
-        if not any(re.match(self.sign, name) for name in names):
+        sign, unless = re.compile(self.sign), re.compile(self.unless)
+        if not any(sign.match(self.strip_prefixes(key)) for key in state):
             return False
-        return not (self.unless and any(re.match(self.unless, name) for name in names))
+        return not (self.unless and any(unless.match(self.strip_prefixes(key)) for key in state))
 
     def find_pair(self, key: str, target: Iterable[str] = ()) -> tuple[NamePair | None, str | None]:
         """Return (row of the table, our name) for a foreign name; the name None drops it.
@@ -138,8 +139,9 @@ class Layout:
 
     def _is_taken(self, key: str, value: Tensor, ours: State) -> bool:
         """Whether a tensor equals one that is taken already under any of its possible names."""
+        key = self.strip_prefixes(key)
         for pair in self.pairs:
-            name = pair.to_ours(self.strip_prefixes(key))
+            name = pair.to_ours(key)
             if name is None or name not in ours or ours[name].shape != value.shape:
                 continue
             if bool((ours[name] == value).all()):
@@ -177,7 +179,7 @@ def _apply(pair: NamePair, key: str, value: Tensor) -> Tensor:
 
 def strip_wrappers(key: str) -> str:
     """Remove the ``module.`` that data-parallel wrappers put in front of a name."""
-    return re.sub(r'^(student\.|teacher\.|)module\.', r'\1', key)
+    return _WRAPPED.sub(r'\1', key) if 'module.' in key else key
 
 
 # tables -------------------------------------------------------------------------------------------

@@ -66,7 +66,7 @@ def _open_zip(file: BinaryIO, values: bool) -> Any:
     if names['data.pkl'].file_size > PICKLE:
         raise Refused(f'it holds more than {PICKLE >> 20} MB beside its tensors')
 
-    known: dict[tuple[str, torch.dtype], Tensor] = {}
+    known: dict[str, Tensor] = {}
 
     def storage(dtype: torch.dtype, key: str, count: int) -> Tensor:
         entry = names[f'data/{key}']
@@ -74,12 +74,12 @@ def _open_zip(file: BinaryIO, values: bool) -> Any:
             raise ValueError(f'{count} elements declared, {entry.file_size} bytes stored')
         if not values:
             return torch.empty(count, dtype=dtype, device='meta')
-        if (key, dtype) not in known:
-            if any(other == key for other, _ in known):
-                raise ValueError('one storage under two types')
+        if key not in known:
             with archive.open(entry) as opened:
-                known[key, dtype] = _flat(opened, dtype, entry.file_size // dtype.itemsize)
-        return known[key, dtype]
+                known[key] = _flat(opened, dtype, entry.file_size // dtype.itemsize)
+        if known[key].dtype != dtype:
+            raise ValueError('one storage under two types')
+        return known[key]
 
     data = archive.read(names['data.pkl'])
     return Unpickler(BytesIO(data), len(data), storage).load()

@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from ...core import UserError
+from ...core.errors import escaped
 from ..content_hash import check_hash
 from ..file_format import check_version
 from .archive import open_container
 from .builders import Inert, Refused
+from .limits import HEADER, check_header, check_limits
 
 __all__ = ['Inert', 'Refused', 'file_hash', 'read', 'read_outline']
 
@@ -40,6 +42,7 @@ def _read(path: Path, values: bool) -> dict[str, Any]:
     kind = 'safetensors file' if path.suffix == '.safetensors' else 'checkpoint'
     try:
         content = open_container(path, values) if kind == 'checkpoint' else _safetensors(path)
+        check_limits(content, path.stat().st_size)
         if isinstance(content, dict):
             if values:
                 check_hash(content, str(path))
@@ -55,7 +58,8 @@ def _read(path: Path, values: bool) -> dict[str, Any]:
             value=str(path),
         ) from None
     except Exception as error:  # whatever damage leads to
-        reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+        text = escaped(str(error).partition('\n')[0])
+        reason = text[:200] or type(error).__name__
         raise UserError(
             f'{path}: not a readable {kind}, or a damaged one ({reason})',
             key='file',
@@ -74,6 +78,11 @@ def _read(path: Path, values: bool) -> dict[str, Any]:
 def _safetensors(path: Path) -> dict[str, Any]:
     from safetensors.torch import load_file
 
+    with open(path, 'rb') as file:
+        length = int.from_bytes(file.read(8), 'little')
+        if length > HEADER:
+            raise Refused(f'its header has more than {HEADER >> 20} MB')
+        check_header(file.read(length))
     return load_file(path)
 
 

@@ -9,11 +9,13 @@ from torch.distributed.fsdp import FSDPModule
 from ...checkpoint import load, read
 from ...checkpoint.layouts import detect
 from ...checkpoint.load import epochs_done
-from ...checkpoint.optimizer_state import load_optimizer
+from ...checkpoint.optimizer_state import load_optimizer, stored_state
 from ...core import UserError, dist
 from ...core.io import unwrap_model
 from ...core.protocols import RankedMemory
 from ..optim.scheduler import ScheduleParam
+from .training_fit import refuse, state_differences
+from .training_schema import check_scaler
 from .work_dir_files import NotTraining
 
 if TYPE_CHECKING:
@@ -48,14 +50,19 @@ def restore_official(runner: 'Runner', path: str | Path) -> None:
             key='file',
             value=str(path),
         )
+    optimizer = runner.optim_wrapper.optimizer
+    stored = stored_state(model, content, layout)
+    refuse(state_differences(stored, optimizer, model), str(path))
+    scaler = next((content[name] for name in SCALERS if content.get(name)), None)
+    if scaler is not None and runner.optim_wrapper.scaler.is_enabled():
+        check_scaler(scaler, str(path))
+    seek(runner, path, epoch, 'resume')
     report = load(model, path, verbose=False)
     _check_whole(report, path)
-    count = load_optimizer(runner.optim_wrapper.optimizer, model, content, layout)
-    scaler = next((content[name] for name in SCALERS if content.get(name)), None)
+    count = load_optimizer(optimizer, model, content, layout)
     if scaler is not None and runner.optim_wrapper.scaler.is_enabled():
         runner.optim_wrapper.scaler.load_state_dict(scaler)
     _fill_queue(runner, Path(path))
-    seek(runner, path, epoch, 'resume')
     dist.seed_streams((runner.seed or 0) + 1_000_003 * runner.iter)
     runner.logger.info(
         f'resumed {path}, of the official {layout.name} program, at epoch {epoch}: '
@@ -69,7 +76,7 @@ def seek(runner: 'Runner', path: str | Path, epoch: int, key: str) -> None:
     Raises UserError for a file past the end of the training and, for ``key``, for schedulers of
     another library, which cannot go there.
     """
-    if epoch >= runner.max_epochs:
+    if not 0 <= epoch < runner.max_epochs:
         raise UserError(
             f'{path}: has {epoch} epochs behind it, and training ends at '
             f'train_cfg.max_epochs={runner.max_epochs}; raise it, or take an earlier file',
@@ -114,5 +121,22 @@ def _fill_queue(runner: 'Runner', path: Path) -> None:
                 'again once it is full'
             )
             continue
-        parts = [read(file)['queue'] for file in files]  # (A, L/W, D) each
-        memory.fill(torch.cat(parts, 1))
+        memory.fill(torch.cat([_queue(file) for file in files], 1))
+
+
+def _queue(file: Path) -> torch.Tensor:
+    """Return the rows (A, L/W, D) of one process's queue. Raises UserError for anything else."""
+    rows = read(file).get('queue')
+    if (
+        not isinstance(rows, torch.Tensor)
+        or rows.ndim != 3
+        or not rows.is_floating_point()
+        or not bool(rows.isfinite().all())
+    ):
+        raise UserError(
+            f"{file}: holds no queue of SwAV's program, which is a tensor (crops, rows, width) of "
+            'finite numbers; remove it to start with an empty queue',
+            key='file',
+            value=str(file),
+        )
+    return rows

@@ -167,22 +167,42 @@ def optimizer_differences(
         reason = f'groups of {given} parameters for {sizes}'
         yield Difference('optimizer.param_groups', given, reason)
         return
-    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    names = {parameter: name for name, parameter in model.named_parameters()}
+    places = [parameter for group in groups for parameter in group['params']]
+    by_name = {}
+    at = {}
+    for i, entries in stored['state'].items():
+        if 0 <= i < len(places):
+            name = names[places[i]]
+            by_name[name], at[name] = entries, i
+        else:
+            yield Difference(f'optimizer.state.{i}', i, f'there are {len(places)} parameters')
+    for key, value, reason in state_differences(by_name, optimizer, model):
+        name, _, entry = key.rpartition('.')
+        yield Difference(f'optimizer.state.{at[name]}.{entry}', value, f'{reason} (of {name})')
+
+
+def state_differences(
+    stored: dict[str, dict[str, Any]], optimizer: Optimizer, model: nn.Module
+) -> Iterator[Difference]:
+    """Compare optimizer state by names of parameters with what this optimizer keeps of each."""
+    parameters = dict(model.named_parameters())
+    groups = {
+        parameter: at
+        for at, group in enumerate(optimizer.param_groups)
+        for parameter in group['params']
+    }
     kept: dict[Any, dict[str, Any] | None] = {}
-    places = [(at, parameter) for at, group in enumerate(groups) for parameter in group['params']]
-    for i, (at, parameter) in enumerate(places):
-        entries = stored['state'].get(i)
-        if not entries:  # not trained yet
+    for name, entries in stored.items():
+        parameter = parameters[name]
+        if not entries or parameter not in groups:  # not trained
             continue
+        at = groups[parameter]
         sort = (at, tuple(parameter.shape), parameter.dtype)
         if sort not in kept:
-            kept[sort] = state_of_one_step(optimizer, groups[at], parameter)
+            kept[sort] = state_of_one_step(optimizer, optimizer.param_groups[at], parameter)
         for key, value, reason in _entry_differences(entries, kept[sort], parameter):
-            name = names.get(id(parameter), '')
-            yield Difference(f'optimizer.state.{i}.{key}', value, f'{reason} (of {name})')
-    for i in stored['state']:
-        if not 0 <= i < len(places):
-            yield Difference(f'optimizer.state.{i}', i, f'there are {len(places)} parameters')
+            yield Difference(f'{name}.{key}', value, reason)
 
 
 def state_of_one_step(
