@@ -105,3 +105,30 @@ def read_json(path: Path) -> Any:
     except ValueError as error:  # also bytes that are no text
         print_log(f'{path}: passed over, it is damaged ({error})', 'current', logging.WARNING)
         return None
+
+
+def read_sessions(path: Path) -> list[dict[str, Any]]:
+    """Return the entries of a ``run.json``, one for each start of its run.
+
+    The file is advice, not state: what is damaged or foreign in it is passed over, and logged.
+    """
+    found = read_json(path)
+    if found is None:
+        return []
+    entries = found.get('sessions') if isinstance(found, dict) else None
+    listed = entries if isinstance(entries, list) else []
+    whole = [entry for entry in listed if isinstance(entry, dict) and _is_session(entry)]
+    if not whole or len(whole) < len(listed):
+        lost = f'{len(listed) - len(whole)} of its entries are' if listed else 'it is'
+        print_log(
+            f'{path}: passed over, {lost} of another kind than mmssl writes',
+            'current',
+            logging.WARNING,
+        )
+    return whole
+
+
+def _is_session(entry: dict[str, Any]) -> bool:
+    numbers = [entry.get('seconds'), entry.get('peak_memory')]
+    whole = all(isinstance(n, (int, float)) and math.isfinite(n) for n in numbers)
+    return whole and isinstance(entry.get('command'), str)

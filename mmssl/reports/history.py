@@ -1,13 +1,14 @@
 """Read the files of a work dir: logged scalars, run.json and evaluation results."""
 
 import json
+import math
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..core import UserError
-from ..core.io import read_json
+from ..core.io import read_json, read_sessions
 
 Points = list[tuple[float, float]]
 RESULTS = 'results'  # folder of the work dir with one .json of metrics for each evaluation
@@ -27,10 +28,33 @@ def _lines(work_dir: Path) -> list[list[dict[str, Any]]]:
 
 
 def _whole_lines(file: Path) -> Iterator[dict[str, Any]]:
-    """Yield the lines of a file of scalars; a run that was killed may have written one in part."""
-    for line in file.read_text(errors='replace').splitlines():
-        with suppress(ValueError):
-            yield json.loads(line)
+    """Yield the lines of a file of scalars; a run that was killed may have written one in part.
+
+    Lines of another kind are passed over, and so are values that are no numbers.
+    """
+    for text in file.read_text('utf-8', errors='replace').splitlines():
+        with suppress(ValueError, RecursionError):
+            if numbers := _scalars(json.loads(text)):
+                yield numbers
+
+
+def _scalars(line: Any) -> dict[str, Any]:
+    """Return the numbers of a logged line; {} where it does not say when it was logged."""
+    numbers = _numbers(line)
+    when = ('step', 'iter', 'epoch') if 'epoch' in numbers else ('step',)
+    if not all(math.isfinite(numbers.get(key, math.nan)) for key in when):
+        return {}
+    return numbers if numbers.get('epoch', 1) > 0 else {}
+
+
+def _numbers(entry: Any) -> dict[str, Any]:
+    """Return the numbers of an entry, which floats can hold; those of no dict are none."""
+    found = entry.items() if isinstance(entry, dict) else ()
+    return {
+        key: value
+        for key, value in found
+        if type(value) is float or (type(value) is int and value.bit_length() < 64)
+    }
 
 
 def _joined(starts: list[list[dict[str, Any]]]) -> list[dict[str, Any]]:
@@ -66,7 +90,7 @@ def _by_name(lines: list[tuple[float, dict[str, Any]]]) -> dict[str, Points]:
     series: dict[str, Points] = {}
     for at, line in lines:
         for name, value in line.items():
-            if name not in ('step', 'iter', 'epoch') and value is not None:
+            if name not in ('step', 'iter', 'epoch'):
                 series.setdefault(name, []).append((at, float(value)))
     return series
 
@@ -76,10 +100,9 @@ def read_record(work_dir: Path) -> dict[str, Any]:
     file = work_dir / 'run.json'
     if not file.is_file():
         return {}
-    found = read_json(file)
-    if found is None:
+    sessions = read_sessions(file)
+    if not sessions:
         return {}
-    sessions = found['sessions']
     total = sum(session['seconds'] for session in sessions)
     peak = max(session['peak_memory'] for session in sessions)
     commands = [session['command'] for session in sessions]
@@ -90,4 +113,4 @@ def read_results(work_dir: Path) -> dict[str, dict[str, float]]:
     """Return the metrics of every file in results/, by the file's name."""
     files = sorted((work_dir / RESULTS).glob('*.json'))
     found = {file.stem: read_json(file) for file in files}
-    return {name: metrics for name, metrics in found.items() if metrics is not None}
+    return {name: _numbers(metrics) for name, metrics in found.items() if _numbers(metrics)}

@@ -38,7 +38,10 @@ def test_a_resumed_run_adds_an_entry_and_a_new_one_starts_over(tiny_config, tmp_
     assert [entry['epoch'] for entry in sessions(tmp_path)] == [3]
 
 
-@pytest.mark.parametrize('damaged', ['', '{"sessions": [{"epo', '\xff\xfe'])
+@pytest.mark.parametrize(
+    'damaged',
+    ['', '{"sessions": [{"epo', '\xff\xfe', '{}', '[1]', '{"sessions": 3}', '{"sessions": [{}]}'],
+)
 def test_a_damaged_file_does_not_keep_a_run_from_resuming(tiny_config, tmp_path, damaged):
     config = tiny_config()
     options = dict(OFF, param_scheduler=None)
@@ -47,6 +50,16 @@ def test_a_damaged_file_does_not_keep_a_run_from_resuming(tiny_config, tmp_path,
     losses(make_runner(config, tmp_path, **options, resume=True))
     assert [entry['epoch'] for entry in sessions(tmp_path)] == [3]
     assert log(tmp_path).count('run.json: passed over') == 1
+
+
+def test_a_list_of_bad_images_that_is_no_text_does_not_either(tiny_config, tmp_path):
+    config = tiny_config()
+    share = dict(default_hooks__bad_samples__share=0.5)
+    options = dict(OFF, param_scheduler=None, **share)
+    losses(make_runner(config, tmp_path, **options, train_cfg__max_epochs=2))
+    (tmp_path / 'bad_images.txt').write_bytes(b'a/\xff.png: damaged\n')
+    assert len(losses(make_runner(config, tmp_path, **options, resume=True))) == 4
+    assert (tmp_path / 'bad_images.txt').read_bytes() == b'a/\xff.png: damaged\n'
 
 
 def test_an_interrupted_run_has_an_entry(tiny_config, tmp_path):

@@ -44,7 +44,8 @@ class BadSamplesHook(Hook):
         self.path = Path(runner.work_dir) / FILE
         if runner.iter and self.path.is_file():
             before = runner.iter * loader.batch_size * dist.world_size()
-            self.bad_samples.add(self.path.read_text('utf-8').splitlines(), before)
+            listed = self.path.read_text('utf-8', errors='backslashreplace')
+            self.bad_samples.add(listed.splitlines(), before)
         elif dist.rank() == 0:
             self.path.unlink(missing_ok=True)
 

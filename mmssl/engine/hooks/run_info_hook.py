@@ -17,7 +17,7 @@ from mmengine.hooks import Hook
 from ...core import dist
 from ...core.cores import usable
 from ...core.device import missing_gpu
-from ...core.io import atomic_write, read_json, unwrap_model
+from ...core.io import atomic_write, read_sessions, unwrap_model
 from ...core.protocols import DescribedData
 from ...registry import HOOKS
 from ...version import __version__
@@ -82,8 +82,7 @@ class RunInfoHook(Hook):
         self.begin = time.time()
         self.path = Path(runner.work_dir) / FILE
         resumed = runner.iter > 0 and self.path.is_file()
-        before = read_json(self.path) if resumed else None
-        self.earlier = before['sessions'] if isinstance(before, dict) else []
+        self.earlier = read_sessions(self.path) if resumed else []
         dataset = runner.train_dataloader.dataset
         described = isinstance(dataset, DescribedData)
         data = dataset.describe() if described else f'{len(dataset)} items'
