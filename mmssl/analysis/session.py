@@ -83,7 +83,7 @@ class AnalysisSession:
 
         Raises UserError for an unreadable image and for a view that is too small for the network.
         """
-        view = self.reader.view(open_image(image, self.reader.value_range))
+        view = self.reader.view(open_image(image, self.reader.load))
         cell, side = self.backbone.strides[-1], min(view.shape[1:])
         if side < cell:
             raise UserError(

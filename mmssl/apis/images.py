@@ -15,11 +15,11 @@ from torch import Tensor
 from ..checkpoint.fetch.download import download
 from ..checkpoint.fetch.fetch import on_disk
 from ..core import UserError
-from ..datasets.deep_images import check_range
-from ..datasets.encoded_image import EncodedImage, to_rgb
-from ..datasets.notices import once
+from ..core.errors import escaped
+from ..datasets.encoded_image import to_rgb
 from ..datasets.sources.base import UnreadableImage
 from ..datasets.sources.what_is_data import EXTENSIONS, is_data
+from ..datasets.transforms.load_image import LoadImage
 from ..registry import TRANSFORMS
 
 MAX_BYTES = 64 * 2**20  # of an image from an address
@@ -53,14 +53,15 @@ def batches(images: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
         yield images[begin : begin + size]
 
 
-def open_image(image: Any, value_range: tuple[float, float] | None = None) -> Image.Image:
+def open_image(image: Any, load: LoadImage | None = None) -> Image.Image:
     """Return one image as PIL in RGB; arrays are uint8 (H, W, 3) in BGR order, or (H, W).
 
-    ``value_range`` is LoadImage's, for more than 8 bits.
+    ``load`` has the limits and formats of files, by default LoadImage's own.
     Raises TypeError for another kind, and UserError for an unreadable file or another array.
     """
+    load = load or LoadImage()
     if isinstance(image, Image.Image):
-        return to_rgb(image, value_range)[0]
+        return to_rgb(image, load.value_range)[0]
     if isinstance(image, np.ndarray):
         return _from_array(image)
     if not isinstance(image, (str, Path)):
@@ -70,26 +71,22 @@ def open_image(image: Any, value_range: tuple[float, float] | None = None) -> Im
         )
     here = on_disk(str(image))
     if here is not None:
-        return _read(here, value_range=value_range)
+        return _read(here, load)
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, 'image')
         download(str(image), file, limit=MAX_BYTES)
-        return _read(file, str(image), value_range)
+        return _read(file, load, str(image))
 
 
-def _read(
-    path: Path, name: str = '', value_range: tuple[float, float] | None = None
-) -> Image.Image:
+def _read(path: Path, load: LoadImage, name: str = '') -> Image.Image:
     name = name or str(path)
     try:
-        return EncodedImage(path.read_bytes(), name, value_range=value_range, once=once()).pil
-    except OSError as error:
-        raise UserError(
-            f'{name}: not a readable image ({error.strerror})', key='file', value=name
-        ) from None
+        return load.from_file(path, name).pil
     except UnreadableImage as error:
-        reason = str(error).removeprefix(f'{name}: ')
-        raise UnreadableImage(f'{name}: not a readable image ({reason})') from None
+        reason = str(error).removeprefix(f'{escaped(name)}: ')
+        raise UnreadableImage(
+            f'{name}: not a readable image ({reason})', key='file', value=name
+        ) from None
 
 
 def _from_array(array: np.ndarray) -> Image.Image:
@@ -131,7 +128,7 @@ class ImageReader:
     def __init__(self, model: BaseModel) -> None:
         self.model = model
         self.transforms = [TRANSFORMS.build(step) for step in evaluation_steps(model)]
-        self.value_range = check_range(reading_step(model).get('value_range'))
+        self.load: LoadImage = TRANSFORMS.build(reading_step(model))
 
     def __call__(self, images: list[Any], size: int) -> Iterator[tuple[list[Image.Image], Tensor]]:
         """Yield the images of each batch and their tensor (B, 3, H, W), normalised.
@@ -139,7 +136,7 @@ class ImageReader:
         Raises UserError for a batch size below 1 and for what is no image.
         """
         for part in batches(images, size):
-            opened = [open_image(image, self.value_range) for image in part]
+            opened = [open_image(image, self.load) for image in part]
             inputs = torch.stack([self.view(image) for image in opened])
             yield opened, self.model.data_preprocessor({'inputs': inputs})['inputs']
 

@@ -8,15 +8,15 @@ OUT/labels/{train,val,test}/*.png       0..10 the classes, 255 what does not cou
 """
 
 import argparse
-import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from ..core import UserError
+from ..datasets.image_formats import opened
 from ..datasets.sources.what_is_data import is_data
 from .source_options import find
 
@@ -32,8 +32,9 @@ def labels(content: bytes, name: str) -> Image.Image:
     Raises UserError for an unreadable file and for values that are no class.
     """
     try:
-        values = np.asarray(Image.open(io.BytesIO(content)))
-    except (OSError, UnidentifiedImageError):
+        with opened(content) as image:
+            values = np.asarray(image)
+    except ValueError:
         raise UserError(
             f'{name}: not a readable image; download {ADDRESS} again', key='file', value=name
         ) from None
@@ -55,7 +56,9 @@ def convert(folder: Any, out: Path) -> dict[str, int]:
     counts = {}
     for name in SPLITS:
         there = (folder / f'{name}annot').iterdir()
-        maps = {f.name: f for f in there if f.name.endswith('.png') and is_data(f.name)}
+        maps = {
+            f.name: f for f in there if f.is_file() and f.name.endswith('.png') and is_data(f.name)
+        }
         for kind in ('images', 'labels'):
             (out / kind / name).mkdir(parents=True, exist_ok=True)
         for file, source in sorted(maps.items()):

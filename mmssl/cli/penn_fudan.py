@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from ..core import UserError
+from ..datasets.image_formats import opened
 from ..datasets.sources.what_is_data import is_data
 from .make_shapes import annotate
 from .source_options import find
@@ -37,11 +38,11 @@ def split(names: list[str]) -> dict[str, list[str]]:
 def read_image(file: Any) -> Image.Image:
     """Read an image whole. Raises UserError naming one that is missing or damaged."""
     try:
-        with file.open('rb') as stream:
-            image = Image.open(stream)
-            image.load()
-            return image
-    except (OSError, KeyError, UnidentifiedImageError) as error:
+        if not file.is_file():
+            raise ValueError('no such file')
+        with opened(file.read_bytes()) as image:
+            return image.copy()
+    except (OSError, ValueError) as error:
         raise UserError(
             f'{file}: {error}; download {ADDRESS} again', key='file', value=str(file)
         ) from None

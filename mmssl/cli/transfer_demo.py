@@ -8,6 +8,7 @@ from pathlib import Path
 from PIL import Image
 
 from ..core import UserError
+from ..datasets.transforms.load_image import LoadImage
 from ..reports.html_page import Section, figure, page, png_bytes, tiles
 from .subprocess_tools import REPO, call_tool, json_or_run
 
@@ -76,7 +77,7 @@ def sheet_of(folder: Path) -> Image.Image:
             key='folder',
             value=str(folder),
         )
-    images = [Image.open(file).convert('RGB') for file in files]
+    images = [LoadImage().from_file(file).pil for file in files]
     width, height = images[0].size
     sheet = Image.new('RGB', (4 * width + 24, (len(images) + 1) // 2 * (2 * height + 24)), 'white')
     for i, image in enumerate(images):

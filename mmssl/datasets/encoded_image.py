@@ -1,25 +1,19 @@
 """Encoded image in memory, decoded by OpenCV or Pillow when pixels are needed."""
 
-import io
 import os
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from functools import cached_property
-from typing import NamedTuple
 
 import cv2
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from .deep_images import dark, deep_values, eight_bits
+from .image_formats import FORMATS, MAX_PIXELS, check_jpeg, check_size, jpeg_header, opened
 from .notices import Once
-from .sources.base import LFS_ADVICE, LFS_POINTER, UnreadableImage
+from .sources.base import UnreadableImage
 
-# of pixels alone: others of Pillow's start programs (PostScript), or have no certain sign
-FORMATS = ('JPEG', 'PNG', 'BMP', 'DIB', 'PPM', 'TIFF', 'WEBP', 'GIF', 'JPEG2000', 'ICO')
-UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError)
-MAX_PIXELS = 178_956_970  # where Pillow refuses by default
 FLAT = 16  # side of the block by which a JPEG whose data ran out is suspected
 REDUCED = {
     1: cv2.IMREAD_COLOR_RGB,
@@ -27,48 +21,6 @@ REDUCED = {
     4: cv2.IMREAD_REDUCED_COLOR_4,
     8: cv2.IMREAD_REDUCED_COLOR_8,
 }
-
-
-class Header(NamedTuple):
-    """Header of a JPEG: size, colour channels, and whether the end marker is present."""
-
-    width: int
-    height: int
-    channels: int
-    ends: bool
-
-
-def jpeg_header(data: bytes) -> Header | None:
-    """Return the header of a JPEG, read up to its pixels, or None for other files."""
-    if data[:3] != b'\xff\xd8\xff':
-        return None
-    at = 2
-    size = (0, 0, 0)
-    while at + 10 <= len(data) and data[at] == 0xFF:
-        kind = data[at + 1]
-        length = int.from_bytes(data[at + 2 : at + 4], 'big')
-        if kind == 0xFF:  # padding
-            at += 1
-            continue
-        if 0xC0 <= kind <= 0xCF and kind not in (0xC4, 0xC8, 0xCC):
-            height = int.from_bytes(data[at + 5 : at + 7], 'big')
-            width = int.from_bytes(data[at + 7 : at + 9], 'big')
-            size = (width, height, data[at + 9])
-        if kind == 0xDA:  # pixels: a real end marker can only come after
-            return Header(*size, ends=data.find(b'\xff\xd9', at) > 0)
-        at += 2 + length
-    return Header(*size, ends=False)
-
-
-@contextmanager
-def _limit(pixels: int | None) -> Iterator[None]:
-    """Let Pillow refuse images of more pixels, instead of warning at half as many."""
-    before = Image.MAX_IMAGE_PIXELS
-    Image.MAX_IMAGE_PIXELS = pixels
-    try:
-        yield
-    finally:
-        Image.MAX_IMAGE_PIXELS = before
 
 
 def _decoder_messages(data: bytes) -> str:
@@ -108,7 +60,8 @@ class EncodedImage:
 
     JPEGs are decoded at reduced size where that suffices. ``value_range`` is `to_rgb`'s; ``once``
     tells of images that are nearly black and of pages that are left out. Raises UnreadableImage,
-    naming the file and the cause, when the file is damaged; partly decoded images are never
+    naming the file and the cause, when the file is damaged, is in none of ``formats`` or has more
+    than ``max_pixels`` pixels by its header; an image with pixels that the file lacks is never
     returned.
     """
 
@@ -119,38 +72,34 @@ class EncodedImage:
         max_pixels: int | None = MAX_PIXELS,
         value_range: tuple[float, float] | None = None,
         once: Once | None = None,
+        formats: tuple[str, ...] = FORMATS,
     ) -> None:
         self.data = data
         self.name = name
         self.max_pixels = max_pixels
         self.value_range = value_range
         self.once = once
+        self.formats = formats
         self.header = jpeg_header(data)
-        if self.header is not None and not self.header.ends:
-            raise self.broken('truncated: a JPEG without its end')
         # a grey or RGB JPEG: OpenCV decodes it, at reduced size too, and the size is known by now
         self.fast_decodable = self.header is not None and self.header.channels in (1, 3)
         if self.header is not None and self.fast_decodable:
             self.size = self.header[:2]
+            try:
+                check_jpeg(self.header)
+                check_size(*self.size, max_pixels)
+            except ValueError as error:
+                raise self.broken(error) from None
         else:
             self.size = self.pil.size
-        self._check_size(*self.size)
 
     def broken(self, cause: object) -> UnreadableImage:
         """Return the UnreadableImage to raise for this file."""
-        return UnreadableImage(f'{self.name}: {cause}')
+        return UnreadableImage(f'{self.name}: {cause}', key='file', value=self.name)
 
     def _say(self, kind: str, message: str) -> None:
         if message and self.once is not None:
             self.once.say(kind, f'{self.name}: {message}')
-
-    def _check_size(self, width: int, height: int) -> None:
-        if self.max_pixels is not None and width * height > self.max_pixels:
-            raise self.broken(
-                f'{width} x {height} pixels, more than LoadImage(max_pixels={self.max_pixels})'
-            )
-        if not width * height:
-            raise self.broken('no pixels')
 
     @property
     def width(self) -> int:
@@ -166,16 +115,14 @@ class EncodedImage:
     def pil(self) -> Image.Image:
         """The image decoded by Pillow, RGB. Raises UnreadableImage when it cannot be decoded."""
         try:
-            with _limit(None), Image.open(io.BytesIO(self.data), formats=FORMATS) as image:
-                self._check_size(*image.size)
+            with opened(self.data, self.max_pixels, self.formats) as image:
                 decoded, warning = to_rgb(image, self.value_range, self.data)
-                self._say('dark', warning)
-                if image.format == 'TIFF' and image.is_animated:
-                    self._say('pages', 'of several pages the first is used')
-        except UnidentifiedImageError:
-            raise self.broken(what_it_is(self.data)) from None
-        except UNREADABLE as error:
+                pages = image.format == 'TIFF' and image.is_animated  # type: ignore[attr-defined]
+        except ValueError as error:
             raise self.broken(error) from None
+        self._say('dark', warning)
+        if pages:
+            self._say('pages', 'of several pages the first is used')
         if self.header is not None:
             self._check_end(np.asarray(decoded))
         return decoded
@@ -202,17 +149,6 @@ class EncodedImage:
         end = decoded[-FLAT // 2 :, -FLAT // 2 :]
         if (end == 128).all() and (cause := _decoder_messages(self.data)):
             raise self.broken(cause)
-
-
-def what_it_is(data: bytes) -> str:
-    """Return what is in a file that is not an image, as far as its first bytes tell."""
-    if not data:
-        return 'empty, not an image'
-    if data.startswith(LFS_POINTER):
-        return LFS_ADVICE
-    if data.lstrip()[:9].lower().startswith((b'<!doctype', b'<html')):
-        return 'a web page, not an image: download it again'
-    return 'not an image'
 
 
 def as_pil(image: 'EncodedImage | Image.Image') -> Image.Image:

@@ -9,9 +9,8 @@ import zipfile
 from abc import ABC, abstractmethod
 from pathlib import Path
 
-from PIL import Image
-
 from ..core import UserError
+from .image_formats import opened
 from .sources.shards import count_shard, write_shard_index
 from .sources.tsv import write_index
 
@@ -242,9 +241,16 @@ FORMATS: dict[str, type[Writer]] = {
 
 
 def file_of(key: str, content: bytes) -> tuple[str, bytes]:
-    """Return key and file to write for an image: PPM, as `CifarSource` gives it, becomes PNG."""
+    """Return key and file to write for an image: PPM, as `CifarSource` gives it, becomes PNG.
+
+    Raises UserError for a PPM that cannot be read.
+    """
     if content[:2] == b'P6' and not re.search(r'\.(ppm|pgm)$', key, re.IGNORECASE):
         buffer = io.BytesIO()
-        Image.open(io.BytesIO(content)).save(buffer, 'PNG')
+        try:
+            with opened(content, formats=('PPM',)) as image:
+                image.save(buffer, 'PNG')
+        except ValueError as error:
+            raise UserError(f'{key}: {error}', key='file', value=key) from None
         content = buffer.getvalue()
     return key, content

@@ -147,7 +147,7 @@ def test_verify_dataset_says_it_once(tmp_path, said, workers, monkeypatch):
 
 
 def test_for_inference(tmp_path, said):
-    image = open_image(folder(tmp_path) / 'train/0.png', (0, 4095))
+    image = open_image(folder(tmp_path) / 'train/0.png', LoadImage(value_range=(0, 4095)))
     assert np.asarray(image).max() == 255
     assert np.asarray(open_image(folder(tmp_path) / 'train/0.png')).max() == 15
 

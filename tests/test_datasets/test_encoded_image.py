@@ -1,14 +1,14 @@
 """Decode every image format, and report files that are no image."""
 
 import io
-import subprocess
 
 import cv2
 import numpy as np
 import pytest
 from PIL import Image
 
-from mmssl.datasets.encoded_image import EncodedImage, jpeg_header
+from mmssl.datasets.encoded_image import EncodedImage
+from mmssl.datasets.image_formats import jpeg_header
 from mmssl.datasets.sources import UnreadableImage
 from mmssl.datasets.transforms import LoadImage
 
@@ -45,7 +45,8 @@ def test_jpegs_are_the_same_for_both_decoders(make_image, mode, progressive):
     with Image.open(io.BytesIO(content)) as image:
         np.testing.assert_array_equal(pillow, np.asarray(image.convert('RGB')))
     header = jpeg_header(content)
-    assert header == (37, 21, {'RGB': 3, 'L': 1, 'CMYK': 4}[mode], True)
+    assert header[:3] == (37, 21, {'RGB': 3, 'L': 1, 'CMYK': 4}[mode])
+    assert header.ends and (header.scans > 1) == progressive
     assert load(content).size == (37, 21)
 
 
@@ -168,20 +169,3 @@ def test_a_file_may_be_named_instead(tmp_path, make_image):
     np.testing.assert_array_equal(found.pixels(), np.asarray(image))
     with pytest.raises(UnreadableImage, match=r'no\.png: No such file'):
         LoadImage()(dict(path=str(tmp_path / 'no.png')))
-
-
-@pytest.mark.parametrize(
-    'content',
-    [
-        b'%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\nshowpage\n',
-        b'DDS ' + (124).to_bytes(4, 'little') + bytes(72) + (32).to_bytes(4, 'little')
-        + (0x200000).to_bytes(4, 'little') + bytes(48),
-    ],
-    ids=['PostScript', 'DDS'],
-)  # fmt: skip
-def test_formats_that_are_more_than_pixels_are_no_images(content, monkeypatch):
-    """Pillow starts Ghostscript for the first, and has no answer to the flags of the second."""
-    monkeypatch.setattr(subprocess, 'check_call', lambda *_, **__: pytest.fail('started'))
-    with pytest.raises(UnreadableImage) as caught:
-        EncodedImage(content, 'a.jpg').pil  # noqa: B018
-    assert str(caught.value) == 'a.jpg: not an image'

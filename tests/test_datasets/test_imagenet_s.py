@@ -101,7 +101,7 @@ def test_one_bad_mask_costs_one_image_and_is_told(root, damage):
         cause = 'n02_1.JPEG: 37 x 30 pixels, but its mask has 30 x 30'
     else:
         mask_path(root).write_bytes(b'no picture')
-        cause = 'n02_1.png: cannot identify image file'
+        cause = 'n02_1.png: not an image'
     found = images(root, pipeline=TRAIN)[5]
     assert cause in found['data_samples']['unreadable']
     assert found['data_samples']['label'].shape == (16, 16)

@@ -1,17 +1,16 @@
 """Source of ImageNet-S: images with segmentation masks."""
 
-import io
 from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 from ...core import UserError
 from ...core.errors import NoData
 from ...registry import DATASETS
-from .base import UnreadableImage
+from ..image_formats import opened
+from .base import UnreadableImage, read_file
 from .folder import FolderSource
 
 IGNORE = 1000  # pixels that nobody labelled
@@ -78,11 +77,11 @@ class ImageNetSSource(FolderSource):
         path = self._mask(i)
         highest = len(self.classes) - 1
         try:
-            with Image.open(io.BytesIO(path.read_bytes())) as image:
+            with opened(read_file(path)) as image:
                 mode = image.mode
                 colours = np.asarray(image)  # (H, W, 3)
-        except (OSError, SyntaxError, ValueError) as error:
-            raise UnreadableImage(f'{path}: {error}') from None
+        except (OSError, ValueError) as error:
+            raise UnreadableImage(f'{path}: {error}', key='file', value=str(path)) from None
         if mode != 'RGB' or colours[..., 2].any():
             raise UserError(
                 f'{path}: not a mask of ImageNet-S; save it as RGB with class = R + 256 G',
