@@ -54,6 +54,19 @@ def test_unlabelled(text, paths):
     assert read_list(text.encode()) == (paths, [])
 
 
+def test_backslashes_part_folders_where_no_slash_does():
+    assert read_list(b'a\\0.jpg 0\nb\\c\\1.jpg 1\n') == (['a/0.jpg', 'b/c/1.jpg'], [0, 1])
+    assert read_list(b'a/b\\0.jpg\n') == (['a/b\\0.jpg'], [])
+
+
+def test_absolute_paths_are_not_below_the_split(tmp_path):
+    (tmp_path / 'train').mkdir()
+    (tmp_path / '0.jpg').write_bytes(b'content')
+    (tmp_path / 'list.txt').write_text(f'{tmp_path}/0.jpg 1\n')
+    data = ImageDataset(str(tmp_path), 'train', ann_file='list.txt')
+    assert (data.read(0), data.name(0)) == (b'content', f'{tmp_path}/0.jpg')
+
+
 def test_labels_behind_spaces_and_unknown_endings():
     assert read_list(b'my cat 3.jpg 7\nn01/n01_1 2\n') == (['my cat 3.jpg', 'n01/n01_1'], [7, 2])
 
@@ -71,6 +84,7 @@ REFUSED = {
     'two labels': ('a/0.jpg 0 2\n', 1),
     'three columns': ('a/0.jpg,0,train\n', 1),
     'a word after the header': ('path,label\n\na/0.jpg,1\na/1.jpg,cat\n', 4),
+    'a quote without its end': ('a/0.jpg 0\n"' + 'a' * 200_000 + '\n', 2),
     'labels on some lines': ('a/0.jpg 0\na/1.jpg\n', 2),
 }  # fmt: skip
 

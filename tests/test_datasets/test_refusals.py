@@ -292,7 +292,7 @@ DATA = {
         source('ShardSource'), UserError, 'file', '@/train.json', 'one for each of 2'),
     'a label below 0': (
         {'train.json': INDEX[:-3].replace('%d', '1') % 'a.tar' + ', "labels": [-1]}]}'},
-        source('ShardSource'), UserError, 'file', '@/train.json', "'-1'"),
+        source('ShardSource'), UserError, 'file', '@/train.json', 'label -1'),
     'an address that is a number': (
         {'train.json': INDEX.replace('"%s"', '3') % 1}, source('ShardSource'), UserError, 'file',
         '@/train.json', 'url=3'),

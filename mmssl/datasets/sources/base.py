@@ -1,5 +1,6 @@
 """Base class of image sources (storages of images), and helpers that sources share."""
 
+import json
 import logging
 import os
 import stat
@@ -14,6 +15,7 @@ from ...core import UserError
 from ...core.errors import NoData, escaped
 from ..notices import say_once, some
 
+MAX_BYTES = 256 * 2**20  # of an image file; 64 million pixels uncompressed take 192 MB
 PLAIN = 'images'  # the one folder in which Tiny-ImageNet keeps the images of val and test
 LFS_POINTER = b'version https://git-lfs.github.com/spec/'
 LFS_ADVICE = 'a Git LFS pointer, the file itself is not here: run git lfs pull'
@@ -178,6 +180,14 @@ def existing(path: Path, what: str) -> Path:
         if file.read(len(LFS_POINTER)) == LFS_POINTER:
             raise UserError(f'{path}: {LFS_ADVICE}', key='file', value=str(path))
     return path
+
+
+def parsed(content: bytes | str) -> Any:
+    """Return what a text in JSON holds. Raises ValueError where it is none."""
+    try:
+        return json.loads(content)
+    except RecursionError:
+        raise ValueError('lists in lists without end') from None
 
 
 def read_file(path: Path) -> bytes:

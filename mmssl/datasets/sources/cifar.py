@@ -1,5 +1,6 @@
 """Source of CIFAR-10 and CIFAR-100: pickles of arrays, read without running code."""
 
+import io
 import pickle
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -10,7 +11,8 @@ import numpy as np
 from ...core import UserError
 from ...core.errors import NoData
 from ...registry import DATASETS
-from .base import Names, Source, existing
+from .base import Names, Source, existing, read_file
+from .lists import MAX_CLASSES
 
 
 class Layout(NamedTuple):
@@ -37,40 +39,144 @@ LAYOUTS = {  # by the name of the folder
     ),
 }
 SIDE = 32
-ARRAYS = {
-    (module, name)
-    for module in ('numpy', 'numpy.core.multiarray', 'numpy._core.multiarray')
-    for name in ('_reconstruct', 'ndarray', 'dtype')
-}
+NUMPY = ('numpy', 'numpy.core.multiarray', 'numpy._core.multiarray')
+FAILURES = (ArithmeticError, AttributeError, EOFError, LookupError, TypeError, ValueError)
 
 
-class _Arrays(pickle.Unpickler):
-    """Builds arrays and plain data; refuses every other name a pickle may ask for."""
+class _Dtype:
+    """A dtype of a pickle, which is bytes or not; its state says nothing of those."""
+
+    def __init__(self, name: object = '', *_: object) -> None:
+        self.is_bytes = name in ('u1', b'u1', 'uint8')
+
+
+class _Array:
+    """An array of a pickle; ``values`` are those of its state."""
+
+    values: np.ndarray | None = None
+
+    def __init__(self, *_: object) -> None:
+        """Take numpy's arguments, which mean an empty array."""
+
+    def set_state(self, state: Any) -> None:
+        """Set the values. Raises ValueError unless they are as many bytes as the shape says."""
+        _, shape, dtype, fortran, content = state
+        if not isinstance(dtype, _Dtype) or not dtype.is_bytes or not isinstance(content, bytes):
+            raise ValueError('an array of no bytes')
+        order: Any = 'F' if fortran else 'C'
+        self.values = np.frombuffer(content, np.uint8).reshape(shape, order=order)
+
+
+BUILDERS: dict[str, Any] = dict(_reconstruct=_Array, ndarray=_Array, dtype=_Dtype)
+Base: Any = pickle._Unpickler  # type: ignore[attr-defined, unused-ignore]
+
+
+class _Unpickler(Base):
+    """Builds arrays of bytes and plain data; refuses every other name a pickle may ask for.
+
+    Derived from the unpickler in Python, because the other reserves memory for numbers that it
+    reads.
+    """
+
+    def __init__(self, content: bytes) -> None:
+        super().__init__(io.BytesIO(content), encoding='bytes')
+        self.dispatch = DISPATCH
+        self.left = len(content)  # characters that calls may copy
 
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) == ('_codecs', 'encode'):  # how Python 3 writes bytes for Python 2
-            return lambda text, _: str.encode(text, 'latin1')
-        if (module, name) not in ARRAYS:
+            return self.encode
+        if module not in NUMPY or name not in BUILDERS:
             raise pickle.UnpicklingError(f'asks for {module}.{name}')
-        if name == '_reconstruct':
-            return np._core.multiarray._reconstruct  # type: ignore[attr-defined]
-        return np.ndarray if name == 'ndarray' else np.dtype
+        return BUILDERS[name]
+
+    def encode(self, text: str, _: object = None) -> bytes:
+        """Return the bytes that a text stands for. Raises ValueError for too many in all."""
+        self.left -= len(text)
+        if self.left < 0:
+            raise ValueError('it grows beyond its own size')
+        return str.encode(text, 'latin1')
+
+    def load_reduce(self) -> None:
+        """Call the builder on the stack."""
+        args = self.stack.pop()
+        builder = self.stack[-1]
+        if builder not in (_Array, _Dtype, self.encode):
+            raise ValueError('a call of what is no builder')
+        self.stack[-1] = builder(*args)
+
+    def load_build(self) -> None:
+        """Give an array its values."""
+        state = self.stack.pop()
+        if isinstance(self.stack[-1], _Array):
+            self.stack[-1].set_state(state)
+
+    def load_setitem(self) -> None:
+        """Put one entry into a dict."""
+        value = self.stack.pop()
+        self._set(self.stack.pop(), value)
+
+    def load_setitems(self) -> None:
+        """Put entries into a dict."""
+        items = self.pop_mark()
+        for name, value in zip(items[::2], items[1::2], strict=True):
+            self._set(name, value)
+
+    def load_dict(self) -> None:
+        """Make a dict of entries."""
+        items = self.pop_mark()
+        self.append({})
+        for name, value in zip(items[::2], items[1::2], strict=True):
+            self._set(name, value)
+
+    def _set(self, name: Any, value: Any) -> None:
+        # a tuple of a million tuples has a hash that overflows the stack of the process
+        if type(name) not in (bytes, str):
+            raise ValueError('a key that is no text')
+        if not isinstance(self.stack[-1], dict):
+            raise ValueError('an entry of what is no dict')
+        self.stack[-1][name] = value
+
+
+DISPATCH = {
+    code[0]: Base.dispatch[code[0]]
+    for code in (
+        *(pickle.PROTO, pickle.FRAME, pickle.STOP, pickle.MARK, pickle.POP, pickle.POP_MARK),
+        *(pickle.NONE, pickle.NEWTRUE, pickle.NEWFALSE, pickle.INT, pickle.LONG, pickle.BININT),
+        *(pickle.BININT1, pickle.BININT2, pickle.LONG1, pickle.STRING, pickle.BINSTRING),
+        *(pickle.SHORT_BINSTRING, pickle.BINBYTES, pickle.SHORT_BINBYTES, pickle.BINBYTES8),
+        *(pickle.UNICODE, pickle.BINUNICODE, pickle.SHORT_BINUNICODE, pickle.BINUNICODE8),
+        *(pickle.EMPTY_TUPLE, pickle.TUPLE, pickle.TUPLE1, pickle.TUPLE2, pickle.TUPLE3),
+        *(pickle.EMPTY_LIST, pickle.APPEND, pickle.APPENDS, pickle.LIST, pickle.EMPTY_DICT),
+        *(pickle.GET, pickle.BINGET, pickle.LONG_BINGET, pickle.PUT, pickle.BINPUT),
+        *(pickle.LONG_BINPUT, pickle.MEMOIZE, pickle.GLOBAL, pickle.STACK_GLOBAL),
+    )
+} | {
+    pickle.REDUCE[0]: _Unpickler.load_reduce,
+    pickle.BUILD[0]: _Unpickler.load_build,
+    pickle.DICT[0]: _Unpickler.load_dict,
+    pickle.SETITEM[0]: _Unpickler.load_setitem,
+    pickle.SETITEMS[0]: _Unpickler.load_setitems,
+}
 
 
 def read_pickle(path: Path) -> dict[bytes, Any]:
     """Return the dict in one of CIFAR's files.
 
-    Raises NoData when there is no such file, UserError when it holds anything but arrays.
+    Raises NoData when there is no such file, UserError when it holds anything but arrays of bytes
+    and plain data.
     """
+    content = read_file(existing(path, 'file of CIFAR'))
     try:
-        with existing(path, 'file of CIFAR').open('rb') as file:
-            found = _Arrays(file, encoding='bytes').load()
-    except (pickle.UnpicklingError, EOFError, ValueError, TypeError, AttributeError) as error:
-        cause = ' '.join(str(error).split())
-        raise _damaged(path, cause) from None
+        found = _Unpickler(content).load()
+    except (pickle.UnpicklingError, *FAILURES) as error:
+        cause = ' '.join(str(error).split()) or type(error).__name__
+        raise _damaged(path, cause[:200]) from None
     if not isinstance(found, dict):
         raise _damaged(path, 'no dict in it')
-    return found
+    return {
+        key: value.values if isinstance(value, _Array) else value for key, value in found.items()
+    }
 
 
 def _damaged(path: Path, cause: str) -> UserError:
@@ -115,7 +221,7 @@ class CifarSource(Source):
             for i in range(len(batch[b'data'])):
                 name = names[i] if isinstance(names, list) and i < len(names) else None
                 if isinstance(name, bytes):
-                    yield name.decode()
+                    yield name.decode(errors='replace')
                 else:
                     yield f'{file}/{i:05d}.png'
 
@@ -137,7 +243,9 @@ class CifarSource(Source):
         """Check images and labels of a batch. Raises UserError where it has none."""
         data = batch.get(b'data')
         labels = batch.get(label_key)
-        numbers = isinstance(labels, list) and all(type(label) is int for label in labels)
+        numbers = isinstance(labels, list) and all(
+            type(label) is int and 0 <= label < MAX_CLASSES for label in labels
+        )
         shape = (len(labels) if isinstance(labels, list) else 0, 3 * SIDE**2)
         pixels = isinstance(data, np.ndarray) and data.dtype == np.uint8 and data.shape == shape
         if not numbers or not pixels:
@@ -145,7 +253,7 @@ class CifarSource(Source):
 
     def _check_labels(self, path: Path) -> None:
         """Check that each label has a name. Raises UserError where one has none."""
-        if not all(0 <= label < len(self.classes) for label in self.labels):
+        if not all(label < len(self.classes) for label in self.labels):
             raise _damaged(path, f'{len(self.classes)} names for labels up to {max(self.labels)}')
 
     @staticmethod

@@ -148,7 +148,8 @@ class StoredFiles:
 class ListSource(Source):
     """Files named by lists of ``path`` or ``path label``, paths relative to ``data_root/split``.
 
-    Tabs and commas separate as well, and a header is passed over.
+    Absolute paths are taken as they are. Tabs and commas separate as well, and a header is passed
+    over.
 
     ``ann_file`` names one list or several, below ``data_root``; by default ``meta/<split>.txt``
     or ``<split>.txt``. ``num_classes`` keeps labels below it (WebVision). A ``data_root`` with a
@@ -245,7 +246,8 @@ class ListSource(Source):
         return self.keys[i]
 
     def _where(self, i: int) -> str:
-        return f'{self.split}/{self.keys[i]}' if self.split else self.keys[i]
+        key = self.keys[i]
+        return f'{self.split}/{key}' if self.split and not key.startswith('/') else key
 
     def name(self, i: int) -> str:
         """Return the path or address."""

@@ -47,15 +47,24 @@ def label_number(text: str) -> int:
 def split_line(line: str) -> tuple[str, int | None]:
     """Return path and label of a line ``path`` or ``path label``; tabs and commas separate too.
 
+    A path whose folders are parted by backslashes alone gets slashes.
     Raises ValueError when something else than one label follows the path.
     """
     if line.startswith('"'):
-        line = ','.join(next(csv.reader([line])))
+        try:
+            line = ','.join(next(csv.reader([line])))
+        except csv.Error as error:
+            raise ValueError(str(error)) from None
     found = _IMAGE.fullmatch(line) or _OTHER.fullmatch(line)
     if found is None:
-        return line, None
+        return _slashes(line), None
     path, label = found.groups()
-    return path, label_number(label.strip()) if label else None
+    return _slashes(path), label_number(label.strip()) if label else None
+
+
+def _slashes(path: str) -> str:
+    """Return a path with the slashes of this system in place of those of Windows."""
+    return path if '/' in path else path.replace('\\', '/')
 
 
 def _is_header(first: str, second: str) -> bool:

@@ -1,6 +1,5 @@
 """Source of OpenImages-v4 as EsViT keeps it: TSV rows balanced over classes, many labels each."""
 
-import json
 from pathlib import Path
 
 import torch
@@ -8,6 +7,7 @@ from torch import Tensor
 
 from ...core import UserError
 from ...registry import DATASETS
+from .base import parsed
 from .lists import read_lines
 from .tsv import TsvSource
 
@@ -43,7 +43,7 @@ class OpenImagesSource(TsvSource):
             names = text.strip().split(';')
             if text.lstrip().startswith('['):
                 try:
-                    names = [entry['class'] for entry in json.loads(text)]
+                    names = [entry['class'] for entry in parsed(text)]
                 except (ValueError, LookupError, TypeError):
                     raise UserError(
                         f'{path}, line {row}: {text[:60]!r} is no JSON list of classes; '

@@ -1,8 +1,12 @@
 """Source of WebDataset tar shards, read as streams from disk or over the network."""
 
 import json
+import os
+import re
+import stat
+import tarfile
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,26 +16,70 @@ import numpy as np
 from ...core import UserError
 from ...core.errors import NoData
 from ...registry import DATASETS
-from .base import PerProcess, Source, existing, numbered
-from .lists import label_number
+from .base import MAX_BYTES, PerProcess, Source, existing, numbered, parsed
+from .lists import MAX_CLASSES, label_number
 from .what_is_data import EXTENSIONS, is_system, say_left_out
 
 WINDOW = 1000  # samples a stream keeps for later, and the sampler shuffles within
 OPEN = 16  # shards a process reads from at once
 SCHEMES = ('http', 'https', 'gs', 'ais')
+MAX_SAMPLES = 1_000_000  # of one shard
+MAX_IMAGES = 1_000_000_000  # of all: an index of 8 bytes for each is held in memory
+MAX_HEADER = 2**20  # bytes of an entry that holds names for the next one
+NAMES = (
+    *(tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE),
+    *(tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK),
+)
+META = re.compile(r'__[^/]*__($|/)')  # names that WebDataset keeps for itself
 IMAGES = tuple(ext[1:] for ext in sorted(EXTENSIONS))
 
 
+class _Entry(tarfile.TarInfo):
+    """An entry of a tar file; long names are bounded, since tarfile reads them at once."""
+
+    @classmethod
+    def frombuf(cls, buf: Any, encoding: str, errors: str) -> Any:
+        """Return the entry that a header describes. Raises ValueError for a name too long."""
+        entry = super().frombuf(buf, encoding, errors)
+        if entry.type in NAMES and entry.size > MAX_HEADER:
+            raise ValueError(f'a name of {entry.size} bytes')
+        return entry
+
+
+def _files(stream: Any, url: str, selected: Callable[[str], bool]) -> Iterator[dict[str, Any]]:
+    """Yield the selected files of a tar stream, as `group_by_keys` takes them.
+
+    Raises ValueError for one of more than `MAX_BYTES`, before it is read: a compressed stream
+    may hold a thousand times its size.
+    """
+    with tarfile.open(fileobj=stream, mode='r|*', tarinfo=_Entry) as tar:
+        for entry in tar:
+            tar.members = []  # type: ignore[attr-defined]  # kept otherwise
+            if not entry.isreg() or META.match(entry.name) or not selected(entry.name):
+                continue
+            if entry.size > MAX_BYTES:
+                raise ValueError(f'{entry.name[:60]} has {entry.size} bytes')
+            file = tar.extractfile(entry)
+            yield dict(fname=entry.name, data=file.read() if file else b'', __url__=url)
+
+
 def samples_of(url: str, left_out: list[str] | None = None) -> Iterator[dict[str, Any]]:
-    """Yield the samples of a shard, without hidden and system files; note these in ``left_out``."""
-    from webdataset.tariterators import tarfile_samples  # slow to import, seldom needed
+    """Yield the samples of a shard, without hidden and system files; note these in ``left_out``.
+
+    Raises ValueError for a shard that is no regular file, and whatever tar, network or
+    decompression raise.
+    """
+    from webdataset.gopen import gopen  # slow to import, seldom needed
+    from webdataset.tariterators import group_by_keys
 
     def selected(name: str) -> bool:
         if left_out is not None and is_system(name):
             left_out.append(name)
         return not is_system(name)
 
-    yield from tarfile_samples(iter([dict(url=url)]), select_files=selected)
+    if ':' not in url and not stat.S_ISREG(os.stat(url).st_mode):
+        raise ValueError('not a regular file')
+    yield from group_by_keys(_files(gopen(url), url, selected))
 
 
 class Shard:
@@ -115,10 +163,14 @@ def read_index(root: str, split: str) -> list[dict[str, Any]]:
             value=name,
         ) from None
     try:
-        shards = json.loads(text)['shardlist']
+        shards = parsed(text)['shardlist']
+        if not isinstance(shards, list):
+            raise ValueError('shardlist is no list')
         for shard in shards:
             _check_entry(shard)
             shard['url'] = _address(root, shard['url'])
+        if sum(shard['nsamples'] for shard in shards) > MAX_IMAGES:
+            raise ValueError(f'more than {MAX_IMAGES} samples')
     except (ValueError, LookupError, TypeError) as error:
         raise UserError(
             f'{name}: not an index of shards ({error}); write it again', key='file', value=name
@@ -129,15 +181,24 @@ def read_index(root: str, split: str) -> list[dict[str, Any]]:
 def _check_entry(shard: dict[str, Any]) -> None:
     """Check one shard's line of an index. Raises ValueError for numbers that count nothing."""
     count = shard['nsamples']
-    if type(count) is not int or count < 0:
-        raise ValueError(f'nsamples={count!r}')
-    if not isinstance(shard['url'], str):
-        raise ValueError(f'url={shard["url"]!r}')
+    if type(count) is not int or not 0 <= count <= MAX_SAMPLES:
+        raise ValueError(f'nsamples={_short(count)}, of at most {MAX_SAMPLES}')
+    url = shard['url']
+    if not isinstance(url, str) or not url.isprintable():
+        raise ValueError(f'url={_short(url)}')
     labels = shard.get('labels', [])
     if not isinstance(labels, list) or (labels and len(labels) != count):
         raise ValueError(f'labels of {shard["url"]} are not one for each of {count} samples')
     for label in labels:
-        label_number(str(label))
+        if type(label) is not int or not 0 <= label < MAX_CLASSES:
+            raise ValueError(
+                f'label {_short(label)}: labels are whole numbers, 0 to {MAX_CLASSES - 1}'
+            )
+
+
+def _short(value: object) -> str:
+    """Return a number or text as it is written, cut, and of others the type."""
+    return repr(value)[:40] if isinstance(value, (int, float, str)) else type(value).__name__
 
 
 def _index_name(root: str, split: str) -> str:

@@ -2,7 +2,6 @@
 
 import base64
 import binascii
-import json
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -11,7 +10,7 @@ import numpy as np
 from ...core import UserError
 from ...core.errors import NoData
 from ...registry import DATASETS
-from .base import RandomFile, Source, existing, numbered
+from .base import RandomFile, Source, existing, numbered, parsed
 from .lists import label_number, labelled_lines
 
 HEAD = 4096  # bytes that hold key and label of a row
@@ -52,12 +51,24 @@ class TsvFile:
     def _chunks(self, path: Path, rows: np.ndarray, classes: Mapping[str, int]) -> np.ndarray:
         """Return the rows of known classes, or of all without a map, and note their labels.
 
-        Raises UserError when the file is not a table of first and last rows.
+        ``rows`` ascend. Raises UserError when the file is not a table of first and last rows, or
+        when these overlap.
         """
         selected = []
+        free = len(rows)
         for name, first, last in read_chunks(path):
             if name in classes or not classes:
-                of_class = rows[(rows >= first) & (rows <= last)]
+                # bounded first: numbers of a file may be beyond those of the array
+                begin = np.searchsorted(rows, min(first, 2**62), 'left')
+                of_class = rows[begin : np.searchsorted(rows, min(last, 2**62), 'right')]
+                free -= len(of_class)
+                if free < 0:
+                    raise UserError(
+                        f'{path}: its ranges overlap at class {name[:60]!r}; give each row to one '
+                        'class',
+                        key='file',
+                        value=str(path),
+                    )
                 selected.append(of_class)
                 if classes:
                     self.labels += [classes[name]] * len(of_class)
@@ -122,7 +133,7 @@ def read_chunks(path: Path) -> list[tuple[str, int, int]]:
     Raises UserError when it is not JSON of that form.
     """
     try:
-        table = json.loads(path.read_bytes())
+        table = parsed(path.read_bytes())
         chunks = [(name, first, last) for name, (first, last) in table.items()]
         if any(type(row) is not int or row < 0 for chunk in chunks for row in chunk[1:]):
             raise ValueError('a row that is no whole number from 0')
@@ -221,7 +232,7 @@ class TsvSource(Source):
         if not self.table:
             return self._number(file, i, text)
         try:
-            return self.table[json.loads(text)[0]['class']]
+            return self.table[parsed(text)[0]['class']]
         except (ValueError, LookupError, TypeError):
             raise UserError(
                 f'{file.path}, row {i}: its label {text[:60]!r} names no class of the label map; '

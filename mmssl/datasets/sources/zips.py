@@ -10,7 +10,7 @@ import numpy as np
 from ...core import UserError, dist
 from ...core.errors import NoData
 from ...registry import DATASETS
-from .base import Names, RandomFile, Source, class_labels, existing, numbered
+from .base import MAX_BYTES, Names, RandomFile, Source, class_labels, existing, numbered
 from .lists import labelled_lines
 from .what_is_data import data_places, is_image
 
@@ -30,21 +30,35 @@ class Archive:
         try:
             with zipfile.ZipFile(existing(path, 'archive')) as archive:
                 infos = [info for info in archive.infolist() if not info.is_dir()]
-        except zipfile.BadZipFile as error:
+        # names, versions and fields that cannot be are other exceptions than damage
+        except (zipfile.BadZipFile, NotImplementedError, ValueError, struct.error) as error:
             raise UserError(
                 f'{path}: not a complete zip archive ({error}); copy it again',
                 key='file',
                 value=str(path),
             ) from None
         self.names = [info.filename for info in infos]
+        self.size = path.stat().st_size
         table = [
-            (i.header_offset, i.compress_size, i.file_size, i.CRC, i.compress_type) for i in infos
+            (
+                min(i.header_offset, self.size),
+                min(i.compress_size, self.size),
+                min(i.file_size, MAX_BYTES + 1),
+                i.CRC,
+                i.compress_type,
+            )
+            for i in infos
         ]
-        self.table = np.array(table, np.int64)  # (M, 5)
+        self.table = np.array(table, np.int64).reshape(-1, 5)  # (M, 5)
 
     def read(self, row: int) -> bytes:
-        """Return the bytes of member ``row``. Raises ValueError when it is damaged."""
+        """Return the bytes of member ``row``.
+
+        Raises ValueError when it is damaged or has more than `MAX_BYTES`.
+        """
         offset, packed, size, crc, method = self.table[row].tolist()
+        if size > MAX_BYTES:
+            raise ValueError(f'a member of more than {MAX_BYTES} bytes')
         header = self.file.read(offset, 30)
         if len(header) < 30 or header[:4] != b'PK\3\4':
             raise ValueError('damaged member: no header where the archive has it')
@@ -52,7 +66,7 @@ class Archive:
         content = self.file.read(offset + 30 + name + extra, packed)
         if method == DEFLATED:
             try:
-                content = zlib.decompress(content, -15, size)
+                content = zlib.decompressobj(-15).decompress(content, size + 1)
             except zlib.error as error:
                 raise ValueError(f'damaged member: {error}') from None
         elif method != STORED:
