@@ -100,7 +100,9 @@ KINDS: list[tuple[str, Any]] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(('key', 'value'), KINDS, ids=lambda v: str(v)[:30])
+@pytest.mark.parametrize(
+    ('key', 'value'), KINDS, ids=[f'{key}-{i}' for i, (key, _) in enumerate(KINDS)]
+)
 def test_entries_of_another_kind(key, value):
     content = changed(smallest_file(), tuple(key.split('.')), value)
     with pytest.raises(UserError) as caught:
