@@ -11,8 +11,11 @@ if TYPE_CHECKING:
         FeatureExtractor,
         ImageClassificationInferencer,
         ModelHub,
+        build_method,
+        build_transform,
         get_model,
         inference_model,
+        list_methods,
         list_models,
     )
 
@@ -21,8 +24,11 @@ __all__ = [
     'ImageClassificationInferencer',
     'ModelHub',
     '__version__',
+    'build_method',
+    'build_transform',
     'get_model',
     'inference_model',
+    'list_methods',
     'list_models',
 ]
 
@@ -37,3 +43,8 @@ def __getattr__(name: str) -> Any:
     from . import apis
 
     return getattr(apis, name)
+
+
+def __dir__() -> list[str]:
+    """List the API, which is imported when it is asked for, and nothing else."""
+    return __all__

@@ -21,7 +21,7 @@ HOOKS = _child('hook', root.HOOKS, 'engine', 'evaluation')
 LOOPS = _child('loop', root.LOOPS, 'engine', 'evaluation')
 RUNNERS = _child('runner', root.RUNNERS, 'engine')
 METRICS = _child('metric', root.METRICS, 'evaluation')
-OPTIMIZERS = _child('optimizer', root.OPTIMIZERS, 'engine')
+OPTIMIZERS = _child('optimizer', root.OPTIMIZERS, 'optim')
 OPTIM_WRAPPERS = _child('optim wrapper', root.OPTIM_WRAPPERS, 'engine')
 OPTIM_WRAPPER_CONSTRUCTORS = _child(
     'optim wrapper constructor', root.OPTIM_WRAPPER_CONSTRUCTORS, 'engine'

@@ -13,7 +13,7 @@ from torch import nn
 
 from mmssl import datasets, engine, evaluation, models  # noqa: F401, they fill the registries
 from mmssl.apis import load_config
-from mmssl.engine.optim.param_groups import param_effects
+from mmssl.optim.param_groups import param_effects
 from mmssl.registry import MODELS, OPTIM_WRAPPERS, OPTIMIZERS, PARAM_SCHEDULERS, TRANSFORMS
 
 from .helpers.configs import ALL, CONFIGS, FOLDER, KNN_CONFIGS, load, name, network

@@ -16,7 +16,7 @@ CENTRE = 'models/heads/distillation.py:end_step'
 # how often one step, or part of one, calls each
 SENT: dict[str, dict[str, int]] = {
     'update': {'engine/optim/wrapper.py:_agree': 1},
-    'clip_shards': {'engine/fsdp.py:tensor_norms': 1},
+    'clip_shards': {'optim/shards.py:tensor_norms': 1},
     'end_epoch': {'models/heads/distillation.py:drop_incomplete': 1},
     'health': {'engine/hooks/health_hook.py:measure': 2},
     'begin_evaluation': {'engine/hooks/method_hook.py:before_val': 3},

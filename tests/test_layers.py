@@ -19,12 +19,25 @@ LAYERS: dict[str, set[str]] = {
     'functional': {'core'},
     'checkpoint': {'core', 'version'},
     'datasets': {'core', 'registry'},
-    'models': {'core', 'functional', 'checkpoint', 'registry'},
-    'engine': {'core', 'functional', 'checkpoint', 'registry', 'version'},
+    'optim': {'core', 'registry'},
+    'models': {'core', 'functional', 'checkpoint', 'optim', 'registry'},
+    'engine': {'core', 'functional', 'checkpoint', 'optim', 'registry', 'version'},
     'evaluation': {'core', 'functional', 'checkpoint', 'datasets', 'models', 'registry', 'version'},
     'zoo': {'core', 'checkpoint'},
     'config': {'core', 'checkpoint', 'registry', 'zoo'},
-    'apis': {'core', 'checkpoint', 'datasets', 'models', 'evaluation', 'registry', 'zoo', 'config'},
+    'apis': {
+        *(
+            'core',
+            'checkpoint',
+            'datasets',
+            'optim',
+            'models',
+            'evaluation',
+            'registry',
+            'zoo',
+            'config',
+        )
+    },
     'results': {
         *('core', 'checkpoint', 'datasets', 'models', 'engine', 'evaluation', 'zoo', 'config'),
     },
@@ -33,7 +46,7 @@ LAYERS: dict[str, set[str]] = {
         *('core', 'datasets', 'models', 'evaluation', 'registry', 'zoo', 'apis', 'reports'),
     },
     'planning': {
-        *('core', 'functional', 'datasets', 'models', 'engine', 'evaluation'),
+        *('core', 'functional', 'datasets', 'optim', 'models', 'engine', 'evaluation'),
         *('registry', 'reports'),
     },
     'transfer': {'core', 'checkpoint', 'models', 'engine', 'registry', 'zoo', 'config'},

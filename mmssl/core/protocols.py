@@ -71,10 +71,17 @@ class Method(Protocol):
     def current_momentum(self) -> float | None:
         """Return the teacher's momentum of this iteration."""
 
-    def begin_update(self) -> None:
-        """Do what comes before the first forward of an optimizer step."""
+    def begin_step(
+        self,
+        step: int,
+        optimizer: Any = None,
+        *,
+        starts_update: bool = True,
+        length: tuple[int, int] | None = None,
+    ) -> None:
+        """Set the progress; do what comes before the first forward of an optimizer step."""
 
-    def finish_update(self) -> None:
+    def end_step(self) -> None:
         """Do what follows an optimizer step: memories, teacher."""
 
     def sync_teacher(self) -> None:

@@ -1,5 +1,6 @@
 """Training: runner, loop, hooks, optimizers, training state."""
 
+from ..optim.lars import LARC, LARS
 from .compile import compile_networks
 from .console import LineProcessor
 from .hooks.average_hook import AverageHook
@@ -11,8 +12,7 @@ from .hooks.method_hook import MethodHook
 from .hooks.non_finite_hook import NonFiniteHook
 from .hooks.run_info_hook import RunInfoHook
 from .loop import EpochLoop
-from .optim.lars import LARC, LARS
-from .optim.param_groups import ParamGroupConstructor
+from .optim.constructor import ParamGroupConstructor
 from .optim.scheduler import ScheduleParam
 from .optim.wrapper import OptimWrapper
 from .runner import Runner

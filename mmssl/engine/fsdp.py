@@ -126,18 +126,3 @@ def gathered_on_host(value: Tensor) -> Tensor:
         return value.detach().cpu()
     whole = full_tensor(value)
     return whole.cpu() if dist.rank() == 0 else whole.new_empty(0, device='cpu')
-
-
-def tensor_norms(tensors: list[Tensor]) -> Tensor:
-    """Return the norm of each of N tensors, whole ones or shards, (N,); in one collective."""
-    norms = torch.stack(torch._foreach_norm([local_part(x) for x in tensors]))
-    sharded = [isinstance(x, DTensor) and any(p.is_shard() for p in x.placements) for x in tensors]
-    if not any(sharded):
-        return norms
-    total = dist.sum_over_ranks(norms.square()).sqrt()
-    return torch.where(torch.tensor(sharded, device=norms.device), total, norms)
-
-
-def local_part(value: Tensor) -> Tensor:
-    """Return the part of a tensor that lies on this rank, sharing its memory."""
-    return value.to_local() if isinstance(value, DTensor) else value

@@ -23,7 +23,7 @@ BATCH = 64
 ALLOWED = {
     'engine/optim/wrapper.py _agree': 'all ranks decide whether an update counts',
     'engine/optim/wrapper.py step': 'the loss scale of float16',
-    'engine/optim/wrapper.py clip_each': 'norms of gradients',
+    'optim/gradients.py clip_each': 'norms of gradients',
     'engine/hooks/health_hook.py after_train_iter': 'health line, every interval',
     'hooks/runtime_info_hook.py after_train_iter': "the loss in mmengine's log",
 }

@@ -10,22 +10,23 @@ from torch import Tensor, nn
 from ..core import UserError
 from ..core.protocols import dims_of
 from ..registry import MODELS
-from .backbones import Features
+from .backbones import Features, build_backbone
 
 
 class Branch(nn.Module):
     """A backbone with its projections; ``neck`` is one config or a dict of named ones.
 
-    A single neck has the name 'project'. Raises UserError for a neck that takes another width than
+    ``backbone`` is a config, or a module as `build_backbone` takes it. A single neck has the name
+    'project'. Raises UserError for a neck that takes another width than
     the backbone gives.
     """
 
     backbone: Any  # a Backbone
     neck: Any
 
-    def __init__(self, backbone: dict, neck: dict) -> None:
+    def __init__(self, backbone: dict | nn.Module, neck: dict) -> None:
         super().__init__()
-        self.backbone = MODELS.build(backbone)
+        self.backbone = build_backbone(backbone)
         necks = {'project': neck} if 'type' in neck else neck
         self.neck = nn.ModuleDict({name: MODELS.build(cfg) for name, cfg in necks.items()})
         given = self.backbone.num_features

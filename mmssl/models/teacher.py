@@ -1,6 +1,6 @@
 """The teacher of a branch: its copy, its EMA update, and the reset to the student.
 
-When it is updated: `is_due`, which `Pretrainer.begin_update` and `finish_update` ask.
+When it is updated: `is_due`, which `Pretrainer.begin_update` and `end_step` ask.
 """
 
 import copy

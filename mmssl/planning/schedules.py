@@ -8,8 +8,8 @@ from mmengine.optim.scheduler.param_scheduler import _ParamScheduler
 from mmengine.registry import DefaultScope
 
 from ..core import UserError
-from ..engine.optim.param_groups import FUSED
-from ..engine.optim.scheduler import MULTIPLIERS
+from ..optim.group_schedule import MULTIPLIERS
+from ..optim.param_groups import FUSED
 from ..registry import PARAM_SCHEDULERS
 from .standalone_step import build_on_meta
 

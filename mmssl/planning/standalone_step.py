@@ -102,12 +102,12 @@ class StandaloneTraining:
     def step(self, batch: Batch, before_forward: Callable[[], None] = lambda: None) -> Tensor:
         """Update the model once; return the loss () of the last of the gathered batches.
 
-        The order is the runner's: `begin_update`, forward, backward and update, `finish_update`.
+        The order is the runner's: `begin_update`, forward, backward and update, `end_step`.
         """
         self.model.begin_update()
         for _ in range(self.wrapper._accumulative_counts):
             before_forward()
             loss = self.forward(batch)
             self.wrapper.update_params(loss)
-        self.model.finish_update()
+        self.model.end_step()
         return loss.detach()

@@ -42,7 +42,7 @@ DEVICE_SITES = {
     'engine/hooks/health_hook.py:measure',
     'engine/hooks/method_hook.py:before_val',
     'engine/optim/wrapper.py:_agree',
-    'engine/fsdp.py:tensor_norms',
+    'optim/shards.py:tensor_norms',
     'evaluation/feature_extraction.py:extract',
     'functional/assign.py:sinkhorn',
     'functional/batch_shuffle.py:shuffle',
@@ -128,7 +128,7 @@ def step(name: str, model: Any) -> None:
     inputs = [view.to(DEVICE) for view in views]
     losses = model(inputs, {k: v.to(DEVICE) for k, v in info.items()}, mode='loss')
     losses['loss'].backward()
-    model.finish_update()
+    model.end_step()
     gradients = [p.grad for p in model.parameters() if p.grad is not None]
     assert gradients and {grad.device.type for grad in gradients} == {DEVICE}
 

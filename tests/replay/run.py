@@ -1,6 +1,7 @@
 """A whole run from an official file, through config, runner, hooks and loop."""
 
 import atexit
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -160,14 +161,12 @@ def curves(runner: Runner, block: Block) -> dict[str, list[float]]:
     return found
 
 
-def train_all(
-    block: Block, folder: Path, views: Path, work_dir: Path, options: Options, resume: str = ''
-) -> list[Outcome]:
-    """Train a case on each of its processes; return their outcomes in the order of the ranks."""
-    args = (block, folder, views, work_dir, options, resume)
-    if block['run']['world'] == 1:
-        return [train(*args)]
-    return list(processes(block['run']['world'])(train, *args))
+def train_all(train: Callable[..., Outcome], world: int, *args: Any) -> list[Outcome]:
+    """Train a case on each of its processes; return their outcomes in the order of the ranks.
+
+    ``train`` is `train` of this module or of `plain_loop`, ``args`` are its arguments.
+    """
+    return [train(*args)] if world == 1 else list(processes(world)(train, *args))
 
 
 @cache

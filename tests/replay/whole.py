@@ -3,6 +3,7 @@
 import json
 import re
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -36,11 +37,36 @@ VALUES = dict(
 COMPUTED = re.compile(r'(relative_position_index|attn_mask)$')
 SCHEDULES = ('lr', 'weight_decay', 'last_weight_decay', 'momentum')
 
+# recorded runs: compared tensors and rows of values
+RUNS = {
+    'dino_r50_traj_a': 290,
+    'dino_vit_2rank_traj_a': 205,
+    'dino_vit_traj_a': 261,
+    'esvit_continue_traj_a': 478,
+    'esvit_swin_2rank_traj_a': 354,
+    'esvit_swin_traj_a': 477,
+    'esvit_v_traj_a': 409,
+    'ibot_vit_traj_a': 212,
+    'moby_deit_traj_a': 224,
+    'moby_swin_traj_a': 379,
+    'mocov2_2rank_traj_a': 284,
+    'mocov2_traj_a': 278,
+    'mocov3_lars_traj_a': 299,
+    'mocov3_vit_2rank_traj_a': 232,
+    'mocov3_vit_traj_a': 225,
+    'sere_2rank_traj_a': 375,
+    'sere_accumulate_traj_a': 365,
+    'sere_vit_traj_a': 364,
+    'swav_2rank_traj_a': 186,
+    'swav_traj_a': 179,
+}
+
 
 class WholeRun:
     """Comparison of one case; ``groups`` and ``skipped`` hold the outcome.
 
-    ``options`` ({'a.b': value}) change the config of the run, such as a fused optimizer.
+    ``options`` ({'a.b': value}) change the config of the run, such as a fused optimizer; ``train``
+    runs it, by the runner or by a plain loop.
     """
 
     def __init__(
@@ -50,6 +76,7 @@ class WholeRun:
         device: str = 'cpu',
         dtype: str = 'float64',
         options: dict[str, Any] | None = None,
+        train: Callable[..., run.Outcome] = run.train,
     ) -> None:
         check_double(dtype)
         case = json.loads((folder / 'case.json').read_text())
@@ -65,7 +92,7 @@ class WholeRun:
             views = Path(scratch) / 'views.pth'
             run.write_views(self.block, folder, views)
             self.expected = load_file(folder / 'expect.safetensors')
-            args = (self.block, folder, views)
+            args = (train, self.block['run']['world'], self.block, folder, views)
             whole = run.train_all(*args, Path(scratch) / 'whole', options or {})
             self._compare_run(whole)
             if self.resume:
@@ -80,9 +107,14 @@ class WholeRun:
         return path.is_file() and json.loads(path.read_text()).get('kind') == 'trajectory'
 
     @property
+    def failures(self) -> list[str]:
+        """What does not agree."""
+        return [line for group in self.groups.values() for line in group.failures]
+
+    @property
     def ok(self) -> bool:
         """Whether all that was recorded agrees."""
-        return not any(group.failures for group in self.groups.values())
+        return not self.failures
 
     def _compare_run(self, ranks: list[run.Outcome]) -> None:
         first = ranks[0]

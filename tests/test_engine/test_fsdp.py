@@ -21,8 +21,9 @@ from torch.utils._pytree import tree_map
 from mmssl.checkpoint import read
 from mmssl.core import UserError
 from mmssl.engine.fsdp import full_tensor, fully_shard, gathered_on_host
-from mmssl.engine.optim.lars import LARC, LARS
-from mmssl.engine.optim.wrapper import OptimWrapper, clip_each
+from mmssl.engine.optim.wrapper import OptimWrapper
+from mmssl.optim.gradients import clip_each
+from mmssl.optim.lars import LARC, LARS
 
 from ..helpers.methods import MODELS_BY_NAME, SWIN, batch, build, part
 from ..helpers.tiny import losses, make_runner, scalars
@@ -155,7 +156,7 @@ def _method_steps(case, sharded):
         found.append(float(loss))
         wrapper.update_params(loss)
         if step % 2:
-            model.finish_update()
+            model.end_step()
     return found, {n: gathered_on_host(v) for n, v in model.state_dict().items()}
 
 

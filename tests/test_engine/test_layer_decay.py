@@ -9,8 +9,8 @@ from timm.optim import param_groups_layer_decay
 from torch import nn
 
 from mmssl.engine import ParamGroupConstructor
-from mmssl.engine.optim.param_groups import param_effects
 from mmssl.engine.optim.scheduler import ScheduleParam
+from mmssl.optim.param_groups import param_effects
 from mmssl.registry import MODELS
 
 from ..helpers.refusals import refuses

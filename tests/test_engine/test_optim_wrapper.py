@@ -12,7 +12,7 @@ from torch.testing import assert_close
 
 from mmssl.core import Progress
 from mmssl.engine import OptimWrapper
-from mmssl.engine.optim.wrapper import clip_each
+from mmssl.optim.gradients import clip_each
 
 from ..helpers.refusals import refuses
 

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from mmssl.engine import ParamGroupConstructor
-from mmssl.engine.optim.param_groups import EFFECTS, param_effects
+from mmssl.optim.param_groups import EFFECTS, param_effects
 
 from ..helpers.refusals import refuses
 

@@ -8,7 +8,7 @@ from torch import nn
 
 from mmssl.apis import load_config
 from mmssl.checkpoint.layouts import LAYOUTS
-from mmssl.engine.optim.param_groups import param_effects
+from mmssl.optim.param_groups import param_effects
 from mmssl.registry import MODELS
 
 from ..helpers.configs import find, load, network

@@ -9,47 +9,18 @@ from typing import Any
 import pytest
 
 from ..helpers.paths import GOLDEN
-from ..replay.whole import WholeRun
+from ..replay.whole import RUNS, WholeRun
 
 pytestmark = pytest.mark.slow
-
-# compared tensors and rows of values
-RUNS = {
-    'dino_r50_traj_a': 290,
-    'dino_vit_2rank_traj_a': 205,
-    'dino_vit_traj_a': 261,
-    'esvit_continue_traj_a': 478,
-    'esvit_swin_2rank_traj_a': 354,
-    'esvit_swin_traj_a': 477,
-    'esvit_v_traj_a': 409,
-    'ibot_vit_traj_a': 212,
-    'moby_deit_traj_a': 224,
-    'moby_swin_traj_a': 379,
-    'mocov2_2rank_traj_a': 284,
-    'mocov2_traj_a': 278,
-    'mocov3_lars_traj_a': 299,
-    'mocov3_vit_2rank_traj_a': 232,
-    'mocov3_vit_traj_a': 225,
-    'sere_2rank_traj_a': 375,
-    'sere_accumulate_traj_a': 365,
-    'sere_vit_traj_a': 364,
-    'swav_2rank_traj_a': 186,
-    'swav_traj_a': 179,
-}
-
 
 # also those of a folder that --golden names
 NAMES = sorted({*RUNS, *(case.name for case in GOLDEN.glob('*_traj_*'))})
 
 
-def failures(done: WholeRun) -> list[str]:
-    return [line for group in done.groups.values() for line in group.failures]
-
-
 @pytest.mark.parametrize('name', NAMES)
 def test_a_whole_run_is_the_official_one(name: str) -> None:
     done = WholeRun(GOLDEN / name, 1e-9)
-    assert failures(done) == []
+    assert done.failures == []
     count = sum(group.count for group in done.groups.values())
     assert count == RUNS.get(name, count)
 
@@ -70,4 +41,4 @@ SWITCHES: list[tuple[str, dict[str, Any], float]] = [
 @pytest.mark.parametrize(('name', 'options', 'tol'), SWITCHES)
 def test_the_same_run_by_another_way(name: str, options: dict[str, Any], tol: float) -> None:
     given = {key.replace('__', '.'): value for key, value in options.items()}
-    assert failures(WholeRun(GOLDEN / name, tol, options=given)) == []
+    assert WholeRun(GOLDEN / name, tol, options=given).failures == []

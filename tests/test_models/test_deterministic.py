@@ -118,7 +118,7 @@ def update(model: torch.nn.Module, views: list[Tensor], info: dict[str, Tensor])
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1)
             optimizer.step()
             optimizer.zero_grad()
-            model.finish_update()
+            model.end_step()
         rankme(model.logged_embeddings['student'])
     assert raising.count > 500
     return raising.found

@@ -118,7 +118,7 @@ def test_feature_modes_use_the_exported_side():
     assert_close(model.encode(x).pooled, token, rtol=0, atol=0)
 
 
-def test_schedules_need_the_progress_of_a_runner():
+def test_schedules_need_the_progress_of_a_step():
     model = MODELS.build(config())
-    with pytest.raises(RuntimeError, match='MethodHook'):
+    with pytest.raises(RuntimeError, match='begin_step'):
         model.update_teacher()

@@ -56,7 +56,7 @@ def test_parameters(short):
 
 @pytest.mark.parametrize('short', DECAYED)
 def test_what_decays(short):
-    from mmssl.engine.optim.param_groups import param_effects
+    from mmssl.optim.param_groups import param_effects
 
     model = network(find(short))
     effects = param_effects(model, config(find(short)).optim_wrapper.paramwise_cfg.rules)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from mmssl.engine.optim.param_groups import param_effects
+from mmssl.optim.param_groups import param_effects
 from mmssl.results.reference import comparison_line, published_figure
 from mmssl.zoo.hub import identify
 

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from mmssl.apis import load_config
-from mmssl.engine.optim.param_groups import param_effects
+from mmssl.optim.param_groups import param_effects
 from mmssl.registry import MODELS, PARAM_SCHEDULERS
 
 from ..helpers.configs import find, load, network

@@ -69,17 +69,14 @@ class MethodHook(Hook):
 
     def before_train_iter(self, runner: 'Runner', batch_idx: int, data_batch: Any = None) -> None:
         """Set this iteration's progress; move a teacher that moves before the forward."""
-        progress = Progress(runner.iter, runner.max_iters, len(runner.train_dataloader))
-        runner.optim_wrapper.progress = progress
+        length = runner.max_iters, len(runner.train_dataloader)
+        runner.optim_wrapper.progress = Progress(runner.iter, *length)
         starts_update = runner.optim_wrapper.starts_update
         if starts_update:
             runner.optim_wrapper.hold_settings()
         model = unwrap_model(runner.model)
-        if not isinstance(model, Method):
-            return
-        setattr(model, 'progress', progress)  # noqa: B010, a property that a protocol cannot hold
-        if starts_update:
-            model.begin_update()
+        if isinstance(model, Method):
+            model.begin_step(runner.iter, starts_update=starts_update, length=length)
 
     def after_train_iter(
         self, runner: 'Runner', batch_idx: int, data_batch: Any = None, outputs: Any = None
@@ -87,7 +84,7 @@ class MethodHook(Hook):
         """After an update, fill queues and centres; move a teacher that follows the student."""
         model = unwrap_model(runner.model)
         if isinstance(model, Method) and runner.optim_wrapper.status.updated:
-            model.finish_update()
+            model.end_step()
 
     def after_train_epoch(self, runner: 'Runner') -> None:
         """Drop an update that the epoch's end leaves incomplete; centres keep what they saw."""

@@ -5,10 +5,9 @@ from typing import Any
 from mmengine.optim import OptimWrapper
 from mmengine.optim.scheduler.param_scheduler import _ParamScheduler
 
-from ...core import Schedule
+from ...core import Progress, Schedule
+from ...optim.group_schedule import GroupSchedule
 from ...registry import PARAM_SCHEDULERS
-
-MULTIPLIERS = {'lr': 'lr_mult', 'weight_decay': 'decay_mult'}
 
 
 @PARAM_SCHEDULERS.register_module()
@@ -36,10 +35,10 @@ class ScheduleParam(_ParamScheduler):
         **schedule: Any,
     ) -> None:
         inner = optimizer.optimizer if isinstance(optimizer, OptimWrapper) else optimizer
-        schedule = {
-            k: v * ratio if k in scale and param_name == 'lr' else v for k, v in schedule.items()
-        }
-        self.schedule = Schedule(inner.defaults[param_name], **schedule)
+        self.values = GroupSchedule(
+            param_name, inner.defaults[param_name], ratio, scale, **schedule
+        )
+        self.schedule = self.values.schedule
         self.total = end * per_epoch
         self.per_epoch = per_epoch
         self.schedule.check(self.total, self.per_epoch, f'param_scheduler.{param_name}')
@@ -60,10 +59,8 @@ class ScheduleParam(_ParamScheduler):
         self._write()
 
     def _write(self) -> None:
-        value = self.value(self.last_step)
-        mult = MULTIPLIERS.get(self.param_name, '')
-        for group in self.optimizer.param_groups:
-            group[self.param_name] = value * group.get(mult, 1.0)
+        progress = Progress(self.last_step, self.total, self.per_epoch)
+        self.values.write(self.optimizer.param_groups, progress)
 
     def state_dict(self) -> dict[str, Any]:
         """Nothing but the step: the schedule is the config's."""

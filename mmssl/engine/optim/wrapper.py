@@ -11,8 +11,10 @@ from torch.amp.grad_scaler import GradScaler
 
 from ...core import Progress, UserError, dist
 from ...core.watchdog import collective
+from ...optim.gradients import clip_each, drop_frozen
+from ...optim.shards import local_part
 from ...registry import OPTIM_WRAPPERS
-from ..fsdp import local_part, scatter_state, tensor_norms
+from ..fsdp import scatter_state
 from ..step_status import StepStatus
 
 RATES = ('lr', 'initial_lr')  # of a group, where schedulers leave them
@@ -34,18 +36,6 @@ def active_amp(amp: str | None) -> torch.dtype | None:
     """Return the type of `read_amp` where a GPU is there to compute in it, else None."""
     kind = read_amp(amp)
     return kind if torch.cuda.is_available() else None
-
-
-@torch.no_grad()
-def clip_each(params: list[nn.Parameter], max_norm: float) -> None:
-    """Bound the norm of every tensor's gradient on its own (DINO's ``clip_gradients``)."""
-    grads = [p.grad for p in params if p.grad is not None]
-    if grads:
-        parts = [local_part(g) for g in grads]
-        shares = (max_norm / (tensor_norms(grads) + 1e-6)).tolist()
-        long = [(g, share) for g, share in zip(parts, shares, strict=True) if share < 1]
-        if long:
-            torch._foreach_mul_([g for g, _ in long], [share for _, share in long])
 
 
 def _settings(group: dict[str, Any]) -> dict[str, Any]:
@@ -220,15 +210,11 @@ class OptimWrapper(Base):
             self._clip_grad()
 
     def _drop_frozen(self) -> None:
-        for group in self.optimizer.param_groups:
-            epochs, iters = group.get('frozen_epochs', 0), group.get('frozen_iters', 0)
-            if not (epochs or iters):
-                continue
+        groups = self.optimizer.param_groups
+        if any(g.get('frozen_epochs', 0) or g.get('frozen_iters', 0) for g in groups):
             if self.progress is None:
                 raise RuntimeError('frozen parameter groups need the progress (MethodHook)')
-            if self.progress.step < max(iters, epochs * self.progress.per_epoch):
-                for parameter in group['params']:
-                    parameter.grad = None
+            drop_frozen(groups, self.progress)
 
     def state_dict(self) -> dict[str, Any]:
         """Optimizer state by position, names of the parameters, and the scaler's."""

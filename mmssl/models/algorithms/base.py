@@ -6,9 +6,12 @@ from typing import Any, ClassVar
 import torch
 from mmengine.model import BaseModel
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from ...core import Progress, Schedule, UserError
+from ...core.kinds import ScheduleSettings
 from ...core.protocols import StepMemory, dims_of
+from ...optim.recipe import Recipe
 from ...registry import MODELS
 from ..backbones import Backbone, Features
 from ..branch import Branch
@@ -38,10 +41,10 @@ class Pretrainer(BaseModel):
 
     def __init__(
         self,
-        backbone: dict,
+        backbone: dict | nn.Module,
         neck: dict,
         head: dict | None = None,
-        momentum: dict | None = None,
+        momentum: ScheduleSettings | None = None,
         data_preprocessor: dict | None = None,
     ) -> None:
         super().__init__(MODELS.build(data_preprocessor or dict(type='ViewPreprocessor')))
@@ -59,6 +62,7 @@ class Pretrainer(BaseModel):
                 )
         self.momentum = Schedule.build(momentum, 'model.momentum', 0.0, 1.0) if momentum else None
         self.logged_embeddings: dict[str, Tensor] = {}
+        self.recipe: Recipe | None = None  # how it is trained outside a runner
         self._progress: Progress | None = None
         self._memories: list[StepMemory] | None = None
 
@@ -142,12 +146,12 @@ class Pretrainer(BaseModel):
                 value=batch,
             )
 
-    # schedules ------------------------------------------------------------------------------
+    # a step of training ---------------------------------------------------------------------
     @property
     def progress(self) -> Progress:
         """Return the progress at this iteration. Raises RuntimeError before the first one."""
         if self._progress is None:
-            raise RuntimeError('the model has no progress: train through the runner (MethodHook)')
+            raise RuntimeError('the model has no progress: call begin_step before each forward')
         return self._progress
 
     @progress.setter
@@ -155,6 +159,77 @@ class Pretrainer(BaseModel):
         """Set the progress, before each iteration."""
         self._progress = progress
 
+    def begin_step(
+        self,
+        step: int,
+        optimizer: Optimizer | None = None,
+        *,
+        starts_update: bool = True,
+        length: tuple[int, int] | None = None,
+    ) -> None:
+        """Begin iteration ``step``, counted from 0: before the forward of every batch.
+
+        Writes the recipe's rate and decay into ``optimizer``'s groups, and moves a teacher that
+        moves before the forward. Where several batches make an update, ``starts_update`` is True
+        for the first of them only. ``length`` are the iterations of training and of an epoch, by
+        default the recipe's; a runner, whose schedulers write the rates, gives it and no
+        optimizer. Raises UserError for a step that is past the end, and without a recipe.
+        """
+        if length is None:
+            length = self.required_recipe().length
+        if not 0 <= step < length[0]:
+            raise UserError(
+                f'begin_step({step}): training has iterations 0 to {length[0] - 1}; build the '
+                'method with more epochs',
+                key='step',
+                value=step,
+            )
+        self._progress = Progress(step, *length)
+        if not starts_update:
+            return
+        if optimizer is not None:
+            self.required_recipe().write_schedules(optimizer.param_groups, self._progress)
+        self.begin_update()
+
+    def end_step(self) -> None:
+        """End an update: after the optimizer's step.
+
+        Queues, centres and banks take in what the update's batches have shown; a teacher that
+        follows the student moves.
+        """
+        for memory in self.memories():
+            memory.end_step()
+        if is_due(self.teacher_update, 'after'):
+            self.update_teacher()
+
+    def required_recipe(self) -> Recipe:
+        """Return the recipe. Raises UserError for a model that was built without one."""
+        if self.recipe is None:
+            name = type(self).__name__
+            raise UserError(
+                f'{name} was built without a recipe of its training; build it by '
+                'mmssl.build_method, or set .recipe',
+                key='recipe',
+                value=None,
+            )
+        return self.recipe
+
+    def param_groups(self) -> list[dict[str, Any]]:
+        """Return the recipe's groups of the trainable parameters, for any optimizer of torch."""
+        return self.required_recipe().param_groups(self)
+
+    def build_optimizer(self) -> Optimizer:
+        """Build the recipe's optimizer over `param_groups`."""
+        return self.required_recipe().build_optimizer(self)
+
+    def clip_gradients(self) -> None:
+        """Clip the gradients as the recipe does; drop those of groups that are still frozen.
+
+        Between the last backward of an update and the optimizer's step.
+        """
+        self.required_recipe().clip_gradients(self, self.progress)
+
+    # schedules ------------------------------------------------------------------------------
     def schedules(self) -> dict[str, Schedule]:
         """Return every schedule of the model by name, for checks and plots."""
         return {name: value for name, value in vars(self).items() if isinstance(value, Schedule)}
@@ -165,14 +240,8 @@ class Pretrainer(BaseModel):
 
     # teacher and memories -------------------------------------------------------------------
     def begin_update(self) -> None:
-        """Begin an optimizer step: update a teacher that is updated before the forward."""
+        """Do what comes before the first forward of an update: move a teacher that moves then."""
         if is_due(self.teacher_update, 'before'):
-            self.update_teacher()
-
-    def finish_update(self) -> None:
-        """End an optimizer step: update the memories, and a teacher that is updated after it."""
-        self.end_step()
-        if is_due(self.teacher_update, 'after'):
             self.update_teacher()
 
     def update_teacher(self) -> None:
@@ -192,11 +261,6 @@ class Pretrainer(BaseModel):
             parts = (module for module in self.modules() if module is not self)
             self._memories = [module for module in parts if isinstance(module, StepMemory)]
         return self._memories
-
-    def end_step(self) -> None:
-        """Write what queues, centres and banks collected during one optimizer step."""
-        for memory in self.memories():
-            memory.end_step()
 
     def drop_step(self) -> None:
         """Discard what queues, centres and banks collected during a skipped step."""
@@ -228,7 +292,8 @@ class Pretrainer(BaseModel):
     ) -> Any:
         """Return what ``mode`` names.
 
-        'loss': the losses by name, () each, of V views (B, 3, H, W); 'tensor': `extract_feat` of
+        'loss': the losses by name, () each, of V views (B, 3, H, W), normalised floats, or bytes
+        that are moved to the device and normalised here; 'tensor': `extract_feat` of
         one batch of images (B, 3, H, W). Raises UserError for too few views, for anything but a
         list of views and a dict of samples, and for another mode.
         """
@@ -248,6 +313,9 @@ class Pretrainer(BaseModel):
                     key='inputs',
                     value=len(inputs),
                 )
+            if any(not view.is_floating_point() for view in inputs):
+                data = dict(inputs=list(inputs), data_samples=data_samples or {})
+                inputs, data_samples = self.data_preprocessor(data, True).values()
             return self.loss(list(inputs), data_samples or {})
         if mode == 'tensor':
             return self.extract_feat(inputs)

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from ...core import Schedule
+from ...core.kinds import ScheduleSettings
 from ...registry import MODELS
 from ..backbones import Features
 from ..heads.distillation import LOWEST_TEMP
@@ -22,7 +23,9 @@ class DINO(Pretrainer):
 
     export, teacher_update = 'teacher', 'after'
 
-    def __init__(self, *, neck: dict, head: dict, teacher_temp: dict, **parts: Any) -> None:
+    def __init__(
+        self, *, neck: dict, head: dict, teacher_temp: ScheduleSettings, **parts: Any
+    ) -> None:
         necks = {'view': neck} if 'type' in neck else neck
         super().__init__(neck=necks, head=head, **parts)
         self.teacher_temp = Schedule.build(teacher_temp, 'model.teacher_temp', LOWEST_TEMP)

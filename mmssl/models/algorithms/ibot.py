@@ -3,9 +3,10 @@
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ...core import Schedule, UserError
+from ...core.kinds import ScheduleSettings
 from ...registry import MODELS
 from ..backbones import Backbone, Features
 from ..heads.distillation import LOWEST_TEMP, check_center_momentum
@@ -17,6 +18,32 @@ def _mask_cell(backbone: dict) -> int:
     kind = MODELS.get(backbone.get('type', 'VisionTransformer'))
     known = isinstance(kind, type) and issubclass(kind, Backbone)
     return (kind if known else Backbone).mask_cell(backbone)
+
+
+def _with_mask_token(backbone: dict | nn.Module) -> dict | nn.Module:
+    """Return a backbone, or its settings, with a mask token.
+
+    Raises UserError for one that takes no masks, and for a built one that has no such token.
+    """
+    if isinstance(backbone, nn.Module):
+        kind: Any = type(backbone)
+        name, has_token = kind.__name__, getattr(backbone, 'mask_token', None) is not None
+    else:
+        kind, name, has_token = MODELS.get(backbone['type']), backbone['type'], True
+    if not (isinstance(kind, type) and issubclass(kind, Backbone) and kind.supports_masks):
+        raise UserError(
+            f'model.backbone.type: {name} takes no patch masks; use a VisionTransformer or a '
+            'SwinTransformer',
+            key='model.backbone.type',
+            value=name,
+        )
+    if not has_token:
+        raise UserError(
+            f'backbone: this {name} has no mask token; build it with mask_token=True',
+            key='backbone',
+            value=name,
+        )
+    return backbone if isinstance(backbone, nn.Module) else dict(backbone, mask_token=True)
 
 
 @MODELS.register_module()
@@ -36,28 +63,21 @@ class iBOT(Pretrainer):
     def __init__(
         self,
         *,
-        backbone: dict,
+        backbone: dict | nn.Module,
         neck: dict,
         head: dict,
-        teacher_temp: dict,
-        teacher_patch_temp: dict | None = None,
+        teacher_temp: ScheduleSettings,
+        teacher_patch_temp: ScheduleSettings | None = None,
         teacher_neck: dict | None = None,
         more_necks: dict[str, dict] | None = None,
         weights: tuple[float, float] = (1.0, 1.0),
         patch_center_momentum: float = 0.9,
         **parts: Any,
     ) -> None:
-        kind = MODELS.get(backbone['type'])
-        if not (isinstance(kind, type) and issubclass(kind, Backbone) and kind.supports_masks):
-            raise UserError(
-                f'model.backbone.type: {backbone["type"]} takes no patch masks; use a '
-                'VisionTransformer or a SwinTransformer',
-                key='model.backbone.type',
-                value=backbone['type'],
-            )
+        backbone = _with_mask_token(backbone)
         check_center_momentum(patch_center_momentum, 'model.patch_center_momentum')
         necks = {'view': neck, **(more_necks or {})}
-        super().__init__(backbone=dict(backbone, mask_token=True), neck=necks, head=head, **parts)
+        super().__init__(backbone=backbone, neck=necks, head=head, **parts)
         patches = neck.get('patch_prototypes') or neck['prototypes']
         own = dict(prototypes=patches, center_momentum=patch_center_momentum, tokens=True)
         self.patch_head = MODELS.build({**head, **own})

@@ -12,11 +12,22 @@ from .ibot import iBOT
 
 @MODELS.register_module()
 class SERE(iBOT):
-    """iBOT with self-relations; ``relation`` holds the arguments of `RelationLoss`."""
+    """iBOT with self-relations; ``relation`` holds the arguments of `RelationLoss`.
+
+    Raises UserError for a backbone without attention heads that all its tokens share.
+    """
 
     def __init__(self, *, neck: dict, relation: dict, **parts: Any) -> None:
         more_necks = RelationLoss.necks(neck['dims'][0], **relation)
         super().__init__(neck=neck, more_necks=more_necks, **parts)
+        if not hasattr(self.student.backbone, 'num_heads'):
+            kind = type(self.student.backbone).__name__
+            raise UserError(
+                f'model.backbone.type: SERE relates the tokens of each attention head, and {kind} '
+                'has stages of other heads; use a VisionTransformer',
+                key='model.backbone.type',
+                value=kind,
+            )
         self.relation = RelationLoss(**relation)
 
     @classmethod

@@ -1,7 +1,9 @@
 """Image networks with one interface, `Backbone`."""
 
 from .base import Backbone
+from .build import backbone_settings, build_backbone
 from .cvt import CvT
+from .module import ModuleBackbone
 from .resnet import ResNet
 from .swin import SwinTransformer
 from .timm import TimmBackbone
@@ -13,10 +15,13 @@ __all__ = [
     'Backbone',
     'CvT',
     'Features',
+    'ModuleBackbone',
     'ResNet',
     'SwinTransformer',
     'TimmBackbone',
     'Tokens',
     'ViL',
     'VisionTransformer',
+    'backbone_settings',
+    'build_backbone',
 ]

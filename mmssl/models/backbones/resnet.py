@@ -10,6 +10,7 @@ from torchvision.models.resnet import BasicBlock, Bottleneck
 
 from ...checkpoint.architecture import RESNETS
 from ...core import UserError
+from ...core.kinds import Count
 from ...registry import MODELS
 from .base import Backbone
 from .tokens import Tokens
@@ -68,7 +69,7 @@ class ResNet(Backbone):
         self,
         depth: int = 50,
         layers: Sequence[int] | None = None,
-        width: int = 64,
+        width: Count = 64,
         small_stem: bool = False,
         zero_init_residual: bool = False,
         channels_last: bool = True,

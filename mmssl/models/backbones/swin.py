@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ...core import UserError
+from ...core.kinds import Count, DropRate
 from ...core.table_cache import remembered
 from ...registry import MODELS
 from .attention import MAX_BATCH, weights
@@ -129,12 +130,12 @@ class SwinTransformer(Backbone):
     def __init__(
         self,
         arch: str | tuple[int, Sequence[int], Sequence[int]] = 'tiny',
-        img_size: int = 224,
-        patch_size: int = 4,
+        img_size: Count = 224,
+        patch_size: Count = 4,
         window_size: int = 7,
         mlp_ratio: float = 4.0,
         norm_eps: float = 1e-5,
-        drop_path_rate: float = 0.0,
+        drop_path_rate: DropRate = 0.0,
         absolute_positions: bool = False,
         norm_before_mlp: str = 'layer',
         mask_token: bool = False,

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ...core import UserError
+from ...core.kinds import Count, DropRate
 from ...functional.resize import resize
 from ...registry import MODELS
 from .attention import plain
@@ -122,11 +123,11 @@ class VisionTransformer(Backbone):
         self,
         arch: str | tuple[int, int, int] = 'small',
         num_heads: int | None = None,
-        img_size: int = 224,
-        patch_size: int = 16,
+        img_size: Count = 224,
+        patch_size: Count = 16,
         mlp_ratio: float = 4.0,
         norm_eps: float = 1e-6,
-        drop_path_rate: float = 0.0,
+        drop_path_rate: DropRate = 0.0,
         positions: str = 'learned',
         interpolate_offset: float = 0.1,
         stem: str = 'patch',

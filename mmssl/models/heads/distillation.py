@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ...core import UserError, dist
+from ...core.kinds import Count
 from ...functional import assign, chunked, distill
 from ...registry import MODELS
 
@@ -40,7 +41,7 @@ class DistillationHead(nn.Module):
 
     def __init__(
         self,
-        prototypes: int,
+        prototypes: Count,
         student_temp: float = 0.1,
         center_momentum: float = 0.9,
         tokens: bool = False,

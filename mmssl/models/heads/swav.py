@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ...core import UserError
+from ...core.kinds import Count
 from ...functional import assign, distill
 from ...registry import MODELS
 from ..queue import FeatureBank
@@ -25,7 +26,7 @@ class SwAVHead(nn.Module):
     def __init__(
         self,
         dim: int = 128,
-        prototypes: int = 3000,
+        prototypes: Count = 3000,
         temperature: float = 0.1,
         epsilon: float = 0.05,
         iterations: int = 3,

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ...core import UserError
+from ...core.kinds import Count
 from ...functional.chunked import FactoredLogits
 from ...registry import MODELS
 
@@ -65,10 +66,10 @@ class DINONeck(nn.Module):
     def __init__(
         self,
         dims: Sequence[int],
-        prototypes: int,
+        prototypes: Count,
         train_scale: bool = True,
         hidden_norm: bool = False,
-        patch_prototypes: int | None = None,
+        patch_prototypes: Count | None = None,
         shared: bool = False,
         chunk_size: int | None = None,
     ) -> None:

@@ -13,8 +13,8 @@ import torch
 from torch import nn
 
 from mmssl.engine import ParamGroupConstructor
-from mmssl.engine.optim.wrapper import clip_each
 from mmssl.models.teacher import update_teacher
+from mmssl.optim.gradients import clip_each
 from mmssl.registry import MODELS
 
 from .timing import Builders, Comparison, make_on_device

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from ...registry import OPTIMIZERS
-from ..fsdp import tensor_norms
+from ..registry import OPTIMIZERS
+from .shards import tensor_norms
 
 
 class _Adaptive(Optimizer):

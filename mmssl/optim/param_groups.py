@@ -3,14 +3,13 @@
 import re
 from typing import Any
 
-from mmengine.logging import print_log
 from torch import nn
+from torch.optim import Optimizer
 
-from ...core import UserError
-from ...core.errors import closest
-from ...core.io import unwrap_model
-from ...core.protocols import LayeredNetwork
-from ...registry import OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS, OPTIMIZERS
+from ..core import UserError
+from ..core.errors import closest
+from ..core.protocols import LayeredNetwork
+from ..registry import OPTIMIZERS
 
 EFFECTS = dict(lr_mult=1.0, decay_mult=1.0, adapt=True, frozen_epochs=0, frozen_iters=0)
 SELECTORS = ('match', 'ndim')
@@ -98,47 +97,31 @@ def _check(rule: dict[str, Any]) -> None:
         )
 
 
-@OPTIM_WRAPPER_CONSTRUCTORS.register_module()
-class ParamGroupConstructor:
-    """Build the optimizer wrapper with one group per distinct treatment.
+def group_parameters(
+    model: nn.Module, rules: list[dict[str, Any]], settings: dict[str, Any]
+) -> list[dict[str, Any]]:
+    """Return one optimizer group for each treatment of parameters, with its `EFFECTS`.
 
-    ``paramwise_cfg=dict(rules=[...])`` holds the table, see `param_effects`.
+    ``settings`` are the optimizer's; ``lr`` and ``weight_decay`` of a group are theirs times its
+    multipliers. The group of the stated rate is the first, as logs show that one. Raises UserError
+    as `param_effects` does.
     """
+    parameters = dict(model.named_parameters())
+    groups: dict[tuple[Any, ...], dict[str, Any]] = {}
+    for name, effects in param_effects(model, rules).items():
+        group = groups.setdefault(tuple(effects.values()), dict(effects, params=[], names=[]))
+        group['params'].append(parameters[name])
+        group['names'].append(name)
+    ordered = sorted(groups.values(), key=lambda group: group['lr_mult'] != 1)
+    for group in ordered:
+        group['lr'] = settings['lr'] * group['lr_mult']
+        group['weight_decay'] = settings.get('weight_decay', 0.0) * group['decay_mult']
+    return ordered
 
-    def __init__(
-        self, optim_wrapper_cfg: dict[str, Any], paramwise_cfg: dict[str, Any] | None = None
-    ) -> None:
-        self.cfg = dict(optim_wrapper_cfg)
-        self.rules = list((paramwise_cfg or {}).get('rules', []))
 
-    def __call__(self, model: nn.Module) -> Any:
-        """Return the wrapper for the model's trainable parameters."""
-        inner = unwrap_model(model)
-        optimizer = dict(self.cfg.pop('optimizer'))
-        parameters = dict(inner.named_parameters())
-        groups: dict[tuple[Any, ...], dict[str, Any]] = {}
-        for name, effects in param_effects(inner, self.rules).items():
-            group = groups.setdefault(tuple(effects.values()), dict(effects, params=[], names=[]))
-            group['params'].append(parameters[name])
-            group['names'].append(name)
-        # the log shows the rate of the first group: let it be the one that the config states
-        ordered = sorted(groups.values(), key=lambda group: group['lr_mult'] != 1)
-        for group in ordered:
-            group['lr'] = optimizer['lr'] * group['lr_mult']
-            group['weight_decay'] = optimizer.get('weight_decay', 0.0) * group['decay_mult']
-        self._print(ordered)
-        if optimizer['type'] in FUSED and 'foreach' not in optimizer:
-            optimizer.setdefault('fused', True)
-        built = OPTIMIZERS.build(dict(optimizer, params=ordered))
-        return OPTIM_WRAPPERS.build(dict(self.cfg, optimizer=built))
-
-    @staticmethod
-    def _print(groups: list[dict[str, Any]]) -> None:
-        for i, group in enumerate(groups):
-            count = sum(p.numel() for p in group['params'])
-            effects = ', '.join(f'{k} {group[k]:g}' for k, v in EFFECTS.items() if group[k] != v)
-            print_log(
-                f'optimizer group {i}: {len(group["params"])} tensors, {count:,} values'
-                + (f' ({effects})' if effects else ''),
-                logger='current',
-            )
+def build_optimizer(settings: dict[str, Any], groups: list[dict[str, Any]]) -> Optimizer:
+    """Build the optimizer of a config's ``settings`` over ``groups``, fused where that serves."""
+    if settings['type'] in FUSED and 'foreach' not in settings:
+        settings = {'fused': True, **settings}
+    built: Optimizer = OPTIMIZERS.build(dict(settings, params=groups))
+    return built

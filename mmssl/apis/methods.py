@@ -1,0 +1,157 @@
+"""Methods for a training loop of one's own."""
+
+import inspect
+from typing import Any, NamedTuple
+
+import torch
+from mmengine.registry import DefaultScope
+from torch import nn
+
+from ..config.method_recipes import (
+    RECIPES,
+    Scale,
+    method_recipe,
+    pipeline_of,
+    resize_views,
+    scaled_model,
+    training_settings,
+)
+from ..core import UserError
+from ..core.errors import at_least
+from ..datasets.transforms.multi_view import build_multi_view
+from ..datasets.view_transform import ViewTransform
+from ..models.algorithms.base import Pretrainer
+from ..models.backbones import Backbone, backbone_settings
+from ..optim import Recipe
+from ..registry import MODELS
+
+KINDS = {'ResNet': 'convnet', 'VisionTransformer': 'vit', 'SwinTransformer': 'swin',
+         'CvT': 'swin', 'ViL': 'swin', 'ModuleBackbone': 'convnet'}  # fmt: skip
+VITS = ('vit', 'deit', 'beit', 'eva')  # beginnings of timm's names
+
+
+def list_methods() -> list[str]:
+    """Return the names that `build_method` takes, sorted."""
+    return sorted(RECIPES)
+
+
+def build_method(
+    name: str,
+    backbone: str | dict | nn.Module | None = None,
+    *,
+    img_size: int = 224,
+    batch_size: int | None = None,
+    epochs: int | None = None,
+    steps_per_epoch: int | None = None,
+) -> Pretrainer:
+    """Build a method with its paper's settings for a batch, to be trained by a loop of one's own.
+
+    ``backbone`` is a name ('resnet18', timm's, 'torchvision/NAME'), settings of a registered one,
+    or a module; by default the paper's. ``img_size`` are the pixels of the largest views,
+    ``batch_size`` the images of an update, over all processes and accumulated batches. A training
+    of ``epochs`` times ``steps_per_epoch`` steps; where it is shorter than the published one,
+    warm-ups keep their share of it. The recipe's learning rate follows the batch in proportion.
+    Weights are random: `mmssl.get_model` and ``init_cfg`` load some. Raises UserError for an
+    unknown name, a missing number, and what the method cannot use.
+    """
+    numbers = dict(batch_size=batch_size, epochs=epochs, steps_per_epoch=steps_per_epoch)
+    given: dict[str, int] = dict(img_size=img_size)
+    for key, value in numbers.items():
+        if value is None:
+            raise UserError(
+                f'build_method: {key} is missing; schedules and the rate depend on it',
+                key=key,
+                value=None,
+            )
+        given[key] = value
+    scale = Scale(*(at_least(key, value) for key, value in given.items()))
+    settings, cfg = _with_recipe(name, backbone, scale.img_size, scale.batch_size)
+    with DefaultScope.overwrite_default_scope('mmssl'):
+        shape = _shape(settings)
+        model = scaled_model(cfg, shape.width, scale)
+        model['backbone'] = settings
+        method: Pretrainer = MODELS.build(model)
+        _check_views(model, resize_views(pipeline_of(cfg), img_size, shape.cell, shape.mask_cell))
+        method.check_batch(scale.batch_size)
+    training = training_settings(cfg, scale)
+    method.recipe = Recipe(training.pop('optimizer'), **training)
+    for key, schedule in method.schedules().items():
+        schedule.check(*method.recipe.length, f'model.{key}')
+    method.init_weights()
+    return method.train()
+
+
+def build_transform(
+    name: str, backbone: str | dict | nn.Module | None = None, *, img_size: int = 224
+) -> ViewTransform:
+    """Build the views of a method as a transform of images, with its ``collate``.
+
+    ``backbone`` is that of `build_method`: views and masks fit its patches. Raises UserError for an
+    unknown name and for a size that the patches do not divide.
+    """
+    settings, cfg = _with_recipe(name, backbone, at_least('img_size', img_size), None)
+    with DefaultScope.overwrite_default_scope('mmssl'):
+        shape = _shape(settings)
+        views = resize_views(pipeline_of(cfg), img_size, shape.cell, shape.mask_cell)
+        return ViewTransform(build_multi_view([views]))
+
+
+def _check_views(model: dict[str, Any], multi: dict[str, Any]) -> None:
+    """Let the method check its views and masks. Raises UserError as `Pretrainer.check_recipe`."""
+    views = [view for view in multi['views'] for _ in range(view.get('repeat', 1))]
+    described = dict(model)
+    if isinstance(model['backbone'], Backbone):
+        described['backbone'] = dict(patch_size=model['backbone'].strides[-1])
+    MODELS.get(model['type']).check_recipe(described, views, multi.get('mask'))
+
+
+def _with_recipe(
+    name: str, backbone: str | dict | nn.Module | None, img_size: int, batch_size: int | None
+) -> tuple[dict | Backbone, Any]:
+    """Return the backbone or its settings, and the published recipe for its kind of network."""
+    if backbone is None:
+        cfg = method_recipe(name, None, batch_size)
+        settings: dict | Backbone = dict(cfg.model.backbone)
+    else:
+        settings = backbone_settings(backbone, img_size)
+        cfg = method_recipe(name, _kind(settings), batch_size)
+        published = cfg.model.backbone
+        if isinstance(settings, dict) and published['type'] == settings['type']:
+            size = {'arch', 'depth', 'num_heads', 'layers', 'width'}  # go together
+            kept = {k: v for k, v in published.items() if k not in size}
+            settings = {**kept, **settings}
+    if isinstance(settings, dict):
+        takes = inspect.signature(MODELS.get(settings['type']).__init__).parameters
+        if 'img_size' in takes:
+            settings.setdefault('img_size', img_size)
+    return settings, cfg
+
+
+def _kind(settings: dict | Backbone) -> str:
+    """Return the kind of network of a backbone, as recipes distinguish them."""
+    if isinstance(settings, Backbone):
+        return KINDS.get(type(settings).__name__, 'convnet')
+    if settings['type'] == 'TimmBackbone':
+        name = settings['name'].removeprefix('timm/')
+        return 'swin' if 'swin' in name else 'vit' if name.startswith(VITS) else 'convnet'
+    return KINDS.get(settings['type'], 'convnet')
+
+
+class Shape(NamedTuple):
+    """What a recipe must know of a backbone: its channels, and the pixels that views come in."""
+
+    width: int
+    cell: int
+    mask_cell: int
+
+
+def _shape(settings: dict | Backbone) -> Shape:
+    """Return the shape of a backbone, built without memory."""
+    if isinstance(settings, Backbone):
+        built = settings
+    else:
+        with torch.device('meta'):
+            built = MODELS.build(settings)
+    # ConvNets take any size, transformers whole tokens
+    cell = 1 if _kind(settings) == 'convnet' else built.strides[-1]
+    return Shape(built.num_features, cell, built.strides[-1])
