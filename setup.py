@@ -85,6 +85,7 @@ setup(
     python_requires='>=3.10',
     install_requires=requirements('runtime'),
     extras_require=extras,
+    entry_points={'console_scripts': ['mmssl = mmssl.cli.command:run']},
     cmdclass={'build_py': BuildWithMim},
     zip_safe=False,
 )

@@ -17,7 +17,7 @@ from ..core import UserError
 from ..datasets.sources.base import numbered
 from ..models.classifier import Classifier
 from ..registry import MODELS
-from ..zoo.hub import ModelHub, published
+from ..zoo.hub import ModelHub, published, recipes
 from ..zoo.metafile import ModelInfo
 
 Mapping = tuple[str, str]
@@ -82,6 +82,8 @@ def read_config(model: str | Path | Config) -> tuple[Config, ModelInfo | None]:
             f'model is a {type(model).__name__}; pass a name of mmssl.list_models(), the path of '
             'a config (.py) or a Config'
         )
+    if not ModelHub.has(model) and model in recipes():
+        return load_config(model), None
     info = ModelHub.get(model)
     if info.config is None:
         raise UserError(

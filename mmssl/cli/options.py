@@ -18,6 +18,20 @@ from ..core.precision import DTYPES
 from ..zoo.hub import published
 from .work_dir import set_work_dir
 
+# paths and names: '2024' and 'a,b' are folders
+TEXT = ('data_root', 'split', 'ann_file', 'subset', 'work_dir', 'load_from', 'pretrained')
+
+
+def text_value(text: str) -> str | None:
+    """Return the text of an option that takes text: unquoted, ``~`` expanded, 'None' as None."""
+    try:
+        found = ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        found = text
+    if found is None:
+        return None
+    return os.path.expanduser(found if isinstance(found, str) else text)
+
 
 class OptionAction(DictAction):
     """mmengine's key=value options; text keeps its spaces, and in quotes its commas."""
@@ -35,7 +49,7 @@ class OptionAction(DictAction):
             key, equals, text = word.partition('=')
             if not equals:
                 parser.error(f"{option_string}: '{word}' is not key=value")
-            options[key] = self.value(text)
+            options[key] = text_value(text) if key.split('.')[-1] in TEXT else self.value(text)
         setattr(namespace, self.dest, options)
 
     @classmethod

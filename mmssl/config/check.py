@@ -3,10 +3,12 @@
 import inspect
 import math
 import re
+from collections.abc import Sequence
 from numbers import Real
 from typing import Any
 
 from mmengine.config import Config
+from mmengine.hooks import Hook
 from mmengine.registry import WEIGHT_INITIALIZERS, Registry
 from mmengine.runner import Runner
 from torch.nn.utils import clip_grad_norm_
@@ -15,6 +17,7 @@ from torch.utils.data import DataLoader
 from .. import registry
 from ..core import UserError
 from ..core.errors import ErrorCollector, closest
+from .argument_kinds import description, fits, wrong_arguments
 
 Path = tuple[str | int, ...]  # keys and indices that lead to a value of a config
 # arguments that the runner or a parent object supplies
@@ -83,6 +86,21 @@ NUMBERS: dict[str | int, tuple[Any, float]] = {
     'base_batch_size': (int, 1),
 }
 INDEX = re.compile(r'\.\d+')  # of a list, in the place of a value
+# kinds of top-level values
+TOP_KINDS: dict[str, Any] = {
+    'work_dir': str | None,
+    'experiment_name': str | None,
+    'load_from': str | None,
+    'data_root': str | None,
+    'log_level': str,
+    'custom_imports': dict | None,
+    'custom_hooks': Sequence[dict | Hook] | None,
+    'default_hooks': dict | None,
+    'env_cfg': dict,
+    'randomness': dict,
+    'auto_scale_lr': dict | None,
+    'model': dict | None,
+}
 # what nothing works without
 NEVER_NONE = {
     'type',
@@ -96,6 +114,20 @@ NEVER_NONE = {
 }
 # numbers that are divided by; a dict there is a schedule
 DIVISORS = ('temperature', 'student_temp')
+
+
+def check_top_kinds(cfg: Config, name: str) -> None:
+    """Check the kinds of a config's top-level values. Raises UserError, UserErrors for several."""
+    found = ErrorCollector()
+    for key, annotation in TOP_KINDS.items():
+        if key in cfg and not fits(annotation, cfg[key]):
+            with found.collect():
+                raise UserError(
+                    f'{name}: {key}={cfg[key]!r}: give {description(annotation)}',
+                    key=key,
+                    value=cfg[key],
+                )
+    found.raise_errors()
 
 
 def check(cfg: Config, name: str) -> None:
@@ -133,11 +165,24 @@ def _check_node(node: Any, known: Registry, file: str, path: Path, found: ErrorC
             check_call(node, known, file, path)
         else:
             _check_keys(node, file, path)
+    kinds = _wrong_kinds(node, known)
     for key, value in node.items():
         with found.collect():
             _check_given(value, file, (*path, key))
             _check_number(value, file, (*path, key))
+            if key in kinds:
+                where = place((*path, key))
+                raise UserError(
+                    f'{file}: {where}={value!r}: give {kinds[key]}', key=where, value=value
+                )
         _check_node(value, INNER_REGISTRIES.get(key, known), file, (*path, key), found)
+
+
+def _wrong_kinds(node: dict, known: Registry) -> dict[str, str]:
+    """Return what to give for each argument of a typed dict that has another kind of value."""
+    kind = node.get('type')
+    target = known.get(kind) if isinstance(kind, str) else kind
+    return dict(wrong_arguments(target, node)) if target is not None else {}
 
 
 def place(path: Path) -> str:

@@ -12,8 +12,9 @@ from mmengine.runner import Runner as BaseRunner
 from .. import registry
 from ..core import UserError
 from ..core.errors import ErrorCollector, closest
+from ..zoo.hub import config_file
 from . import pretrained
-from .check import check
+from .check import check, check_top_kinds
 from .custom_imports import import_custom
 from .defaults import merge_over_defaults
 from .replaced_parts import check_replaced_parts
@@ -53,23 +54,21 @@ def load_config(
 ) -> Config:
     """Read a config over `DEFAULTS`, merge ``options`` ({'a.b': value}) last, and check it.
 
-    ``data_root`` of the top level becomes that of every data set that names none. Raises
-    UserError naming the file and an unknown key or registry name, with the closest known ones, and
-    UserErrors for several settings that do not fit together. ``beside`` is a file whose folder is
-    searched for ``custom_imports`` as well; ``further`` is a check of the caller's, whose errors
-    are raised with these.
+    ``path`` may also be the name of a recipe of ours. ``data_root`` of the top level becomes that
+    of every data set that names none. Raises UserError naming the file and an unknown key or
+    registry name, with the closest known ones, and UserErrors for several settings that do not fit
+    together. ``beside`` is a file whose folder is searched for ``custom_imports`` as well;
+    ``further`` is a check of the caller's, whose errors are raised with these.
     """
-    path = Path(path)
+    path = config_file(path)
     options = options or {}
-    if not path.is_file():
-        near = closest(path.name, [p.name for p in path.parent.glob('*.py')])
-        raise UserError(f'{path}: no such config file{near}', key='file', value=str(path))
     bases, cfg = _read_over_defaults(path)
     helpers = _helper_names(path, bases, cfg)
     pretrained.check_pretrained_option(options, cfg, path)
     merge_options(cfg, options, TOP_KEYS, helpers)
     for name in helpers:
         cfg._cfg_dict.pop(name, None)
+    check_top_kinds(cfg, str(path))
     import_custom(cfg.get('custom_imports'), [path, *([beside] if beside else []), *bases])
     _fill_derived(cfg)
     check(cfg, str(path))
@@ -120,13 +119,12 @@ def merge_options(
             key=option,
             value=options[option],
         )
-    try:
-        cfg.merge_from_dict(options)
-    except (KeyError, TypeError, IndexError, AssertionError) as error:
-        names = ', '.join(options)
-        raise UserError(
-            f'--cfg-options {names}: {error}', key='--cfg-options', value=options
-        ) from None
+    for option, value in options.items():
+        try:
+            cfg.merge_from_dict({option: value})
+        except (KeyError, TypeError, IndexError, AssertionError) as error:
+            reason = str(error).partition(' of list')[0].strip('"')  # else the whole list follows
+            raise UserError(f'--cfg-options {option}: {reason}', key=option, value=value) from None
 
 
 def _read_over_defaults(path: Path) -> tuple[list[Path], Config]:

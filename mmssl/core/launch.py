@@ -3,7 +3,9 @@
 import gc
 import json
 import os
+import shlex
 import subprocess
+import sys
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -25,6 +27,13 @@ VARIABLES = {
     'mpi': ('OMPI_COMM_WORLD_RANK', 'OMPI_COMM_WORLD_SIZE', 'OMPI_COMM_WORLD_LOCAL_RANK'),
 }
 WAIT = 3  # seconds for which a rank waits for the error of the first one
+
+
+def command_line() -> str:
+    """Return the command that started this process, as it can be typed again."""
+    tool, *words = sys.argv
+    begin = f'python {shlex.quote(tool)}' if tool.endswith('.py') else tool  # or 'mmssl train'
+    return ' '.join([begin, *map(shlex.quote, words)])
 
 
 def _need(name: str, launcher: str) -> str:

@@ -1,8 +1,6 @@
 """Provenance of a result: the network, data, settings, versions and machine behind it."""
 
-import shlex
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +9,7 @@ from mmengine.config import Config
 from ..checkpoint.reader.read_file import file_hash
 from ..core import dist
 from ..core.io import to_plain, unwrap_model
+from ..core.launch import command_line
 from ..engine.hooks.run_info_hook import machine, versions
 from ..engine.runner import Runner
 from ..evaluation.fingerprint import data_fingerprint, network_settings, weights_hash
@@ -40,7 +39,7 @@ def describe(runner: Runner, loaders: dict[str, Any]) -> dict[str, Any]:
             data={name: data_fingerprint(dataset) for name, dataset in datasets.items()},
             transform={**transforms, 'normalised': _normalisation(model.data_preprocessor)},
             seed=runner.seed,
-            command=shlex.join(['python', *sys.argv]),
+            command=command_line(),
             commit=commit(),
             versions=versions(),
             machine=machine(),

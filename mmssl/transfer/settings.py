@@ -14,6 +14,7 @@ from ..config.check import check_call
 from ..config.custom_imports import import_custom
 from ..config.load import OWN_KEYS, RUNNER_KEYS, merge_options, read_config_file
 from ..core import UserError
+from ..zoo.hub import config_file, recipes
 from .data_checks import move_data
 
 LIBRARIES = ('mmdet', 'mmseg')
@@ -26,7 +27,7 @@ def library_of(path: str | Path) -> str | None:
 
     The file is parsed, not run: a base of a library that is missing would fail there.
     """
-    path = Path(path)
+    path = recipes().get(str(path), Path(path))
     if not path.is_file():
         return None
     try:
@@ -50,7 +51,8 @@ def read_transfer_config(path: str, options: dict[str, Any]) -> Config:
     Raises UserError naming the file and the library, key or value that is missing or wrong.
     """
     require_library(library_of(path), path)
-    cfg = read_config_file(path)
+    file = config_file(path)
+    cfg = read_config_file(file)
     options = dict(options)
     root = options.pop('data_root', None)
     for key in options:
@@ -63,7 +65,7 @@ def read_transfer_config(path: str, options: dict[str, Any]) -> Config:
     merge_options(cfg, options, KEYS, helpers=cfg._cfg_dict)
     if root is not None:
         move_data(cfg, str(root))
-    import_custom(cfg.get('custom_imports'), [Path(path)])
+    import_custom(cfg.get('custom_imports'), [file])
     check_model(cfg, str(library_of(path)))
     return cfg
 

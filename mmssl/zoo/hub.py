@@ -71,6 +71,34 @@ class ModelHub:
         cls._added.update(added)
 
 
+def config_file(text: str | Path) -> Path:
+    """Return the config of a path, or of a recipe's name such as 'dino_vit-small-p16_...'.
+
+    Files come first. Raises UserError, with the closest names, for neither.
+    """
+    path = Path(text)
+    if path.is_file():
+        return path
+    name = path.name.removesuffix('.py')
+    if len(path.parts) == 1 and name in (named := recipes()):
+        return named[name]
+    near = closest(path.name, [p.name for p in path.parent.glob('*.py')])
+    if not near and path.suffix != '.py':
+        near = closest(name, recipes())
+    raise UserError(
+        f'{path}: no such config file, and no recipe of this name{near}',
+        key='file',
+        value=str(text),
+    )
+
+
+@cache
+def recipes() -> dict[str, Path]:
+    """Return the configs of mmssl by name, without those that are bases of others."""
+    files = sorted((root() / 'configs').rglob('*.py'))
+    return {file.stem: file for file in files if '_base_' not in file.parts}
+
+
 def published(text: str) -> ModelInfo | None:
     """Return the model of this name; None for paths, addresses and other text."""
     if '://' in text or Path(text).exists() or not ModelHub.has(text):

@@ -5,8 +5,6 @@ import json
 import os
 import platform
 import resource
-import shlex
-import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +16,7 @@ from ...core import dist
 from ...core.cores import usable
 from ...core.device import missing_gpu
 from ...core.io import atomic_write, read_sessions, unwrap_model
+from ...core.launch import command_line
 from ...core.protocols import DescribedData
 from ...registry import HOOKS
 from ...version import __version__
@@ -87,7 +86,7 @@ class RunInfoHook(Hook):
         described = isinstance(dataset, DescribedData)
         data = dataset.describe() if described else f'{len(dataset)} items'
         self.entry = dict(
-            command=shlex.join(['python', *sys.argv]),
+            command=command_line(),
             config=str(Path(runner.cfg.filename).resolve()) if runner.cfg.filename else '',
             started=time.strftime('%Y-%m-%d %H:%M:%S'),
             model=type(unwrap_model(runner.model)).__name__,

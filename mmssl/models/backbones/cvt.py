@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ...core import UserError
+from ...core.kinds import DropRate
 from ...registry import MODELS
 from .attention import weights
 from .base import Backbone
@@ -166,7 +167,7 @@ class CvT(Backbone):
         embeds: Sequence[Sequence[int]] = ((7, 4, 2), (3, 2, 1), (3, 2, 1), (3, 2, 1)),
         mlp_ratio: float = 4.0,
         qkv_bias: bool = True,
-        drop_path_rate: float = 0.0,
+        drop_path_rate: DropRate = 0.0,
         **dense: Any,
     ) -> None:
         super().__init__(**dense)

@@ -12,6 +12,7 @@ from timm.layers import DropPath, Mlp
 from torch import Tensor, nn
 
 from ...core import UserError
+from ...core.kinds import Count, DropRate
 from ...registry import MODELS
 from .base import Backbone
 from .tokens import Tokens
@@ -122,10 +123,10 @@ class ViL(Backbone):
     def __init__(
         self,
         arch: str = VIL_2262,
-        img_size: int = 224,
+        img_size: Count = 224,
         mlp_ratio: float = 4.0,
         mode: int = 1,
-        drop_path_rate: float = 0.0,
+        drop_path_rate: DropRate = 0.0,
         **dense: Any,
     ) -> None:
         super().__init__(**dense)
