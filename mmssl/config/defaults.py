@@ -44,6 +44,8 @@ def merge_over_defaults(cfg: Config, files: Iterable[Path]) -> Config:
     """
     below = copy.deepcopy(DEFAULTS)
     for file in files:
+        if file.suffix != '.py':
+            continue
         for *above, last in _deleted(ast.parse(file.read_text())):
             node: Any = below
             for key in above:

@@ -4,6 +4,7 @@ import ast
 import inspect
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from types import FunctionType, ModuleType
 from typing import Any
 
 from mmengine.config import Config
@@ -15,6 +16,7 @@ from ..core.errors import ErrorCollector, closest
 from ..zoo.hub import config_file
 from . import pretrained
 from .check import check, check_top_kinds
+from .class_types import name_classes
 from .custom_imports import import_custom
 from .defaults import merge_over_defaults
 from .replaced_parts import check_replaced_parts
@@ -85,14 +87,25 @@ def load_config(
 def read_config_file(path: str | Path) -> Config:
     """Run a config file and its bases. Raises UserError naming the file for any error in it."""
     try:
-        return Config.fromfile(str(path), import_custom_modules=False)
+        cfg = Config.fromfile(str(path), import_custom_modules=False)
     except Exception as error:  # a config is a program: anything can go wrong in it
         raise _error_in_file(path, error) from None
+    name_classes(cfg, str(path))
+    return cfg
 
 
 def _error_in_file(path: str | Path, error: Exception) -> UserError:
-    text = ' '.join(str(error).split())
-    return UserError(f'{path}: {type(error).__name__}: {text}', key='file', value=str(path))
+    text = f'{type(error).__name__}: {" ".join(str(error).split())}'
+    if isinstance(error, RecursionError):
+        text = 'it is its own base, or a base of its bases; remove one _base_'
+    elif 'U+FEFF' in text:
+        text = 'begins with a byte order mark; save it as UTF-8 without one'
+    elif isinstance(error, FileNotFoundError) and '/.mim/' in text:
+        text = (
+            "a base 'PACKAGE::...' is looked for in the installed package; run 'pip install -e .' "
+            'in its checkout, or name the file by its path'
+        )
+    return UserError(f'{path}: {text}', key='file', value=str(path))
 
 
 def merge_options(
@@ -141,12 +154,16 @@ def _helper_names(path: Path, bases: list[Path], cfg: Config) -> set[str]:
     """Return helper names of the file; raise UserError for a top-level name that nothing reads."""
     read: set[str] = set()
     for file in (path, *bases):
+        if file.suffix != '.py':  # YAML and JSON have no helpers
+            continue
         for node in ast.walk(ast.parse(file.read_text())):
             if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
                 read.add(node.id)
             elif isinstance(node, ast.Attribute) and ast.unparse(node.value) == '_base_':
                 read.add(node.attr)
     unknown = set(cfg._cfg_dict) - TOP_KEYS
+    # what `from base import *` of mmengine's new style brings along
+    read |= {name for name in unknown if isinstance(cfg[name], (type, FunctionType, ModuleType))}
     for name in sorted(unknown - read):
         raise UserError(
             f"{path}: unknown key '{name}'{closest(name, TOP_KEYS)}", key=name, value=cfg[name]
@@ -160,11 +177,30 @@ def _base_files(path: Path) -> list[Path]:
     queue = [path]
     while queue:
         file = queue.pop()
-        for name in Config._get_base_files(str(file)):
-            base = Path(Config._get_cfg_path(name, str(file))[0]).resolve()  # '::' names a package
-            found.append(base)
-            queue.append(base)
+        if file.suffix == '.py' and Config._is_lazy_import(str(file)):
+            bases = _read_bases(file)
+        else:
+            names = Config._get_base_files(str(file))
+            bases = [Path(Config._get_cfg_path(name, str(file))[0]) for name in names]
+        bases = [base.resolve() for base in bases]  # '::' names a package
+        found += bases
+        queue += bases
     return found
+
+
+def _read_bases(file: Path) -> list[Path]:
+    """Return the files beside a config that its ``with read_base():`` imports."""
+    imports = (
+        line
+        for node in ast.walk(ast.parse(file.read_text()))
+        if isinstance(node, ast.With)
+        for line in node.body
+        if isinstance(line, ast.ImportFrom) and line.level and line.module
+    )
+    return [
+        file.parents[line.level - 1] / f'{str(line.module).replace(".", "/")}.py'
+        for line in imports
+    ]
 
 
 def _fill_derived(cfg: Config) -> None:
