@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -26,6 +27,16 @@ def advise_on_errors(runner: 'Runner | None' = None) -> Iterator[None]:
         yield
     except UserError:
         raise
+    except ImportError as error:  # backends of the visualizer import their package when built
+        package = re.search(r'pip install ([\w-]+)', str(error))
+        if package is None:
+            raise
+        raise UserError(
+            f'{package[1]} is not installed: pip install {package[1]}, or leave it out of '
+            'visualizer.vis_backends',
+            key='visualizer.vis_backends',
+            value=package[1],
+        ) from None
     except (RuntimeError, MemoryError, OSError) as error:
         advice = error_advice(error, runner)
         if advice is None:

@@ -332,6 +332,11 @@ class Runner(Base):
             ) from None
         self.__dict__.pop('_content', None)
         self.logger.info(f'resumed {filename} at epoch {self.epoch}, iteration {self.iter}')
+        if self.iter >= self.max_iters:
+            self.logger.info(
+                f'all {self.max_epochs} epochs are trained: nothing is left to do; for more raise '
+                'train_cfg.max_epochs'
+            )
 
     def load_checkpoint(self, filename: str, **_: Any) -> Any:
         """Fill the model from a file of any known layout."""

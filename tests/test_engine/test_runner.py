@@ -2,6 +2,7 @@
 
 import math
 import re
+import sys
 
 import pytest
 import torch
@@ -303,3 +304,10 @@ def test_of_many_processes_one_says_what_the_driver_lacks(tiny_config, tmp_path,
     with pytest.raises(ZeroDivisionError):
         make_runner(tiny_config(), tmp_path / 'b', **ONE, launcher='pytorch')
     assert asked == ['driver']
+
+
+def test_a_backend_whose_package_is_missing(tiny_config, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, 'wandb', None)  # as if it were not installed
+    backends = [dict(type='WandbVisBackend')]
+    with refuses('visualizer.vis_backends', 'wandb'):
+        make_runner(tiny_config(), tmp_path, visualizer__vis_backends=backends)

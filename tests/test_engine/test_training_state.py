@@ -257,6 +257,26 @@ def test_another_optimizer_is_refused(tiny_config, tmp_path, trained):
     assert 'AdamW' in str(caught.value)
 
 
+def test_another_method_is_refused(tiny_config, tmp_path, trained):
+    neck = dict(type='MLP', dims=(16, 8), _delete_=True)
+    head = dict(type='ContrastiveHead', temperature=0.2, _delete_=True)
+    runner = make_runner(
+        tiny_config(), tmp_path, resume=True, load_from=str(trained[1]),
+        model__type='MoCo', model__queue_length=12, model__neck=neck, model__head=head,
+    )  # fmt: skip
+    with refuses('model.type', 'MoCo') as caught:
+        runner.train()
+    assert 'MoCoV3' in str(caught.value)
+
+
+def test_a_finished_run_says_so(tiny_config, tmp_path, trained):
+    runner = make_runner(
+        tiny_config(), tmp_path, resume=True, load_from=str(trained[1]), train_cfg__max_epochs=1
+    )
+    runner.train()
+    assert 'all 1 epochs are trained' in log(tmp_path)
+
+
 def test_files_name_the_classes(trained):
     assert read(trained[1])['meta']['classes'] == ['blue', 'green', 'red']
 

@@ -40,7 +40,7 @@ def check_fit(runner: 'Runner', content: dict[str, Any], path: str) -> None:
 
     Raises UserError, or UserErrors for all that differs, and changes nothing of the run.
     """
-    _check_optimizer_type(runner, content['meta']['settings'])
+    _check_types(runner, content['meta']['settings'], path)
     errors = ErrorCollector()
     with errors.collect():
         _check_data(runner, content['progress'], path)
@@ -80,9 +80,17 @@ def refuse(found: Iterable[Difference], path: str) -> None:
 
 
 # settings -----------------------------------------------------------------------------------------
-def _check_optimizer_type(runner: 'Runner', before: dict[str, Any]) -> None:
-    """Refuse another optimizer, whose state the file does not hold."""
+def _check_types(runner: 'Runner', before: dict[str, Any], path: str) -> None:
+    """Refuse another method, and another optimizer, whose state the file does not hold."""
     then, now = flatten(before), flatten(to_plain(runner.cfg.to_dict()))
+    kind = 'model.type'
+    if kind in then and then[kind] != now.get(kind):
+        raise UserError(
+            f'{path}: is of a run of {described(then[kind])}, and this config trains {now.get(kind)}; to '
+            f'start from its weights use --cfg-options load_from={path}',
+            key=kind,
+            value=now.get(kind),
+        )
     kind = 'optim_wrapper.optimizer.type'
     if kind in then and then[kind] != now.get(kind):
         raise UserError(
