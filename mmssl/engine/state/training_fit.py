@@ -86,8 +86,8 @@ def _check_types(runner: 'Runner', before: dict[str, Any], path: str) -> None:
     kind = 'model.type'
     if kind in then and then[kind] != now.get(kind):
         raise UserError(
-            f'{path}: is of a run of {described(then[kind])}, and this config trains {now.get(kind)}; to '
-            f'start from its weights use --cfg-options load_from={path}',
+            f'{path}: is of a run of {described(then[kind])}, and this config trains '
+            f'{now.get(kind)}; to start from its weights use --cfg-options load_from={path}',
             key=kind,
             value=now.get(kind),
         )
