@@ -6,6 +6,7 @@ from typing import Any
 from mmengine.config import Config
 
 from ..checkpoint import read
+from ..checkpoint.fetch.web import is_address
 from ..checkpoint.hyperparameters import backbone_settings
 from ..core import UserError
 from ..core.errors import closest
@@ -60,7 +61,7 @@ def backbone_of(source: str) -> dict[str, Any]:
     found: Any = {}
     if info := identify(source):
         found = _published_backbone(info)
-    elif source != RANDOM and '://' not in source:
+    elif source != RANDOM and not is_address(source):
         require_file(source)
         found = backbone_settings(read(source))
     if not found:
@@ -156,7 +157,7 @@ def require_file(file: str | None) -> None:
 
     Raises UserError with the models of near names when it is not.
     """
-    if file and '://' not in file and not Path(file).is_file():
+    if file and not is_address(file) and not Path(file).is_file():
         near = closest(file.lower(), ModelHub.models())
         raise UserError(
             f'pretrained={file}: no such file, and no model has this name{near}',

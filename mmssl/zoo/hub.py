@@ -6,6 +6,7 @@ from functools import cache
 from pathlib import Path
 
 from ..checkpoint.fetch.fetch import HASH, cached
+from ..checkpoint.fetch.web import is_address
 from ..core import UserError
 from ..core.errors import closest
 from .metafile import ModelInfo, read_index
@@ -101,7 +102,7 @@ def recipes() -> dict[str, Path]:
 
 def published(text: str) -> ModelInfo | None:
     """Return the model of this name; None for paths, addresses and other text."""
-    if '://' in text or Path(text).exists() or not ModelHub.has(text):
+    if is_address(text) or Path(text).exists() or not ModelHub.has(text):
         return None
     return ModelHub.get(text)
 

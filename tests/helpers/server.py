@@ -1,9 +1,10 @@
-"""A local web server with faults: error codes, broken connections, stalls."""
+"""Local web servers with faults: error codes, broken connections, stalls, and any bytes at all."""
 
+import socket
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -43,6 +44,10 @@ class Server:
                 server.asked.append((self.path, dict(self.headers)))
                 self.close_connection = True
                 answer(self, server.pages.get(self.path.partition('?')[0]))
+
+            def do_HEAD(self) -> None:
+                server.asked.append((self.path, dict(self.headers)))
+                self.send_error(404)
 
             def log_message(self, *_: object) -> None:
                 pass
@@ -119,3 +124,41 @@ def serving() -> Iterator[Server]:
         yield server
     finally:
         server.stop()
+
+
+class RawServer:
+    """Answers each request by a function of (connection, head of the request); ``asked`` has these.
+
+    ``answers`` are taken one by one, the last for all requests that follow.
+    """
+
+    def __init__(self, *answers: Callable[[socket.socket, bytes], object]) -> None:
+        self.answers = list(answers)
+        self.asked: list[bytes] = []
+        self.listener = socket.create_server(('127.0.0.1', 0))
+        self.thread = threading.Thread(target=self._serve, daemon=True)
+        self.thread.start()
+
+    @property
+    def url(self) -> str:
+        return f'http://127.0.0.1:{self.listener.getsockname()[1]}'
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                connection, _ = self.listener.accept()
+            except OSError:  # the end of the test
+                return
+            with connection:
+                head = b''
+                while b'\r\n\r\n' not in head and (more := connection.recv(4096)):
+                    head += more
+                self.asked.append(head)
+                answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+                with suppress(OSError):  # the other side has had enough
+                    answer(connection, head)
+
+    def stop(self) -> None:
+        """Close the port; a blocked `accept` ends by the shutdown."""
+        self.listener.shutdown(socket.SHUT_RDWR)
+        self.listener.close()

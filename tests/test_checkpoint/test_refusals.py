@@ -4,10 +4,10 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
-from urllib.request import Request
 
 import pytest
 import torch
+from httpx2 import URL
 
 from mmssl.checkpoint import Layout, load, local_path, read, register_layout, save
 from mmssl.checkpoint.architecture import sizes
@@ -124,8 +124,8 @@ CASES: dict[str, tuple[Callable[[Path], Any], str, Any, str]] = {
         'file', 'file://other.org/etc/passwd', '',
     ),
     'https to http': (
-        lambda _: web.Redirects().redirect_request(
-            Request('https://a.org/x.pth?key=1'), None, 302, '', {}, 'http://b.org/x'
+        lambda _: web.check_redirect(
+            'https://a.org/x.pth?key=1', URL('https://a.org/y'), URL('http://b.org/x')
         ),
         'file', 'https://a.org/x.pth?...', 'http://b.org/x',
     ),

@@ -11,11 +11,14 @@ import torch
 from filelock import FileLock
 
 from ...core import UserError
+from ..reader.read_file import read_outline
+from . import hub
 from .download import download
-from .web import shown
+from .web import check_address, is_address, refusal, shown
 
 # the first digits of the SHA-256 in a file's name, as OpenMMLab and torch.hub write them
 HASH = re.compile(r'-([0-9a-f]{8})\.(?:pth|pt|safetensors)(?:\.tar)?$')
+NAME_BYTES = 120  # file systems take 255, and what is added to a name
 ENDING = re.compile(r'\.(?:pth\.tar|\w{1,11})$')
 DATE = re.compile(r'(?:19|20)\d\d[01]\d[0-3]\d')  # eight digits that are no hash
 # pages in front of a file, which only a browser passes
@@ -35,16 +38,19 @@ def local_path(
     url_mapping: tuple[str, str] | None = None,
     md5: str = '',
 ) -> Path:
-    """Return a local file for a path or an http(s) or file address, downloading at most once.
+    """Return a local file for a path or an http(s), hf-hub or file address.
 
-    A download is kept in torch's hub folder under ``name``, the model's, and the hash of its
+    It is downloaded at most once. The file of ``hf-hub:OWNER/NAME`` is in huggingface_hub's
+    cache, any other in torch's hub folder under ``name``, the model's, and the hash of its
     address, since many published files share a name. ``url_mapping`` (pattern, replacement)
     leads to a mirror, which may be a folder. The hash in a file's name, or the first digits of
-    its ``md5``, are checked. Raises UserError, naming the address without its key, when the file
-    cannot be had.
+    its ``md5``, are checked, and what is no readable checkpoint is not kept. Raises UserError,
+    naming the address without its key, when the file cannot be had.
     """
     published = str(address)
     text = re.sub(*url_mapping, published) if url_mapping else published
+    if hub.is_hub(text):
+        return hub.fetch(text)
     here = on_disk(text)
     if here is not None:
         return here
@@ -59,17 +65,19 @@ def on_disk(text: str) -> Path | None:
 
     Raises UserError for any other kind of address.
     """
-    if '://' not in text:
+    if not is_address(text):
         return Path(text)
-    parts = urlsplit(text)
+    try:
+        parts = urlsplit(text)
+    except ValueError as error:
+        raise refusal(text, f'is no address ({error}); check its spelling') from None
     if parts.scheme == 'file' and parts.netloc in ('', 'localhost'):
         return Path(unquote(parts.path))
     if parts.scheme not in ('http', 'https'):
-        raise UserError(
-            f'{shown(text)}: addresses begin with http://, https:// or file:///',
-            key='file',
-            value=shown(text),
+        raise refusal(
+            text, 'addresses begin with http://, https:// or file:///, or hf-hub:OWNER/NAME'
         )
+    check_address(text)
     return None
 
 
@@ -81,7 +89,8 @@ def cached(address: str, name: str = '') -> Path:
     file = Path(unquote(parts.path)).name
     ending = ENDING.search(file)
     stem = file.removesuffix(ending[0]) if ending else file
-    kept = re.sub(r'[^\w.-]', '_', name or stem or 'file')[:120]
+    kept = re.sub(r'[^\w.-]', '_', name or stem or 'file')
+    kept = kept.encode()[:NAME_BYTES].decode(errors='ignore')
     key = hashlib.sha256(address.encode()).hexdigest()[:16]
     folder = Path(torch.hub.get_dir()) / 'checkpoints'
     return folder / f'{kept}-{key}{ending[0] if ending else ""}'
@@ -110,7 +119,7 @@ def _download_once(address: str, target: Path, hashes: list[tuple[str, str]]) ->
         ) from None
     with lock:
         if not target.is_file():
-            download(address, target, label=target.name, hashes=hashes)
+            download(address, target, target.name, hashes, check=read_outline)
 
 
 def _with_key(address: str) -> str:
