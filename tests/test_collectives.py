@@ -26,6 +26,7 @@ from torch.distributed import distributed_c10d
 
 from mmssl.checkpoint import read
 from mmssl.core import UserError, cores, dist, launch, watchdog
+from mmssl.engine import rank_check
 from mmssl.engine.hooks.bad_samples_hook import FILE, BadSamplesHook
 from mmssl.engine.hooks.checkpoint_hook import CheckpointHook
 from mmssl.engine.hooks.health_hook import HealthHook
@@ -56,6 +57,7 @@ HOST_SITES = {
     'core/cores.py:share_cores',
     'engine/hooks/checkpoint_hook.py:after_train',
     'engine/hooks/non_finite_hook.py:_report',
+    'engine/rank_check.py:check_same',
     'engine/runner.py:_resumed',
     'engine/state/work_dir_files.py:check_work_dir',
     'engine/state/work_dir_files.py:locked',
@@ -224,6 +226,22 @@ def test_used_work_dir(passes, tmp_path):
     sites = {'engine/state/work_dir_files.py:check_work_dir'}
     said = passes(sites, _refused, [str(tmp_path / 'used'), str(tmp_path / 'empty')])
     assert all('(iter_7.pth)' in text for text in said)
+
+
+def _compared(values: list[Any]) -> str | None:
+    try:
+        rank_check.check_same(dict(same=1, value=values[dist.rank()]))
+    except UserError as error:
+        check_refusal(error, 'value', values[1])
+        return str(error)
+    return None
+
+
+def test_ranks_compare_what_they_run(passes):
+    sites = {'engine/rank_check.py:check_same'}
+    assert passes(sites, _compared, ['a', 'a']) == [None, None]
+    first, second = passes(sites, _compared, ['a', 'b'])
+    assert first == second and 'rank 1' in first
 
 
 def _lock(folder: Path) -> tuple[str, bool]:
@@ -402,7 +420,7 @@ def _refuse_gpus(problem: str) -> Any:
     store = distributed_c10d._get_default_store()
     report = dict(problem=problem) if dist.rank() else {}
     try:
-        launch.agree(store, dist.rank(), dist.world_size(), 'GPUs', lambda: report)
+        launch.agree(store, dist.rank(), dist.world_size(), 'GPUs', lambda: report, 30)
     except (UserError, SystemExit) as error:
         return str(error)
     return None

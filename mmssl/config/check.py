@@ -68,7 +68,7 @@ UNTYPED: dict[str | int, set[str]] = {
     'randomness': _names(Runner.set_randomness),
     'env_cfg': {'cudnn_benchmark', 'mp_cfg', 'dist_cfg', 'resource_limit'},
     'mp_cfg': {'mp_start_method', 'opencv_num_threads'},
-    'dist_cfg': {'backend', 'timeout'},
+    'dist_cfg': {'backend', 'timeout', 'join'},
     'auto_scale_lr': {'enable', 'base_batch_size'},
     'custom_imports': {'imports', 'allow_failed_imports'},
 }

@@ -59,6 +59,8 @@ def to_plain(value: Any, tensor: Callable[[Tensor], Any] = str) -> Any:
         return {k if isinstance(k, int) else str(k): to_plain(v, tensor) for k, v in value.items()}
     if isinstance(value, (list, tuple)):
         return [to_plain(item, tensor) for item in value]
+    if isinstance(value, (set, frozenset)):  # whose order differs from process to process
+        return sorted((to_plain(item, tensor) for item in value), key=repr)
     if value is None:
         return None
     if isinstance(value, Tensor):

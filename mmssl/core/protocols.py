@@ -169,6 +169,15 @@ class DescribedData(Protocol):
 
 
 @runtime_checkable
+class IndexedData(Protocol):
+    """A data set that can tell which images it has: ``mmssl.datasets.ImageDataset``."""
+
+    def index_digests(self) -> dict[str, int | str]:
+        """Return numbers and hashes that are equal where the data sets are."""
+        ...
+
+
+@runtime_checkable
 class TracedReads(Protocol):
     """A data set that knows what its workers read: ``mmssl.datasets.ImageDataset``."""
 

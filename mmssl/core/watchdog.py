@@ -6,10 +6,10 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import distributed as td
@@ -17,6 +17,7 @@ from torch.distributed import distributed_c10d
 
 LOST = 3  # exit status of a process that gave up waiting
 BEAT = 5.0  # seconds between two signs of life
+ANSWER = 2.0  # seconds in which a store that works has answered
 
 
 @dataclass
@@ -46,11 +47,33 @@ def collective(what: str) -> Iterator[None]:
         status.since = outer if outer is None else time.monotonic()
 
 
+Answer = TypeVar('Answer')
+
+
+def ask(question: Callable[[], Answer], seconds: float, otherwise: Answer) -> Answer:
+    """Return the answer to a question that another process may never answer.
+
+    The store of a process that is stopped neither answers nor ends, and its limits in time are
+    checked by that process: so a thread asks, which is left alone after ``seconds``.
+    """
+    answers: list[Answer] = []
+
+    def put() -> None:
+        with suppress(RuntimeError):  # the store is gone
+            answers.append(question())
+
+    thread = threading.Thread(target=put, name='question', daemon=True)
+    thread.start()
+    thread.join(seconds)
+    return answers[0] if answers else otherwise
+
+
 class Watchdog(threading.Thread):
     """Publish this rank's place in the launcher's store; end the job after a timeout.
 
     After ``limit`` seconds in one collective it prints which rank is behind and which collective it
-    entered last, and all leave with status `LOST`.
+    entered last, and all leave with status `LOST`. Each process ends by its own clock: the store
+    belongs to the first one, which may be the one that hangs, so another thread talks to it.
     """
 
     def __init__(self, store: Any, rank: int, world: int, limit: float) -> None:
@@ -63,19 +86,26 @@ class Watchdog(threading.Thread):
         self.name_of_process = f'rank {rank} ({socket.gethostname()}, pid {os.getpid()})'
         self.over = threading.Event()
         self.beats = 0
+        self.heart = threading.Thread(target=self._beat, name='heart', daemon=True)
 
     def run(self) -> None:
-        """Beat, look, repeat; the first beat is at once, so that who dies early has a name."""
-        self._publish()
+        """Look whether this process waits for too long."""
+        self.heart.start()
         while not self.over.wait(self.pause):
-            self._publish()
             if status.since is not None and time.monotonic() - status.since > self.limit:
                 self._give_up()
 
     def stop(self) -> None:
-        """End the thread before the interpreter ends."""
+        """End the threads before the interpreter ends, if the store lets them."""
         self.over.set()
         self.join()
+        self.heart.join(ANSWER)
+
+    def _beat(self) -> None:
+        """Publish again and again; the first time at once, so that who dies early has a name."""
+        self._publish()
+        while not self.over.wait(self.pause):
+            self._publish()
 
     def _publish(self) -> None:
         self.beats += 1
@@ -101,12 +131,16 @@ class Watchdog(threading.Thread):
 
     def suspects(self) -> str:
         """Say in words which ranks keep the others waiting; takes two beats."""
-        try:
-            before = self.places()
-            time.sleep(2.5 * self.pause)
-            after = self.places()
-        except RuntimeError:
-            return 'the first process, which holds the list of all, does not answer'
+        return ask(
+            self._suspects,
+            2.5 * self.pause + ANSWER,
+            'the first process, which holds the list of all, does not answer',
+        )
+
+    def _suspects(self) -> str:
+        before = self.places()
+        time.sleep(2.5 * self.pause)
+        after = self.places()
         silent = [r for r in range(self.world) if before.get(r) == after.get(r)]
         silent = [r for r in silent if r != self.rank]
         last = max((p['count'] for p in after.values()), default=0)
@@ -134,7 +168,7 @@ class Watchdog(threading.Thread):
             file=sys.stderr,
             flush=True,
         )
-        self.store.set('mmssl/over', '')
+        ask(lambda: self.store.set('mmssl/over', ''), ANSWER, None)
         time.sleep(2 * self.pause)  # the store may end with this process
         os._exit(LOST)
 

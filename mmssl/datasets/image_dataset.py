@@ -3,6 +3,7 @@
 It replaces unreadable images by others and seeds the random numbers of each item.
 """
 
+import hashlib
 import os
 import random
 from collections import Counter
@@ -167,6 +168,19 @@ class ImageDataset(Dataset):
             why = f' ({self.source.unlabelled})' if self.source.unlabelled else ''
             return f'{len(self)} images without labels{why}'
         return f'{len(self)} images of {len(Counter(self.labels))} classes'
+
+    def index_digests(self) -> dict[str, int | str]:
+        """Return the numbers of images and classes, and hashes of names and labels in order."""
+        names = hashlib.sha256(self.indices.tobytes())
+        for part in self.source.index():
+            names.update(part)
+        labels = hashlib.sha256(np.asarray(self.labels).tobytes())
+        return dict(
+            images=len(self),
+            classes=len(self.classes),
+            names=names.hexdigest()[:16],
+            labels=labels.hexdigest()[:16],
+        )
 
     def name(self, index: int) -> str:
         """Return the path or address by which a user finds an image."""

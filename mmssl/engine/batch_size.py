@@ -2,7 +2,10 @@
 
 from typing import TYPE_CHECKING, Any
 
+from torch import nn
+
 from ..core import UserError, dist
+from ..core.io import unwrap_model
 
 if TYPE_CHECKING:
     from .runner import Runner
@@ -12,7 +15,8 @@ def keep_global_batch(runner: 'Runner') -> int:
     """Share a resumed file's global batch among the processes of now; return the config's share.
 
     Only when ``batch_size`` is what it was: then the number of processes is what has changed,
-    as when a machine joins or leaves. Raises UserError when they do not divide the batch.
+    as when a machine joins or leaves. Raises UserError when they do not divide the batch, or
+    leave one image to a batch norm.
     """
     loop, loader = runner._train_loop, runner._train_dataloader
     if isinstance(loop, dict) and loop.get('dataloader'):
@@ -31,12 +35,32 @@ def keep_global_batch(runner: 'Runner') -> int:
             key='batch',
             value=batch,
         )
-    loader['batch_size'] = batch // world
+    share = batch // world
+    if share == 1 and (norm := _needs_two(runner)):
+        fitting = [n for n in range(1, world) if batch % n == 0]
+        raise UserError(
+            f'{runner._resumed}: its batch of {batch} images leaves {world} processes one image '
+            f"each, of which batch norm ('{norm}') has no statistics; start "
+            f'{" or ".join(map(str, fitting))}, or synchronise batch norms '
+            '(--cfg-options sync_bn=torch)',
+            key='batch',
+            value=batch,
+        )
+    loader['batch_size'] = share
     runner.logger.warning(
-        f'{world} processes instead of {before}: each takes {batch // world} images instead '
+        f'{world} processes instead of {before}: each takes {share} images instead '
         f'of {batch // before}, the batch of all stays {batch}'
     )
     return configured
+
+
+def _needs_two(runner: 'Runner') -> str:
+    """Return the name of a batch norm over vectors of this process alone, '' without one.
+
+    Maps have many positions, so one image gives them statistics.
+    """
+    modules = unwrap_model(runner.model).named_modules()
+    return next((name for name, module in modules if isinstance(module, nn.BatchNorm1d)), '')
 
 
 def scale_learning_rate(runner: 'Runner', optim_wrapper: Any, settings: dict[str, Any]) -> float:

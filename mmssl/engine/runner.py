@@ -42,6 +42,7 @@ from .hooks.non_finite_hook import NonFiniteHook
 from .hooks.progress_bar_hook import ProgressBarHook
 from .loaders import end_workers
 from .optim.wrapper import OptimWrapper, active_amp
+from .rank_check import check_same, data_of, settings_of
 from .signals import catch_signals
 from .state import training_state, work_dir_files
 from .state.official_state import restore_official, seek
@@ -138,8 +139,8 @@ class Runner(Base):
     def setup_env(self, env_cfg: dict[str, Any]) -> None:
         """Join the process group before mmengine would, which needs a GPU for it.
 
-        Raises UserError when the work dir holds another run's training files, and when a
-        deterministic run cannot be.
+        Raises UserError when the ranks differ in settings or versions, when the work dir holds
+        another run's training files, and when a deterministic run cannot be.
         """
         if not self.distributed:
             check_driver()  # of many processes `init_distributed` asks, and one says
@@ -149,6 +150,8 @@ class Runner(Base):
         if self.distributed and not is_distributed():
             init_distributed(self.launcher, **env_cfg.get('dist_cfg', {}))
         share_cores()
+        if dist.world_size() > 1:
+            check_same(settings_of(self.cfg))
         if self._train_loop is not None:
             resume, overwrite = bool(self.cfg.get('resume')), bool(self.cfg.get('overwrite'))
             work_dir_files.check_work_dir(self.work_dir, resume, overwrite)
@@ -229,8 +232,24 @@ class Runner(Base):
         built.status = self.step_status
         return built
 
+    def build_train_loop(self, loop: Any) -> Any:
+        """Build the loop and its data. Raises UserError where the ranks have other data."""
+        built = super().build_train_loop(loop)
+        if dist.world_size() > 1:
+            check_same(data_of(built.dataloader, 'train_dataloader'))
+        return built
+
     def build_val_loop(self, loop: Any) -> Any:
-        """Build the monitor; without labels or a validation folder it turns itself off."""
+        """Build the monitor; without labels or a validation folder it turns itself off.
+
+        Raises UserError where the ranks do not have the same images.
+        """
+        built = self._val_loop_or_none(loop)
+        if dist.world_size() > 1:
+            check_same(data_of(built.dataloader if built else None, 'val_dataloader'))
+        return built
+
+    def _val_loop_or_none(self, loop: Any) -> Any:
         try:
             return super().build_val_loop(loop)
         except NoData as error:

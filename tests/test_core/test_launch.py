@@ -1,6 +1,7 @@
 """Environment variables of the launchers, and the errors when they are missing."""
 
 import os
+import socket
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -9,6 +10,7 @@ from torch import distributed as td
 from mmssl.core import UserError, dist, launch
 from mmssl.core.launch import agree, read_environment, tells
 
+from ..helpers.command import free_port
 from ..helpers.refusals import check_refusal, refuses
 
 VARIABLES = {
@@ -97,20 +99,73 @@ def test_jobs_on_one_slurm_node_have_ports_of_their_own(environment):
     assert os.environ['MASTER_PORT'] == '5'
 
 
+@pytest.mark.parametrize(
+    ('name', 'value'),
+    [
+        ('RANK', '2'),
+        ('RANK', 'one'),
+        ('RANK', ''),
+        ('WORLD_SIZE', '-2'),
+        ('MASTER_PORT', '9' * 5000),
+    ],
+)
+def test_numbers_that_are_none(environment, name, value):
+    good = dict(RANK='0', WORLD_SIZE='2', LOCAL_RANK='0', MASTER_PORT='29500')
+    for each, number in (good | {name: value}).items():
+        environment(each, number)
+    with refuses(name, value):
+        launch.init_distributed('pytorch')
+
+
+def test_a_first_rank_that_never_comes(environment):
+    environment('MASTER_ADDR', '127.0.0.1')
+    port = free_port()
+    environment('MASTER_PORT', port)
+    with refuses('MASTER_PORT', port) as caught:
+        launch._store(1, 2, 1)
+    assert 'rank 0 of 2' in str(caught.value)
+
+
+def test_a_port_in_use(environment):
+    environment('MASTER_ADDR', '127.0.0.1')
+    with socket.create_server(('', 0)) as taken:
+        port = str(taken.getsockname()[1])
+        environment('MASTER_PORT', port)
+        with refuses('MASTER_PORT', port) as caught:
+            launch._store(0, 2, 1)
+    assert 'cannot be opened' in str(caught.value)
+
+
 # what ranks tell each other before a backend starts -----------------------------------------------
-def meet(reports):
+def meet(reports, ranks=None, world=None, seconds=30):
     """Let each rank report in a thread of its own; return what each ended with."""
     store = td.HashStore()
+    ranks = ranks or range(len(reports))
 
     def join(rank):
         try:
-            agree(store, rank, len(reports), 'GPUs', lambda: reports[rank])
+            agree(store, rank, world or len(reports), 'GPUs', lambda: reports[rank], seconds)
         except (UserError, SystemExit) as error:
             return error
         return None
 
-    with ThreadPoolExecutor(len(reports)) as pool:
-        return list(pool.map(join, range(len(reports))))
+    with ThreadPoolExecutor(len(ranks)) as pool:
+        return list(pool.map(join, ranks))
+
+
+def test_a_rank_that_is_missing_is_named_by_the_first(monkeypatch):
+    monkeypatch.setattr(launch, 'WAIT', 0.5)
+    first, other = meet(gpus('', ''), world=3, seconds=0.2)
+    check_refusal(first, 'rank', 2)
+    assert other.code == 2
+
+
+def test_a_rank_that_is_there_twice():
+    first, *others = meet(gpus('', ''), ranks=[0, 1, 1], world=3)
+    assert first.key == 'RANK' and 'rank 1 is there twice' in str(first)
+    errors = [error for error in others if isinstance(error, UserError)]
+    check_refusal(errors[0], 'RANK', '1')
+    assert [error.code for error in others if error not in errors] == [2]
 
 
 def gpus(*names):
@@ -128,6 +183,7 @@ def test_a_gpu_for_each_or_none_for_all(reports):
         (gpus('a 0', 'a 1', 'a 0', 'a 1'), 'processes', 4, 'ranks 0 and 2'),
         (gpus('a 0', ''), 'rank', 1, 'rank 0 does'),
         (gpus('', 'a 0'), 'rank', 0, 'rank 1 does'),
+        ([dict(world='2'), dict(world='3')], 'WORLD_SIZE', '3', 'rank 1 was started'),
         ([*gpus('a 0'), dict(problem='driver: too old')], 'rank', 1, 'driver: too old'),
     ],
 )

@@ -1,6 +1,7 @@
 """The collective watchdog names the rank that the others wait for."""
 
 import json
+import threading
 import time
 
 import pytest
@@ -111,3 +112,13 @@ def test_ranks_publish_where_they_are(two_ranks):
         assert {p['what'] for p in places.values()} <= {'sum', 'barrier'}
         assert (alive, left) == (False, None)
     assert watchdog.suspects() == 'which one, this process cannot tell'
+
+
+def test_a_store_that_never_answers_is_left_alone(dog, monkeypatch):
+    monkeypatch.setattr(watchdog, 'ANSWER', 0.05)
+    never = threading.Event()
+    monkeypatch.setattr(dog.store, 'check', lambda _: not never.wait(60))
+    assert 'the first process, which holds the list of all, does not answer' in dog.suspects()
+    assert watchdog.ask(lambda: never.wait(60), 0.01, 'nothing') == 'nothing'
+    assert watchdog.ask(lambda: 'answer', 60, 'nothing') == 'answer'
+    never.set()

@@ -14,7 +14,7 @@ from mmssl.models.queue import FeatureBank
 from mmssl.registry import DATA_SAMPLERS
 
 from ..helpers.methods import LOCALS, MODELS_BY_NAME
-from ..helpers.refusals import refuses
+from ..helpers.refusals import check_refusal, refuses
 from ..helpers.tiny import log, losses, make_runner, precision
 from ..helpers.training_state import everything, interrupt, smallest_file
 
@@ -114,13 +114,24 @@ def test_another_number_of_processes_continues(two_ranks, tiny_config, tmp_path,
 def test_a_batch_that_cannot_be_shared_is_refused(two_ranks, tiny_config, tmp_path):
     settings = same('mocov3', 3, 'none') | dict(train_cfg__max_epochs=1)
     make_runner(tiny_config(), tmp_path, **settings).train()
-    assert two_ranks(_refuse, tiny_config(), tmp_path) == [('batch', 3)] * 2
+    assert two_ranks(_refuse, tiny_config(), tmp_path, 3) == [('batch', 3)] * 2
 
 
-def _refuse(path, folder):
-    runner = make_runner(path, folder, **same('mocov3', 3, 'pytorch'), resume=True)
+def test_one_image_for_each_batch_norm_is_refused(two_ranks, tiny_config, tmp_path):
+    """Two images make statistics on one process, or on two that share them."""
+    settings = same('mocov3', 2, 'none') | dict(train_cfg__max_epochs=1, sync_bn=None)
+    make_runner(tiny_config(), tmp_path, **settings).train()
+    assert two_ranks(_refuse, tiny_config(), tmp_path, 2, None) == [('batch', 2)] * 2
+    with pytest.raises(AssertionError, match='DID NOT RAISE'):
+        two_ranks(_refuse, tiny_config(), tmp_path, 2, 'torch')
+
+
+def _refuse(path, folder, batch, sync_bn='torch'):
+    settings = same('mocov3', batch, 'pytorch') | dict(sync_bn=sync_bn, train_cfg__max_epochs=1)
+    runner = make_runner(path, folder, **settings, resume=True)
     with pytest.raises(UserError) as caught:
         runner.train()
+    check_refusal(caught.value, 'batch', batch)
     return caught.value.key, caught.value.value
 
 

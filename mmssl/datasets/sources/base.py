@@ -4,7 +4,7 @@ import json
 import logging
 import os
 import stat
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -60,6 +60,11 @@ class Source:
         """Return the bytes of image file i; any exception makes it an unreadable image."""
         raise NotImplementedError
 
+    def index(self) -> Iterator[Any]:
+        """Yield buffers that tell which images there are, in their order, without reading any."""
+        for i in range(len(self)):
+            yield os.fsencode(f'{self.key(i)}\n')
+
     def target(self, i: int) -> int | Tensor | None:
         """Return the label of image i: a number, a multi-hot (K,), a mask (H, W), or None."""
         return self.labels[i] if len(self.labels) else None
@@ -80,6 +85,11 @@ class Names(Sequence[str]):
         """Return string i."""
         begin = self.ends[i - 1] if i else 0
         return os.fsdecode(self.text[begin : self.ends[i]].tobytes())
+
+    def buffers(self) -> Iterator[np.ndarray]:
+        """Yield the arrays that hold all strings."""
+        yield self.ends
+        yield self.text
 
 
 class PerProcess(Generic[T]):

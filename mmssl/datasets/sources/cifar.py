@@ -267,6 +267,10 @@ class CifarSource(Source):
     def __len__(self) -> int:
         return len(self.pixels)
 
+    def index(self) -> Iterator[Any]:
+        """Yield the names in the files."""
+        yield from self.keys.buffers()
+
     def key(self, i: int) -> str:
         """Return class and file name."""
         return f'{self.classes[self.labels[i]]}/{self.keys[i]}' if self.classes else self.keys[i]

@@ -1,6 +1,6 @@
 """Sources of image files: class folders, one flat folder, and lists of files in any storage."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +65,10 @@ class FolderSource(Source):
 
     def __len__(self) -> int:
         return len(self.keys)
+
+    def index(self) -> Iterator[Any]:
+        """Yield the paths below the split's folder."""
+        yield from self.keys.buffers()
 
     def key(self, i: int) -> str:
         """Return the path below the split's folder."""
@@ -240,6 +244,10 @@ class ListSource(Source):
 
     def __len__(self) -> int:
         return len(self.keys)
+
+    def index(self) -> Iterator[Any]:
+        """Yield the paths as listed."""
+        yield from self.keys.buffers()
 
     def key(self, i: int) -> str:
         """Return the path as listed."""

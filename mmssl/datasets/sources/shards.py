@@ -262,6 +262,11 @@ class ShardSource(Source):
         shard, at = self.place(i)
         return self.streams().get(self.urls[shard], shard, at)
 
+    def index(self) -> Iterator[Any]:
+        """Yield the shards' names and lengths."""
+        for url, count in zip(self.urls, self.shards, strict=True):
+            yield os.fsencode(f'{url.rpartition("/")[2]}\n{count}\n')
+
     def key(self, i: int) -> str:
         """Return the sample's key with the image's file extension."""
         sample = self._sample(i)

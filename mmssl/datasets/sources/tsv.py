@@ -2,8 +2,10 @@
 
 import base64
 import binascii
-from collections.abc import Mapping
+import os
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -259,6 +261,12 @@ class TsvSource(Source):
 
     def __len__(self) -> int:
         return int(self.ends[-1])
+
+    def index(self) -> Iterator[Any]:
+        """Yield each file's name and size, and where its rows begin."""
+        for file in self.files:
+            yield os.fsencode(f'{file.path.name}\n{file.size}\n')
+            yield file.offsets
 
     def key(self, i: int) -> str:
         """Return the row's first column."""

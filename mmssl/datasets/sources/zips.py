@@ -3,7 +3,9 @@
 import struct
 import zipfile
 import zlib
+from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import numpy as np
 
@@ -162,6 +164,10 @@ class ZipSource(Source):
 
     def __len__(self) -> int:
         return len(self.members)
+
+    def index(self) -> Iterator[Any]:
+        """Yield the paths in the archive."""
+        yield from self.members.buffers()
 
     def key(self, i: int) -> str:
         """Return the path in the archive."""
