@@ -56,6 +56,7 @@ HOST_SITES = {
     'core/bad_samples.py:joined',
     'core/cores.py:share_cores',
     'engine/hooks/checkpoint_hook.py:after_train',
+    'engine/loop.py:_validate_again',
     'engine/hooks/non_finite_hook.py:_report',
     'engine/rank_check.py:check_same',
     'engine/runner.py:_resumed',
@@ -208,6 +209,22 @@ def test_resume(passes, tiny_config, tmp_path):
     for whole, rest in answers:
         assert len(rest) == 2 and rest == whole[2:]
     assert answers[0] != answers[1]
+
+
+def _wait_for_validation(path: Path, folder: Path) -> list[float | None]:
+    """Return the best value at the start of an epoch, in a run and in one that goes on there."""
+    found: list[float | None] = []
+    measured = dict(default_hooks__checkpoint__save_best='knn/top1', train_cfg__max_epochs=2)
+    for resume in (False, True):
+        runner = make_runner(path, folder, **SMALL | measured, resume=resume)
+        _until(runner, 5, lambda runner: found.append(runner.train_loop.best))
+    return found
+
+
+def test_validations_that_have_ended(passes, tiny_config, tmp_path):
+    sites = {'engine/loop.py:_validate_again'}
+    for first, second in passes(sites, _wait_for_validation, tiny_config(), tmp_path):
+        assert first == second and first is not None
 
 
 def _refused(folders: list[str]) -> Any:

@@ -2,12 +2,20 @@
 
 import sys
 
+# isort: off
+import mmssl  # noqa: F401, before torch: from here on a signal ends it in one line
+
+# isort: on
+from torch.distributed.elastic.multiprocessing.api import SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.run import main
 
 if __name__ == '__main__':
     try:
         main()
+    except SignalException as signaled:
+        print(f'{signaled.sigval.name}: ended', file=sys.stderr)
+        sys.exit(128 + signaled.sigval)
     except ChildFailedError as error:
         rank, failure = error.get_first_failure()
         code = failure.exitcode  # negative for a signal

@@ -104,7 +104,7 @@ def read_json(path: Path) -> Any:
     """Return what a JSON file holds; None, which is logged, where it was cut off or is no JSON."""
     try:
         return json.loads(path.read_bytes())
-    except ValueError as error:  # also bytes that are no text
+    except (ValueError, RecursionError) as error:  # also bytes that are no text
         print_log(f'{path}: passed over, it is damaged ({error})', 'current', logging.WARNING)
         return None
 

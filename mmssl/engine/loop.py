@@ -1,5 +1,6 @@
 """The training loop: epochs that can start in the middle."""
 
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -9,6 +10,7 @@ from ..core import UserError, dist, watchdog
 from ..core.protocols import SeekableSampler
 from ..registry import LOOPS
 from .loaders import tell_epoch
+from .state import validations
 
 
 @LOOPS.register_module(name=['EpochLoop', 'EpochBasedTrainLoop'])
@@ -23,6 +25,7 @@ class EpochLoop(EpochBasedTrainLoop):
         super().__init__(*args, **kwargs)
         self.val_at_start = val_at_start
         self.best: float | None = None
+        self.resumed = False  # from a training file of this run
         self.in_iteration = 0  # 1 between the update and the end of an iteration's hooks
 
     def seek(self, iteration: int) -> None:
@@ -45,12 +48,49 @@ class EpochLoop(EpochBasedTrainLoop):
             )
         if self._iter == 0:
             dist.seed_streams(self.runner.seed or 0)  # restored with the rest on resuming
-        return super().run()
+        self.runner.call_hook('before_train')
+        if self.resumed and self._iter and self._iter % len(self.dataloader) == 0:
+            self._validate_again()
+        while self._epoch < self._max_epochs and not self.stop_training:
+            self.run_epoch()
+            if self._validation_is_due():
+                self._validate()
+        self.runner.call_hook('after_train')
+        return self.runner.model
+
+    def _validation_is_due(self) -> bool:
+        """Whether the epoch that has ended is one after which the monitor looks."""
+        self._decide_current_val_interval()
+        last = self._epoch == self._max_epochs
+        return (
+            self.runner.val_loop is not None
+            and self._epoch >= self.val_begin
+            and (last or self._epoch % self.val_interval == 0)
+        )
+
+    def _validate(self) -> None:
+        """Validate, and note that it has ended."""
+        self.runner.val_loop.run()
+        if dist.rank() == 0:
+            folder, run = Path(self.runner.work_dir), self.runner.run_identity['id']
+            validations.note(folder, run, self._iter, self.best)
+
+    def _validate_again(self) -> None:
+        """Run the validation that a resumed file waits for, if it was not run to its end."""
+        if not self._validation_is_due():
+            return
+        folder, run = Path(self.runner.work_dir), self.runner.run_identity['id']
+        ended = dist.call_on_rank_zero(lambda: validations.find(folder, run, self._iter))
+        if ended is None:
+            self.runner.logger.info(f'validating epoch {self._epoch} first, as that was not done')
+            self._validate()
+        else:
+            self.best = ended.best
 
     def run_epoch(self) -> None:
         """Iterate over what is left of this epoch; before the first, the monitor may look."""
         if self._iter == 0 and self.val_at_start and self.runner.val_loop is not None:
-            self.runner.val_loop.run()
+            self._validate()
         self.runner.call_hook('before_train_epoch')
         self.runner.model.train()
         first = self._iter % len(self.dataloader)

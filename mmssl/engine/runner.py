@@ -43,7 +43,7 @@ from .hooks.progress_bar_hook import ProgressBarHook
 from .loaders import end_workers
 from .optim.wrapper import OptimWrapper, active_amp
 from .rank_check import check_same, data_of, settings_of
-from .signals import catch_signals
+from .signals import catch_signals, interruptible
 from .state import training_state, work_dir_files
 from .state.official_state import restore_official, seek
 from .state.training_fit import check_fit
@@ -92,13 +92,23 @@ class Runner(Base):
 
     def val(self) -> dict[str, Any]:
         """Run the monitor alone; errors become advice."""
-        with advise_on_errors(self), name_dead_workers(self), self._ending_workers():
+        with self._evaluating():
             return super().val()
 
     def test(self) -> dict[str, float]:
         """Evaluate; errors become advice."""
-        with advise_on_errors(self), name_dead_workers(self), self._ending_workers():
+        with self._evaluating():
             return super().test()
+
+    @contextmanager
+    def _evaluating(self) -> Iterator[None]:
+        with (
+            interruptible(),
+            advise_on_errors(self),
+            name_dead_workers(self),
+            self._ending_workers(),
+        ):
+            yield
 
     @contextmanager
     def _ending_workers(self) -> Iterator[None]:

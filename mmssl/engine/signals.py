@@ -28,11 +28,30 @@ def catch_signals(runner: 'Runner') -> Iterator[None]:
 
     before = {number: signal.signal(number, note) for number in ENDING}
     try:
+        with interruptible():
+            yield
+    finally:
+        _restore(before)
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Let SIGINT raise KeyboardInterrupt, which ends workers; before, a tool ends at once."""
+    main = threading.current_thread() is threading.main_thread()
+    if not main or signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        yield
+        return
+    before = {signal.SIGINT: signal.signal(signal.SIGINT, signal.default_int_handler)}
+    try:
         yield
     finally:
-        for number, handler in before.items():
-            with suppress(TypeError):  # a handler that was not set from Python
-                signal.signal(number, handler)
+        _restore(before)
+
+
+def _restore(handlers: dict[signal.Signals, Any]) -> None:
+    for number, handler in handlers.items():
+        with suppress(TypeError):  # a handler that was not set from Python
+            signal.signal(number, handler)
 
 
 def save_and_exit(runner: 'Runner', number: int, save: Callable[[str], None]) -> None:

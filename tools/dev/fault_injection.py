@@ -1,6 +1,7 @@
 """Break runs on purpose and compare with unbroken ones, bit by bit.
 
-kills    SIGKILL at random moments, for every method: all losses and the final weights are equal
+kills    SIGKILL at random moments, for every method: all losses, the final state, every validation
+         and the best file are equal
 exits    two processes train and end: exit status 0, every time
 nan      images of rank 1 become nan: both ranks stop with the same report
 full     a small file system fills up: every file on it is whole, and the run continues
@@ -28,12 +29,24 @@ os.environ['OMP_NUM_THREADS'] = '1'  # a forked process cannot use threads begun
 
 from faults.breaker import Breaker, Stream, stream
 from faults.elastic import elastic
-from faults.forked import BATCH, IMAGES, PARENT, config, make_data, run, same_end, wait
+from faults.forked import (
+    BATCH,
+    EPOCHS,
+    IMAGES,
+    PARENT,
+    config,
+    make_data,
+    run,
+    same_file,
+    validations,
+    wait,
+)
 
 from mmssl.cli.options import run_tool
 from mmssl.core import UserError
 from mmssl.engine.state import work_dir_files
 
+LAST = f'epoch_{EPOCHS}.pth'
 METHODS = ('mocov2', 'mocov3', 'moby', 'swav', 'esvit', 'sere', 'ibot')
 
 
@@ -50,10 +63,12 @@ def kill_after(child: int, after: float, alone: bool) -> int | None:
 
 
 def differences(whole: Path, work: Path) -> int:
-    """Count losses and final states of a killed run that are not those of the whole one."""
+    """Count losses, validations and files of a killed run that are not those of the whole one."""
     expected, seen = dict(stream(whole / 'losses')), stream(work / 'losses')
     wrong = sum(expected[at] != loss for at, loss in seen)
-    return wrong + (set(expected) != {at for at, _ in seen}) + (not same_end(whole, work))
+    wrong += set(expected) != {at for at, _ in seen}
+    wrong += validations(whole) != validations(work)
+    return wrong + sum(not same_file(whole, work, name) for name in (LAST, 'best.pth'))
 
 
 def kill_often(cfg: Any, folder: Path, kills: int, rng: random.Random) -> tuple[int, int]:
@@ -80,11 +95,12 @@ def kills(root: Path, data: Path, args: argparse.Namespace) -> str:
     """Kill, continue and compare until there were enough kills."""
     rng, each = random.Random(args.seed), -(-args.kills // len(args.methods))
     for method in args.methods:
-        ended, wrong = kill_often(config(method, data), root / method, each, rng)
+        ended, wrong = kill_often(config(method, data, monitor=True), root / method, each, rng)
         told = f'{method} {each} kills in {ended} runs, {wrong} differences'
         print('  ' + told, flush=True)
         assert wrong == 0, told
-    return f'{each * len(args.methods)} kills, every loss and final state bit-equal'
+    total = each * len(args.methods)
+    return f'{total} kills, every loss, validation, final state and best file bit-equal'
 
 
 def pair(cfg: Any, work: Path, hook: Callable[[], Any], port: int) -> tuple[list[int], float]:

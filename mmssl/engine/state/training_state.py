@@ -136,6 +136,7 @@ def restore(runner: 'Runner', content: dict[str, Any]) -> None:
     _reorder(model, progress)
     runner.train_loop.seek(progress['iter'])
     runner.train_loop.best = progress['best']
+    runner.train_loop.resumed = True
     for scheduler, state in zip(runner.param_schedulers or [], content['schedulers'], strict=True):
         if isinstance(scheduler, ScheduleParam):
             scheduler.seek(progress['iter'])  # by the config of now

@@ -1,5 +1,6 @@
 """Whole trainings in forked processes, which pay for no import, and what they leave."""
 
+import json
 import os
 import signal
 import sys
@@ -19,16 +20,26 @@ from mmssl.engine import Runner
 from mmssl.engine.state import work_dir_files
 
 PARENT = os.getpid()  # a forked process that ends passes through the parent's functions
-IMAGES, BATCH, EPOCHS = 24, 4, 2
+IMAGES, BATCH, EPOCHS, CLASSES = 24, 4, 2, 4
+NO_MONITOR = dict.fromkeys(('val_cfg', 'val_dataloader', 'val_evaluator'))
+MONITOR = {
+    'train_cfg.val_interval': 1,
+    'val_cfg.k': (5,),
+    'val_dataloader.batch_size': 8,
+    'val_dataloader.num_workers': 0,
+    'val_dataloader.persistent_workers': False,
+    'default_hooks.checkpoint.save_best': 'knn/top1',
+}
 
 
 def make_data(root: Path) -> None:
-    """Draw a few pictures."""
-    folder = root / 'train' / 'shape'
-    folder.mkdir(parents=True)
-    for i in range(IMAGES):
-        image, _ = draw_object(0, i, i % 8)
-        Image.fromarray(image).save(folder / f'{i}.png')
+    """Draw a few pictures of each class, to train on and to measure by."""
+    for split, first, count in (('train', 0, IMAGES), ('val', IMAGES, 8)):
+        for i in range(first, first + count):
+            folder = root / split / f'class{i % CLASSES}'
+            folder.mkdir(parents=True, exist_ok=True)
+            image, _ = draw_object(0, i, i % CLASSES)
+            Image.fromarray(image).save(folder / f'{i}.png')
 
 
 def recipe(method: str) -> Path:
@@ -36,8 +47,11 @@ def recipe(method: str) -> Path:
     return next((REPO / 'configs/compare').glob(f'{method}_vit-conv_*_shapes.py'))
 
 
-def config(method: str, data: Path, **options: Any) -> Any:
-    """The comparison recipe with a shallow network, few images, and random depth."""
+def config(method: str, data: Path, monitor: bool = False, **options: Any) -> Any:
+    """The comparison recipe with a shallow network, few images, and random depth.
+
+    ``monitor`` measures kNN at the start and after each epoch, and keeps the best file.
+    """
     shrink = {
         'data_root': str(data),
         'model.backbone.arch': (64, 1, 4),
@@ -46,7 +60,7 @@ def config(method: str, data: Path, **options: Any) -> Any:
         'train_dataloader.num_workers': 2,
         'train_cfg.max_epochs': EPOCHS,
         'param_scheduler.0.warmup': 0,
-        **dict.fromkeys(('val_cfg', 'val_dataloader', 'val_evaluator')),
+        **(MONITOR if monitor else NO_MONITOR),
         'default_hooks.checkpoint.iterations': 2,
         'default_hooks.checkpoint.interval': 1,
         'default_hooks.checkpoint.max_keep_ckpts': 1,
@@ -103,8 +117,20 @@ def same(a: Any, b: Any) -> bool:
     return torch.equal(a, b) if isinstance(a, torch.Tensor) else a == b
 
 
-def same_end(first: Path, second: Path) -> bool:
-    """Whether two runs ended in the same model, optimizer, progress and generators."""
-    ends = [work_dir_files.open_training(f / f'epoch_{EPOCHS}.pth') for f in (first, second)]
+def same_file(first: Path, second: Path, name: str) -> bool:
+    """Whether two runs have the same model, optimizer, progress and generators in a file."""
+    both = [work_dir_files.open_training(folder / name) for folder in (first, second)]
     keys = ('state_dict', 'optimizer', 'progress', 'random')
-    return same(*([end[key] for key in keys] for end in ends))
+    return same(*([content[key] for key in keys] for content in both))
+
+
+def validations(work: Path) -> dict[int, set[tuple[tuple[str, float], ...]]]:
+    """Return what each validation of a run has measured: {epoch: figures of all its starts}."""
+    found: dict[int, set[tuple[tuple[str, float], ...]]] = {}
+    for file in work.glob('*/vis_data/scalars.json'):
+        for text in file.read_text().splitlines():
+            line = json.loads(text)
+            figures = tuple(sorted((k, v) for k, v in line.items() if k.startswith('knn/')))
+            if figures:
+                found.setdefault(line['step'], set()).add(figures)
+    return found
