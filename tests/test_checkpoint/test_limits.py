@@ -2,7 +2,6 @@
 
 import json
 import struct
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from mmssl.cli.converter_report import check_whole_swin
 from mmssl.core import UserError
 from mmssl.models.backbones import ResNet, SwinTransformer
 
+from ..helpers.counting import calls
 from ..helpers.refusals import refuses
 
 ESCAPE = '\x1b[31mred\x07'
@@ -116,22 +116,6 @@ def test_safetensors_of_too_many_tensors(tmp_path: Path) -> None:
 def names(count: int) -> dict[str, torch.Tensor]:
     one = torch.ones(1)
     return {f'module.base_encoder.blocks.{i}.head.{i}.weight': one for i in range(count)}
-
-
-def calls(function: Callable[[Any], Any], value: Any) -> int:
-    """Calls that a function of one argument makes, of Python's and of built-in functions."""
-    count = 0
-
-    def tick(frame: Any, event: str, _: Any) -> None:
-        nonlocal count
-        count += event in ('call', 'c_call')
-
-    sys.setprofile(tick)
-    try:
-        function(value)
-    finally:
-        sys.setprofile(None)
-    return count
 
 
 def translated(count: int) -> None:

@@ -4,7 +4,6 @@ import io
 import os
 import random
 import struct
-import time
 import zlib
 
 import cv2
@@ -297,7 +296,6 @@ def test_mutated_files_are_read_or_refused(kind):
     draw = random.Random(kind)
     content = encoded(make_image((24, 16)), kind)
     read = 0
-    began = time.process_time()
     for _ in range(300):
         changed = bytearray(content)
         for _ in range(draw.choice((1, 1, 2, 8))):
@@ -310,7 +308,6 @@ def test_mutated_files_are_read_or_refused(kind):
             continue
         read += 1
     assert 300 > read >= (1 if kind == 'PNG' else 20), read  # a PNG has check sums
-    assert time.process_time() - began < 20
 
 
 def test_the_header_is_read_before_the_pixels():

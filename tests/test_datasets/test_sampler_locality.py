@@ -1,6 +1,5 @@
 """Orders for storages with fast sequential reading: shards, a cache of one rank's share."""
 
-import importlib
 from types import SimpleNamespace
 
 import pytest
@@ -85,9 +84,8 @@ def test_a_stream_opens_each_shard_once(image_folder, tmp_path, monkeypatch):
     data = ImageDataset(str(tmp_path), 'train', source=dict(type='ShardSource'))
     assert data.locality == 'shard'
     opened = []
-    module = importlib.import_module('webdataset.gopen')
-    real = module.gopen
-    monkeypatch.setattr(module, 'gopen', lambda url: opened.append(url) or real(url))
+    real = shards.open_stream
+    monkeypatch.setattr(shards, 'open_stream', lambda url: opened.append(url) or real(url))
     for index in order(data, monkeypatch, batch=4, workers=1):
         data.read(index)
     assert len(opened) == len(set(opened)) == 5

@@ -13,6 +13,7 @@ from .base import Names, PerProcess, Source, class_labels, numbered, read_file
 from .flat_split import annotated, is_flat
 from .lists import read_list
 from .scan import scan
+from .streams import WebFiles, root_of_web
 from .subset import chosen
 from .what_is_data import EXTENSIONS, data_places, is_system
 
@@ -116,11 +117,13 @@ class StoredFiles:
             self.args.update(backend=prefix, db_path=place)
             self.uri = ''
             self.base = ''
-        self.backend = PerProcess(self._open)
+        self.backend: PerProcess[Any] = PerProcess(self._open)
 
     def _open(self) -> Any:
         # LMDB opens a file once, for all its readers and, as it neither locks nor writes, their
         # forks; a connection is no two processes' to share
+        if root_of_web(self.uri) and not self.args:
+            return WebFiles()  # mmengine's backend waits for ever
         once = self.args.get('backend') == 'lmdb'
         try:
             return fileio.get_file_backend(

@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import stat
 import tarfile
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
@@ -18,6 +17,7 @@ from ...core.errors import NoData
 from ...registry import DATASETS
 from .base import MAX_BYTES, PerProcess, Source, existing, numbered, parsed
 from .lists import MAX_CLASSES, label_number
+from .streams import WebFiles, open_stream, root_of_web
 from .what_is_data import EXTENSIONS, is_system, say_left_out
 
 WINDOW = 1000  # samples a stream keeps for later, and the sampler shuffles within
@@ -69,17 +69,15 @@ def samples_of(url: str, left_out: list[str] | None = None) -> Iterator[dict[str
     Raises ValueError for a shard that is no regular file, and whatever tar, network or
     decompression raise.
     """
-    from webdataset.gopen import gopen  # slow to import, seldom needed
-    from webdataset.tariterators import group_by_keys
+    from webdataset.tariterators import group_by_keys  # slow to import, seldom needed
 
     def selected(name: str) -> bool:
         if left_out is not None and is_system(name):
             left_out.append(name)
         return not is_system(name)
 
-    if ':' not in url and not stat.S_ISREG(os.stat(url).st_mode):
-        raise ValueError('not a regular file')
-    yield from group_by_keys(_files(gopen(url), url, selected))
+    with open_stream(url) as stream:
+        yield from group_by_keys(_files(stream, url, selected))
 
 
 class Shard:
@@ -154,7 +152,7 @@ def read_index(root: str, split: str) -> list[dict[str, Any]]:
     """
     name = _index_name(root, split)
     try:
-        text = fileio.get(name) if '://' in root else existing(Path(name), 'index').read_bytes()
+        text = _index_text(name)
     except (NoData, OSError):
         raise NoData(
             f'{name}: no such index of shards; write it beside them with python '
@@ -201,6 +199,22 @@ def _short(value: object) -> str:
     return repr(value)[:40] if isinstance(value, (int, float, str)) else type(value).__name__
 
 
+def _index_text(name: str) -> bytes:
+    try:
+        if root_of_web(name):
+            return WebFiles().get(name)
+        if '://' not in name:
+            return existing(Path(name), 'index').read_bytes()
+        return bytes(fileio.get(name))
+    except (ValueError, LookupError, NotImplementedError, AssertionError, ImportError) as error:
+        cause = ' '.join(str(error).split())[:200]
+        raise UserError(
+            f'{name}: cannot be read ({cause}); give data_root as a folder or an http address',
+            key='data_root',
+            value=name.rpartition('/')[0],
+        ) from None
+
+
 def _index_name(root: str, split: str) -> str:
     return f'{root.rstrip("/")}/{split}.json' if root else f'{split}.json'
 
@@ -222,7 +236,8 @@ def _address(root: str, url: str) -> str:
 class ShardSource(Source):
     """Tar shards of ``KEY.jpg`` and ``KEY.cls``, listed in ``data_root/<split>.json``.
 
-    The `webdataset` library reads them, from disk or an address. Images are numbered in the order
+    They are streamed from disk or an address (`streams`), and the `webdataset` library groups
+    their files to samples. Images are numbered in the order
     of the index, and reading in that order streams: `EpochSampler` gives every worker of every
     rank shards of its own and shuffles shards, and images within a window. Any other order
     works too, by reading a shard again from its start. Labels come from the index. Raises NoData
