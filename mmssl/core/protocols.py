@@ -181,6 +181,10 @@ class IndexedData(Protocol):
 class TracedReads(Protocol):
     """A data set that knows what its workers read: ``mmssl.datasets.ImageDataset``."""
 
+    def reads(self) -> list[tuple[int, str, float]]:
+        """Return (process, image, seconds since it began) of all that read, oldest first."""
+        ...
+
     def read_by(self, pid: int) -> str | None:
         """Return the name of the image that a worker process was reading."""
 

@@ -6,6 +6,7 @@ It replaces unreadable images by others and seeds the random numbers of each ite
 import hashlib
 import os
 import random
+import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -118,8 +119,9 @@ class ImageDataset(Dataset):
         self.labels = [labels[i] for i in self.indices.tolist()] if len(labels) else []
         self.pipeline = pipeline  # as settings, for records
         self.transforms = [TRANSFORMS.build(t) for t in pipeline]
-        # process and image of each worker, so that one that dies can be named
-        self.reading = torch.zeros(WORKERS, 2, dtype=torch.int64).share_memory_()
+        # process and image of each worker, and since when (ns, 0: it is done), so that what one
+        # that dies or stays silent has read can be named
+        self.reading = torch.zeros(WORKERS, 3, dtype=torch.int64).share_memory_()
         # shared with workers that outlive an epoch; below 0: not told
         self._epoch = torch.full((1,), -1).share_memory_()
 
@@ -244,6 +246,11 @@ class ImageDataset(Dataset):
         target = self.source.target(int(self.indices[chosen])) if self.classes else None
         if target is not None:
             item['label'] = target
+        item = self._transformed(item)
+        self._note(chosen, done=True)
+        return item
+
+    def _transformed(self, item: dict[str, Any]) -> dict[str, Any]:
         for transform in self.transforms:
             try:
                 item = transform(item)
@@ -259,14 +266,24 @@ class ImageDataset(Dataset):
                 ) from None
         return item
 
-    def _note(self, index: int) -> None:
+    def _note(self, index: int, done: bool = False) -> None:
         worker = get_worker_info()
         if worker is not None and worker.id < WORKERS:
-            self.reading[worker.id] = torch.tensor((os.getpid(), index))
+            since = 0 if done else time.monotonic_ns()
+            self.reading[worker.id] = torch.tensor((os.getpid(), index, since))
 
     def read_by(self, pid: int) -> str | None:
         """Return the name of the image that worker process ``pid`` read last, or None."""
-        for process, index in self.reading.tolist():
+        for process, index, _ in self.reading.tolist():
             if process == pid:
                 return self.name(index)
         return None
+
+    def reads(self) -> list[tuple[int, str, float]]:
+        """Return (process, image, seconds since it began) of the workers that read, oldest first.
+
+        Of those that have ended by a kill it may be the last one they began.
+        """
+        now = time.monotonic_ns()
+        rows = sorted((row for row in self.reading.tolist() if row[2]), key=lambda row: row[2])
+        return [(pid, self.name(index), (now - since) / 1e9) for pid, index, since in rows]

@@ -5,7 +5,8 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from ..core import UserError, dist, watchdog
 
@@ -50,6 +51,8 @@ def error_advice(error: Exception, runner: 'Runner | None' = None) -> UserError 
     first = text[:300]
     at = f'rank {dist.rank()}, step {watchdog.status.step}: ' if dist.world_size() > 1 else ''
     if isinstance(error, OSError):
+        if error.errno == errno.ENOENT and _was_in_work_dir(error.filename, runner):
+            return _moved(runner, at)
         if error.errno not in DISK:
             return None
         file = error.filename or 'the work dir'
@@ -86,3 +89,20 @@ def error_advice(error: Exception, runner: 'Runner | None' = None) -> UserError 
             value=watchdog.status.what,
         )
     return None
+
+
+def _was_in_work_dir(file: Any, runner: 'Runner | None') -> bool:
+    """Whether a file that is missing lies in the work dir of a run."""
+    if runner is None or not isinstance(file, (str, os.PathLike)):
+        return False
+    return Path(file).absolute().is_relative_to(Path(runner.work_dir).absolute())
+
+
+def _moved(runner: Any, at: str) -> UserError:
+    return UserError(
+        f'{at}{runner.work_dir}: the work dir is there no more, or not as it was: it was moved or '
+        'removed during the run. Move it back, or pass its new place as --work-dir, then continue '
+        'with --resume',
+        key='work_dir',
+        value=str(runner.work_dir),
+    )

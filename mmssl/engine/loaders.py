@@ -16,6 +16,7 @@ from ..core.protocols import EpochFollower, LoaderSampler, OrdersForWorkers
 from ..registry import DATASETS
 from .signals import WorkerSignals
 
+SILENCE = 1800  # seconds without a batch, where the loader's own ``timeout`` says nothing
 SEEKABLE = ('EpochSampler', 'RepeatAugSampler', 'ResumableSampler')
 
 
@@ -107,6 +108,8 @@ def build(
     built._get_iterator = Workers(built)  # type: ignore[method-assign]
     if isinstance(built.sampler, OrdersForWorkers) and built.sampler.fixed_workers:
         built.num_workers = wanted  # a resumed run must meet the same order on any machine
+    if built.num_workers and not built.timeout:
+        built.timeout = SILENCE
     if isinstance(built.sampler, LoaderSampler):
         built.sampler.serve(built.batch_size, built.num_workers)
     if built.num_workers < wanted:

@@ -69,6 +69,8 @@ class Runner(Base):
         # a resumed run keeps its own
         self.run_identity: dict[str, Any] = dict(id=uuid.uuid4().hex, started=time.time())
         with advise_on_errors():
+            # positional in mmengine's signature: after the model
+            work_dir_files.make(kwargs['work_dir'] if 'work_dir' in kwargs else args[1])
             super().__init__(*args, **kwargs)
         console.unmute_screen(self._levels)
 

@@ -1,4 +1,4 @@
-"""Errors of loader workers that died: which, of what, and while reading which image."""
+"""Errors of loader workers that died or stay silent: which, and while reading which image."""
 
 import re
 from collections.abc import Iterable, Iterator
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from .runner import Runner
 
 PIDS = re.compile(r'DataLoader worker \(pid(?:\(s\))? ([\d, ]+)\)\s*(.*)', re.DOTALL)
+SILENT = re.compile(r'DataLoader timed out after ([\d.]+) seconds')
 ADVICE = (
     ('Killed', 'the system ran out of memory: lower num_workers or the batch size'),
     ('Bus error', 'shared memory (/dev/shm) is full: enlarge it or lower num_workers'),
@@ -23,7 +24,10 @@ OTHERWISE = 'see the lines above, or run with num_workers=0 for the error itself
 
 
 def worker_error(error: RuntimeError, loaders: Iterable[Any]) -> UserError | None:
-    """Return the error to show for a dead worker, or None when it is about something else."""
+    """Return the error for a dead or silent worker, or None when it is about something else."""
+    loaders = list(loaders)
+    if silent := SILENT.search(str(error)):
+        return _silent_worker(silent[1], loaders)
     found = PIDS.search(str(error))
     if found is None:
         return None
@@ -40,9 +44,30 @@ def worker_error(error: RuntimeError, loaders: Iterable[Any]) -> UserError | Non
     )
 
 
+def _silent_worker(seconds: str, loaders: Iterable[Any]) -> UserError:
+    """Return the error for a batch that did not come; a decoder cannot be interrupted."""
+    datasets = [loader.dataset for loader in loaders if isinstance(loader.dataset, TracedReads)]
+    reads = sorted((read for data in datasets for read in data.reads()), key=lambda read: -read[2])
+    if not reads:
+        return UserError(
+            f'no batch has come from the loader workers for {seconds} s; run with num_workers=0 to '
+            'see where they hang, or raise the timeout of the data loader',
+            key='timeout',
+            value=float(seconds),
+        )
+    pid, name, taken = reads[0]
+    return UserError(
+        f'{name}: loader worker {pid} has read it for {taken:.0f} s, and no batch has come for '
+        f'{seconds} s; check the file and its disk, then continue with --resume. A longer limit: '
+        'timeout of the data loader (seconds)',
+        key='file',
+        value=name,
+    )
+
+
 @contextmanager
 def name_dead_workers(runner: 'Runner') -> Iterator[None]:
-    """Turn the death of a loader's worker into the error of `worker_error`."""
+    """Turn the death or silence of a loader's worker into the error of `worker_error`."""
     try:
         yield
     except RuntimeError as error:

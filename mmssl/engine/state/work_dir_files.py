@@ -1,5 +1,6 @@
 """Training files: written whole, checked when read; the newest valid one of a work dir."""
 
+import errno
 import os
 import re
 import socket
@@ -62,6 +63,30 @@ def check_work_dir(folder: str | Path, resume: bool, overwrite: bool) -> None:
             key='folder',
             value=str(folder),
         )
+
+
+def make(folder: str | Path) -> None:
+    """Make the work dir. Raises UserError where there cannot be a folder, and OSError for a disk.
+
+    A file in its place, a name that is too long, or one that is no name.
+    """
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError, FileNotFoundError, ValueError) as error:
+        raise _no_folder(folder, error) from None
+    except OSError as error:
+        if error.errno not in (errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL):
+            raise
+        raise _no_folder(folder, error) from None
+
+
+def _no_folder(folder: str | Path, error: Exception) -> UserError:
+    reason = getattr(error, 'strerror', None) or error  # of the system's errors alone
+    return UserError(
+        f'work_dir={folder}: there can be no such folder ({reason}); pass another --work-dir',
+        key='work_dir',
+        value=str(folder),
+    )
 
 
 def clear(folder: str | Path) -> None:
