@@ -71,7 +71,7 @@ def sizes(state: State) -> dict[str, Any]:
             key=name,
             value=None,
         ) from None
-    except (IndexError, ValueError, ZeroDivisionError) as error:
+    except (IndexError, TypeError, ValueError, ZeroDivisionError) as error:
         raise UserError(
             f'state: its tensors have shapes that no {kind} has ({error}); give the file as it '
             'was published',

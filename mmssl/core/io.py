@@ -132,5 +132,11 @@ def read_sessions(path: Path) -> list[dict[str, Any]]:
 
 def _is_session(entry: dict[str, Any]) -> bool:
     numbers = [entry.get('seconds'), entry.get('peak_memory')]
-    whole = all(isinstance(n, (int, float)) and math.isfinite(n) for n in numbers)
-    return whole and isinstance(entry.get('command'), str)
+    return all(map(is_number, numbers)) and isinstance(entry.get('command'), str)
+
+
+def is_number(value: Any) -> bool:
+    """Whether a value of a JSON file is a number that a float can hold, and finite."""
+    if type(value) is int:
+        return value.bit_length() < 1000
+    return type(value) is float and math.isfinite(value)

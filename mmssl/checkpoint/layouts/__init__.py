@@ -6,6 +6,7 @@ from typing import Any
 from torch import Tensor
 
 from ...core import UserError
+from ...core.errors import escaped
 from .distillation import DINO, ESVIT, IBOT, SERE
 from .heads import LINEAR
 from .layout import Layout, State, branches, strip_wrappers
@@ -70,7 +71,8 @@ def detect(
     """Return (layout, tensors of any shape by foreign name) of a file.
 
     A file of no known layout whose names are those of the ``target``'s network is read as
-    timm's. Raises UserError when no layout fits, the named one does not, or several do.
+    timm's. Raises UserError when no layout fits, the named one does not, or several do, and for
+    tensors without a name.
     """
     if layout != 'auto' and layout not in LAYOUTS:
         raise UserError(
@@ -78,6 +80,7 @@ def detect(
             key='layout',
             value=layout,
         )
+    _check_names(content, path)
     known = LAYOUTS.values() if layout == 'auto' else [LAYOUTS[layout]]
     found = []
     for candidate in known:
@@ -107,10 +110,23 @@ def detect(
     )
 
 
+def _check_names(content: dict[str, Any], path: str) -> None:
+    """Raise UserError for tensors, of the file or of a dict in it, that have no name."""
+    for entry in (content, *content.values()):
+        for key, value in entry.items() if isinstance(entry, dict) else ():
+            if isinstance(value, Tensor) and not isinstance(key, str):
+                raise UserError(
+                    f'{path}: has a tensor with {str(key)[:SHOWN]} for a name; names are text, '
+                    'save it again with them',
+                    key='file',
+                    value=path,
+                )
+
+
 def _first_name(key: Any, value: Any) -> str:
     """Return an entry of a file for a message, with the first name inside it; not all of it."""
     name = f'{key}.{next(iter(value))}' if isinstance(value, dict) and value else str(key)
-    return name if len(name) <= SHOWN else f'{name[:SHOWN]}...'
+    return escaped(name if len(name) <= SHOWN else f'{name[:SHOWN]}...')
 
 
 def _state_of_the_target(content: dict[str, Any], target: Iterable[str]) -> State | None:

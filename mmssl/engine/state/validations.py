@@ -5,11 +5,10 @@ ended is kept here, and the best value by then; without the file it is measured 
 """
 
 import json
-import math
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ...core.io import atomic_write, read_json
+from ...core.io import atomic_write, is_number, read_json
 
 FILE = 'validations.json'
 
@@ -39,8 +38,5 @@ def note(folder: Path, run: str, iteration: int, best: float | None) -> None:
 def find(folder: Path, run: str, iteration: int) -> Ended | None:
     """Return the validation after ``iteration`` iterations, None where it is not noted."""
     ended = _stored(folder, run)
-    best = ended.get(str(iteration), math.nan)
-    known = best is None or (isinstance(best, (int, float)) and not isinstance(best, bool))
-    if not known or (best is not None and not math.isfinite(best)):
-        return None
-    return Ended(best)
+    best = ended.get(str(iteration), 'nothing')
+    return Ended(best) if best is None or is_number(best) else None
