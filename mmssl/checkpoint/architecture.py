@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from ..core import UserError
-from .matching import of_another_network
+from .matching import BESIDE, COMPUTED, MAP_NORMS, inner_name, of_another_network
 from .resize import window_size
 
 State = dict[str, Tensor]  # tensors of any shape by our names, without 'backbone.'
@@ -34,6 +34,9 @@ SIGNS = {
 }
 # the names of a plain network, whose config every library has
 PLAIN = {
+    'swin': r'(absolute_pos_embed$|net\.(patch_embed\.(proj|norm)\.|norm\.|layers\.\d+\.'
+    r'(downsample\.(norm|reduction)\.|blocks\.\d+\.(norm[12]|mlp\.fc[12]'
+    r'|attn\.(qkv|proj|relative_position_bias_table)))))',
     'vit': r'net\.(cls_token|pos_embed|norm\.|patch_embed\.proj\.'
     r'|blocks\.\d+\.(norm[12]|attn\.(qkv|proj)|mlp\.fc[12])\.(weight|bias)$)',
     'resnet': r'net\.(conv1|bn1|layer\d\.\d+\.((conv|bn)[123]|downsample\.[01]))\.',
@@ -93,10 +96,35 @@ def _check_sizes(found: dict[str, Any]) -> None:
 
 
 def additions(state: State) -> list[str]:
-    """Return the tensors (any shapes) that a ViT or ResNet has beside those of a plain one."""
-    plain = PLAIN.get(family(state), '')
+    """Return the tensors (any shapes) that a ViT, Swin or ResNet has more than a plain one."""
+    known, more = _by_plain(state)
+    return of_another_network(more, known)
+
+
+def leftovers(state: State) -> list[str]:
+    """Return the tensors (any shapes) that a file holds beside its network.
+
+    They are heads, decoders and mask tokens, and whatever is no part of a plain ViT, Swin or
+    ResNet without making it another one: `load` reports the same ones as unexpected. What a
+    network computes is among them, but for the counters of batch norms.
+    """
+    known, more = _by_plain(state)
+    beside = set(more).difference(of_another_network(more, known))
+    if not known:
+        beside = {key for key in state if BESIDE.match(inner_name(key))}
+    beside = {key for key in beside if key != 'mask_token' and not MAP_NORMS.match(key)}
+    computed = [key for key in state if COMPUTED.search(key)]
+    beside.update(key for key in computed if not key.endswith('num_batches_tracked'))
+    return [key for key in state if key in beside]
+
+
+def _by_plain(state: State) -> tuple[list[str], list[str]]:
+    """Return (names of a plain network of the family, all others); none where none is known."""
+    plain = PLAIN.get(family(state))
+    if plain is None:
+        return [], []
     known = [key for key in state if re.match(plain, key)]
-    return of_another_network([key for key in state if not re.match(plain, key)], known)
+    return known, [key for key in state if not re.match(plain, key)]
 
 
 def differences(given: State, wanted: State) -> list[str]:
@@ -124,7 +152,16 @@ def _swin(state: State) -> dict[str, Any]:
     stages = range(len({stage for stage, _ in blocks}))
     depths = Counter(stage for stage, _ in blocks)
     tables = [state[f'net.layers.{i}.blocks.0.attn.relative_position_bias_table'] for i in stages]
-    patch = state['net.patch_embed.proj.weight']
+    patch = state.get('net.patch_embed.proj.weight')
+    if patch is None and any(key.startswith('net.patch_embed.proj.') for key in state):
+        raise UserError(
+            'its Swin has a convolutional stem, and no Swin here has one: give the file of a Swin '
+            'that cuts images into patches',
+            key='net.patch_embed.proj.weight',
+            value=None,
+        )
+    if patch is None:
+        raise KeyError('net.patch_embed.proj.weight')
     return dict(
         width=patch.shape[0],
         depths=tuple(depths[str(i)] for i in stages),

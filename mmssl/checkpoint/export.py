@@ -3,12 +3,14 @@
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import torch
 from timm.layers import gen_relative_position_index
 
 from ..core import UserError
 from . import file_kinds
-from .architecture import additions, family, sizes
+from .architecture import additions, family, leftovers, sizes
 from .fetch.fetch import local_path
+from .fit import some
 from .hyperparameters import backbone_settings
 from .layouts import LAYOUTS, State, detect
 from .load import exported
@@ -38,6 +40,7 @@ class Network(NamedTuple):
     layout: str
     branch: str
     settings: dict[str, Any]  # of our own training files, else empty
+    notes: list[str]  # on what the file holds beside it
 
 
 class Exported(NamedTuple):
@@ -50,21 +53,41 @@ class Exported(NamedTuple):
 def network(path: str | Path, layout: str = 'auto', branch: str = 'export') -> Network:
     """Take one backbone out of a file of any layout; heads are left out.
 
-    ``branch``: 'student', 'teacher', or 'export' for the one meant for downstream use. Raises
-    UserError when the file has no such branch, no backbone, or is of another kind.
+    ``branch``: 'student', 'teacher', or 'export' for the one meant for downstream use. Counters of
+    batch norms that the file lacks are zero. Raises UserError when the file has no such branch, no
+    backbone, a part of one, or is of another kind.
     """
     path = local_path(path)
-    content = read(path)
-    if layout == 'auto':
-        file_kinds.refuse_other_tasks(content, str(path))
+    content, note = file_kinds.backbone_of_task(read(path), str(path))
+    notes = [note] if note else []
     file_layout, foreign = detect(content, str(path), layout)
     ours, _ = file_layout.translate(foreign)
     names, taken = match_branches(ours, (), exported(file_layout, content, ours), branch)
     if not names:
         file_kinds.check_pretraining(content, file_layout, foreign, ours, str(path))
     state = {k: ours[v] for k, v in names.items()}
+    if beside := leftovers(state):
+        notes.append(f'{len(beside)} tensors beside the network are left out ({some(beside)})')
+        state = {key: value for key, value in state.items() if key not in beside}
+    try:
+        sizes(state)
+    except UserError as error:
+        raise UserError(f'{path}: {error}', key=error.key, value=error.value) from None
     settings = backbone_settings(content) if file_layout.name == 'mmssl' else {}
-    return Network(state, file_layout.name, taken, settings)
+    return Network(with_counters(state), file_layout.name, taken, settings, notes)
+
+
+def with_counters(state: State) -> State:
+    """Return tensors (any shapes) with the counters that files of before torch 0.4.1 lack.
+
+    They are the ``num_batches_tracked`` () of batch norms.
+    """
+    complete = dict(state)
+    for key in state:
+        name, found, _ = key.rpartition('running_mean')
+        if found:
+            complete.setdefault(f'{name}num_batches_tracked', torch.tensor(0))
+    return complete
 
 
 def export(state: State, target: str) -> Exported:
@@ -81,14 +104,13 @@ def export(state: State, target: str) -> Exported:
             value=target,
         )
     kind = family(state)
-    layout = TARGETS[target].get(kind)
-    if layout is None:
+    if reason := unfit(state, target):
         raise UserError(
-            f'target {target} has no network of this kind ({kind}); use one of {_others(kind)}',
+            f'target {target} does not fit: {reason}; use one of {_others(state)}',
             key='target',
             value=target,
         )
-    _refuse_variants(state, kind, layout, target)
+    layout = TARGETS[target][kind]
     notes: list[str] = []
     if 'mask_token' in state and layout != 'mmssl':
         notes.append('the mask token is left out: masks belong to pretraining')
@@ -104,20 +126,23 @@ def export(state: State, target: str) -> Exported:
     return Exported({key: value.contiguous() for key, value in foreign.items()}, notes)
 
 
-def _others(kind: str) -> str:
-    """Return the targets that have a family of networks, in words."""
-    return ', '.join(target for target, kinds in TARGETS.items() if kind in kinds)
+def _others(state: State) -> str:
+    """Return the targets that have the network of a backbone's tensors, in words."""
+    return ', '.join(target for target in TARGETS if not unfit(state, target))
 
 
-def _refuse_variants(state: State, kind: str, layout: str, target: str) -> None:
-    """Refuse networks that the target would fill with wrong or random numbers."""
-    reason = '' if layout == 'mmssl' else _lacks(state, kind, target)
+def unfit(state: State, target: str) -> str:
+    """Return why a library would fill its network with wrong or random numbers, '' if it would not.
+
+    ``state`` are a backbone's tensors (any shapes), ``target`` one of `TARGETS`.
+    """
+    kind = family(state)
+    layout = TARGETS[target].get(kind)
+    if layout is None:
+        return f'it has no network of this kind ({kind})'
     if target not in ('mmssl', 'timm') and (more := additions(state)):
-        reason = f'its {kind} has no {more[0].removeprefix("net.")}'
-    if reason:
-        raise UserError(
-            f'target {target} does not fit: {reason}; use target mmssl', key='target', value=target
-        )
+        return f'its {kind} has no {more[0].removeprefix("net.")}'
+    return '' if layout == 'mmssl' else _lacks(state, kind, target)
 
 
 def _lacks(state: State, kind: str, target: str) -> str:

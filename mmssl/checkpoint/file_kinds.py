@@ -1,4 +1,4 @@
-"""Recognise files that are not what was asked for: detectors, fine-tuned or linear classifiers."""
+"""Recognise files that are not pretraining files: detectors, fine-tuned or linear classifiers."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -10,15 +10,20 @@ from .layouts import Layout, State
 
 # parts of other tasks' models, by which their files are known
 TASKS = {
-    'a detector': {'rpn_head', 'roi_head', 'bbox_head', 'mask_head', 'roi_heads', 'query_head'},
+    'a detector': {
+        *('rpn_head', 'roi_head', 'bbox_head', 'mask_head', 'roi_heads', 'query_head'),
+        'panoptic_head',
+    },
     'a segmentation network': {'decode_head', 'auxiliary_head', 'sem_seg_head'},
 }
 
 
-def refuse_other_tasks(content: dict[str, Any], path: str) -> None:
-    """Check that a file is not a detector, a segmentation network or SwAV's file of a queue.
+def backbone_of_task(content: dict[str, Any], path: str) -> tuple[dict[str, Any], str]:
+    """Take the backbone out of a detector's or segmentation network's file.
 
-    Raises UserError when it is one of these.
+    Returns (content with the tensors of its backbone alone, a sentence on what was left out); of
+    other files (the content as it is, ''). Raises UserError for SwAV's file of a queue, and for
+    heads without a backbone.
     """
     if list(content) == ['queue'] and isinstance(content['queue'], Tensor):
         raise UserError(
@@ -27,18 +32,28 @@ def refuse_other_tasks(content: dict[str, Any], path: str) -> None:
             key='file',
             value=path,
         )
-    for entry in (content.get('state_dict'), content.get('model'), content):
+    for root in ('state_dict', 'model', ''):
+        entry = content.get(root) if root else content
         if not isinstance(entry, dict):
             continue
-        parts = {str(key).removeprefix('module.').split('.')[0] for key in entry}
+        parts = {key: str(key).removeprefix('module.').split('.')[0] for key in entry}
         for kind, names in TASKS.items():
-            if found := sorted(parts & names):
-                raise UserError(
-                    f'{path}: is {kind} ({", ".join(found)}), whose backbone has been fine-tuned; '
-                    "to take it all the same, name the layout, such as layout='mmdet'",
-                    key='file',
-                    value=path,
+            if found := sorted(names.intersection(parts.values())):
+                kept = {key: value for key, value in entry.items() if parts[key] == 'backbone'}
+                what = f'is {kind} ({", ".join(found)})'
+                if not kept:
+                    raise UserError(
+                        f'{path}: {what} without a backbone; give the whole file',
+                        key='file',
+                        value=path,
+                    )
+                note = (
+                    f'{what}: its fine-tuned backbone is taken and the other '
+                    f'{len(entry) - len(kept)} tensors are left out; to go on with the whole '
+                    'model give the file as load_from'
                 )
+                return ({**content, root: kept} if root else kept), note
+    return content, ''
 
 
 def is_probe(content: dict[str, Any], ours: Iterable[str]) -> bool:

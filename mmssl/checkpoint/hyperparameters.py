@@ -16,7 +16,7 @@ from .architecture import family
 
 # the layouts of each method's own files; files of one network fit every method
 METHODS = {
-    'moco': ('mocov2', 'mm_mocov2'),
+    'moco': ('mocov2', 'mm_mocov2', 'openselfsup_mocov2'),
     'mocov3': ('mocov3', 'mm_mocov3'),
     'moby': ('moby',),
     'esvit': ('esvit', 'dino'),

@@ -4,27 +4,29 @@ Words: a name is *foreign* as the file writes it and *ours* as this package does
 (`layouts.layout`); ``foreign`` and ``ours`` hold tensors by such names.
 """
 
+import logging
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
+from mmengine.logging import print_log
 from torch import nn
 
 from ..core import UserError
-from ..core.errors import escaped
 from ..core.protocols import KnowsItsFile
 from . import file_kinds, hyperparameters
-from .architecture import differences
 from .fetch.fetch import local_path
+from .fit import advice, describe, misfit, some
 from .layouts import Layout, State, detect
 from .matching import (
     BRANCHES,
+    MAP_NORMS,
+    StateMatch,
     is_backbone_alone,
     match_branches,
     match_state,
-    of_another_network,
 )
 from .reader.read_file import read
 
@@ -33,7 +35,11 @@ PARTS = ('all', 'backbone')
 
 @dataclass
 class Report:
-    """Names of the tensors that a load filled and left, by our names (``dropped``: the file's)."""
+    """Names of the tensors that a load filled and left, by our names (``dropped``: the file's).
+
+    ``computed`` and ``new`` are of the model, and no file needs to have them: buffers that the
+    network computes, and norms of single maps.
+    """
 
     path: str
     layout: str
@@ -43,9 +49,12 @@ class Report:
     unexpected: list[str] = field(default_factory=list)
     dropped: list[str] = field(default_factory=list)
     mismatched: list[str] = field(default_factory=list)  # with the reason behind the name
+    computed: list[str] = field(default_factory=list)
+    new: list[str] = field(default_factory=list)
     epoch: int | None = None  # epochs done, where the file says so
     model: str = ''  # the class that trained it, where the file says so
     classes: tuple[str, ...] = ()  # names of a classifier's outputs, where the file says so
+    note: str = ''  # what was left out of the file of another task
 
     def __str__(self) -> str:
         total = len(self.matched) + len(self.missing) + len(self.mismatched)
@@ -55,21 +64,18 @@ class Report:
             ('unexpected', self.unexpected),
             ('mismatched', self.mismatched),
             ('dropped', self.dropped),
+            ('computed', self.computed),
+            ('new', self.new),
         ):
             if keys:
-                text += f', {len(keys)} {word} ({_some(keys)})'
+                text += f', {len(keys)} {word} ({some(keys)})'
         return text
 
     def log(self) -> None:
         """Print the report to mmengine's log."""
-        from mmengine.logging import print_log
-
         print_log(f'loaded {self}', logger='current')
-
-
-def _some(keys: list[str], count: int = 3) -> str:
-    """Return the first names of a list, in words."""
-    return escaped(', '.join(keys[:count])) + (', ...' if len(keys) > count else '')
+        if self.note:
+            print_log(f'{self.path}: {self.note}', logger='current', level=logging.WARNING)
 
 
 def load(
@@ -84,9 +90,10 @@ def load(
 
     ``part``: 'all' or 'backbone'. ``branch``: 'student' or 'teacher', the branch of the file that
     is taken, or 'export': both where the model has both, else the one meant for downstream use.
-    A file with one backbone fills student and teacher alike. Tensors go where name and shape
-    (any) agree. Raises UserError when a backbone tensor of the model stays unfilled, a classifier
-    untrained, the file is of another kind, or ``part`` or ``branch`` is unknown.
+    A file with one backbone fills student and teacher alike; of a detector or segmentation network
+    the backbone is taken. Tensors go where name and shape (any) agree. Raises UserError when a
+    backbone tensor of the model stays unfilled, a classifier untrained, the file is of another
+    kind, or ``part`` or ``branch`` is unknown.
     """
     for key, value, known in (('part', part, PARTS), ('branch', branch, ('export', *BRANCHES))):
         if value not in known:
@@ -94,9 +101,7 @@ def load(
                 f"{key}='{value}' is unknown; use one of {', '.join(known)}", key=key, value=value
             )
     path = local_path(path)
-    content = read(path)
-    if layout == 'auto':
-        file_kinds.refuse_other_tasks(content, str(path))
+    content, note = file_kinds.backbone_of_task(read(path), str(path))
     target = model.state_dict()
     file_layout, foreign = detect(content, str(path), layout, target)
     names_in_model = _names_in_a_model(target)
@@ -114,7 +119,7 @@ def load(
     unused = set(ours) - set(names.values())
     dropped += [key for key in foreign if file_layout.name_of(key, names_in_model) in unused]
 
-    report = Report(str(path), file_layout.name, taken, dropped=dropped)
+    report = Report(str(path), file_layout.name, taken, dropped=dropped, note=note)
     report.epoch = epochs_done(content, file_layout.epochs_ahead)
     report.model = trained_as(content)
     report.classes = stated_classes(content)
@@ -214,11 +219,13 @@ def fill(target: State, ours: State, part: str, report: Report) -> None:
         wanted = {key: value for key, value in target.items() if _is_of_backbone(key)}
     match = match_state(wanted, ours)
     report.matched = match.matched
-    report.missing = match.missing
+    report.missing = [key for key in match.missing if not MAP_NORMS.match(key)]
+    report.new = [key for key in match.missing if MAP_NORMS.match(key)]
+    report.computed = match.computed
     report.mismatched = [f'{key} {reason}' for key, reason in match.mismatched.items()]
     report.unexpected = match.unexpected
     if backbone_alone or any(map(_is_of_backbone, ours)):  # not of a file of a head alone
-        _check_backbone(report, target, ours)
+        _check_backbone(match, report.path, target, ours)
     if part == 'all' and _is_classifier(target):
         _check_classifier(report)
     for key in match.matched:
@@ -233,32 +240,27 @@ def _is_classifier(target: Iterable[str]) -> bool:
     return 'head.fc.weight' in target and not any(k.startswith('student.') for k in target)
 
 
-def _check_backbone(report: Report, target: State, ours: State) -> None:
+def _check_backbone(match: StateMatch, path: str, target: State, ours: State) -> None:
     """Refuse a backbone that the file fills in part, and one of another network."""
-    alone = is_backbone_alone(target)
-    lost = [key for key in report.missing + report.mismatched if alone or _is_of_backbone(key)]
-    more = [key for key in report.unexpected if alone or _is_of_backbone(key)]
-    more = of_another_network(more, target)
-    if not lost and not more:
-        return
-    reasons = []
-    if lost:
-        reasons.append(f'{len(lost)} tensors missing or of another shape ({_some(lost)})')
-    if more:
-        reasons.append(f'{len(more)} tensors that this network does not have ({_some(more)})')
-    what = ' and '.join(reasons)
-    start = _first_backbone(target)
-    found = differences(_inside(ours, start), _inside(target, start))
-    advice = 'check that the config names the same network'
+    if not is_backbone_alone(target):
+        match = StateMatch(*(_inside_backbones(names) for names in match))
+    found = misfit(match, target)
     if found:
-        what += f'; the file has {", ".join(found)}'
-    if len(found) == 1 and found[0].startswith('img_size='):
-        advice = f'set {found[0].partition(" ")[0]}, or take a file of the other size'
-    raise UserError(
-        f'{report.path}: does not hold this backbone: {what}; {advice}',
-        key='file',
-        value=report.path,
-    )
+        start = _first_backbone(target)
+        networks = _inside(ours, start), _inside(target, start)
+        raise UserError(
+            f'{path}: does not hold this backbone: {describe(found, *networks)}; '
+            f'{advice(found, *networks)}',
+            key='file',
+            value=path,
+        )
+
+
+def _inside_backbones(names: Any) -> Any:
+    """Return those of a list or dict of names that lie in a backbone."""
+    if isinstance(names, dict):
+        return {key: value for key, value in names.items() if _is_of_backbone(key)}
+    return [key for key in names if _is_of_backbone(key)]
 
 
 def _first_backbone(target: Iterable[str]) -> str:
@@ -281,7 +283,7 @@ def _check_classifier(report: Report) -> None:
     lost = [key for key in lost if key.startswith('head.')]
     if lost:
         raise UserError(
-            f'{report.path}: does not hold this classifier ({_some(lost)}); check num_classes, '
+            f'{report.path}: does not hold this classifier ({some(lost)}); check num_classes, '
             'blocks, pool and the norm of its head',
             key='file',
             value=report.path,

@@ -25,10 +25,14 @@ State = dict[str, Tensor]  # tensors by name
 COMPUTED = re.compile(
     r'(^|\.)(num_batches_tracked|relative_position_index|relative_coords_table|attn_mask)$'
 )
+# norms of a backbone's single maps, which detectors train: files of pretraining lack them
+MAP_NORMS = re.compile(r'(.*\bbackbone\.)?norm\d+\.(weight|bias)$')
 # sums of an incomplete update, zero where a file lacks them
 SUMS = re.compile(r'(^|\.)collected$')
 # heads, which a file may have over the network; timm keeps norms of its own there
 HEADS = re.compile(r'(head|fc|classifier)')
+# what a file may have beside a network: heads, decoders and mask tokens of masked pretraining
+BESIDE = re.compile(rf'{HEADS.pattern}|decoder|mask_token$')
 # what stands before the blocks of a transformer and changes its tokens; masks only pretrain
 TOKENS = re.compile(r'((?!mask|decoder)\w*tokens?|(absolute_)?pos_embed|(norm_pre|ln_pre)\..*)$')
 
@@ -119,13 +123,15 @@ class StateMatch(NamedTuple):
     """Names of tensors by what a file can do for a model.
 
     The model's: ``matched`` take the file's values, ``missing`` are not in the file,
-    ``mismatched`` are, but do not fit ({name: reason}). ``unexpected`` are the file's alone.
+    ``mismatched`` are, but do not fit ({name: reason}), ``computed`` are not in the file and need
+    not be, as the network computes them. ``unexpected`` are the file's alone.
     """
 
     matched: list[str]
     missing: list[str]
     mismatched: dict[str, str]
     unexpected: list[str]
+    computed: list[str]
 
 
 def shape_difference(given: Tensor, wanted: Tensor) -> str:
@@ -143,6 +149,8 @@ def value_difference(given: Tensor, wanted: Tensor) -> str:
         return f'{given.dtype} for {wanted.dtype}'.replace('torch.', '')
     if given.is_floating_point() and not bool(given.isfinite().all()):
         return 'with numbers that are not finite'
+    if given.dtype != wanted.dtype and not bool(given.to(wanted.dtype).isfinite().all()):
+        return f'with numbers beyond {wanted.dtype}'.replace('torch.', '')
     return ''
 
 
@@ -155,17 +163,20 @@ def match_state(
     """
     matched = []
     missing = []
+    computed = []
     mismatched = {}
     for name, wanted in target.items():
         if name not in given:
-            if not SUMS.search(name):
+            if COMPUTED.search(name):
+                computed.append(name)
+            elif not SUMS.search(name):
                 missing.append(name)
         elif reason := difference(given[name], wanted):
             mismatched[name] = reason
         else:
             matched.append(name)
     unexpected = [name for name in given if name not in target]
-    return StateMatch(matched, missing, mismatched, unexpected)
+    return StateMatch(matched, missing, mismatched, unexpected, computed)
 
 
 def of_another_network(names: Iterable[str], target: Iterable[str]) -> list[str]:
@@ -185,14 +196,19 @@ def of_another_network(names: Iterable[str], target: Iterable[str]) -> list[str]
 
 def _is_inside(name: str, series: set[str], parts: set[str]) -> bool:
     """Whether a name belongs to the network that has these series of blocks, and these parts."""
-    inner = name[_start(name) :]
-    if HEADS.match(inner) or COMPUTED.search(inner):
+    inner = inner_name(name)
+    if HEADS.match(inner) or COMPUTED.search(inner) or MAP_NORMS.match(name):
         return False
     return (
         _part(name) in parts
         or TOKENS.match(inner) is not None
         or any(start in series for start in _series(name))
     )
+
+
+def inner_name(name: str) -> str:
+    """Return the name of a backbone's tensor without ``student.backbone.net.`` before it."""
+    return name[_start(name) :]
 
 
 def _start(name: str) -> int:

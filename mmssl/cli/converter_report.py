@@ -15,6 +15,7 @@ from torch import Tensor
 from ..checkpoint import save
 from ..checkpoint.architecture import additions, family, sizes
 from ..checkpoint.export import TARGETS, Network, export, network
+from ..checkpoint.fit import LAST_NORM, compare, describe
 from ..checkpoint.hyperparameters import METHODS
 from ..core import UserError
 from ..models.backbones import SwinTransformer
@@ -55,9 +56,9 @@ def convert(
     found = network(source, branch=branch)
     check_method(found.layout, source, method)
     written = export(found.state, target)
-    notes = written.notes
+    notes = found.notes + written.notes
     if family(found.state) == 'swin' and target != 'mmssl':
-        check_whole_swin(found.state, source)
+        check_whole_swin(found.state, source, target)
         notes = notes + swin_differences(found, target)
     save.write({'state_dict': written.state}, Path(output))
     print(f'{source}: {found.layout} file, {found.branch} branch')
@@ -188,10 +189,11 @@ def swin_differences(found: Network, target: str) -> list[str]:
     return notes
 
 
-def check_whole_swin(state: dict[str, Tensor], source: str) -> None:
+def check_whole_swin(state: dict[str, Tensor], source: str, target: str) -> None:
     """Check that the tensors of ``source`` (by name) are those of a Swin, of its shapes.
 
-    Raises UserError when some are missing, left over or of another shape.
+    mmdet and mmseg have no last norm. Raises UserError when some are missing, left over or of
+    another shape.
     """
     size = sizes(state)
     try:
@@ -204,9 +206,18 @@ def check_whole_swin(state: dict[str, Tensor], source: str) -> None:
                 window_size=max(size['windows']),
                 mlp_ratio=size['mlp_ratio'],
             )
-            net.load_state_dict(state)
     except (RuntimeError, ValueError, AssertionError, ZeroDivisionError) as error:
         reason = ' '.join(str(error).split())
         raise UserError(
             f'{source}: holds no whole Swin: {reason}', key='file', value=source
         ) from None
+    wanted = net.state_dict()
+    if target.startswith('mm'):
+        wanted = {key: value for key, value in wanted.items() if key not in LAST_NORM}
+    _, found = compare(state, wanted)
+    if found:
+        raise UserError(
+            f'{source}: holds no whole Swin: {describe(found, state, wanted)}; give the whole file',
+            key='file',
+            value=source,
+        )

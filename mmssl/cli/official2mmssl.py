@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..checkpoint import file_kinds, local_path, read, save
+from ..checkpoint.export import with_counters
 from ..checkpoint.hyperparameters import METHODS
 from ..checkpoint.layouts import detect
 from ..checkpoint.load import epochs_done, exported
@@ -22,11 +23,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument('dst', help='file to write')
     parser.add_argument('--selfsup', choices=METHODS, help='method; found out when left out')
     args = parser.parse_args(argv)
-    content = read(local_path(args.src))
-    file_kinds.refuse_other_tasks(content, args.src)
+    content, note = file_kinds.backbone_of_task(read(local_path(args.src)), args.src)
     layout, foreign = detect(content, args.src)
     check_method(layout.name, args.src, args.selfsup)
     ours, dropped = layout.translate(foreign)
+    ours = with_counters(ours)
     if not any('backbone.' in name for name in ours):
         file_kinds.check_pretraining(content, layout, foreign, ours, args.src)
     meta = dict(
@@ -36,4 +37,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     save.write({'state_dict': ours, 'meta': meta}, Path(args.dst))
     print(f'{args.src}: {layout.name} file, {len(foreign)} tensors')
+    if note:
+        print(f'note: {note}')
     print(f'{args.dst}: {len(ours)} tensors; dropped: {escaped(", ".join(dropped)) or "nothing"}')

@@ -1,6 +1,6 @@
 """Load any pretraining file into the backbone of a detector or segmentor, and check the fit."""
 
-import re
+import logging
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,22 +13,20 @@ from mmengine.runner import Runner, find_latest_checkpoint
 from torch import Tensor
 
 from ..checkpoint import local_path, save
-from ..checkpoint.architecture import family
 from ..checkpoint.content_hash import digest
-from ..checkpoint.export import Network, export, network
-from ..checkpoint.hyperparameters import METHODS
+from ..checkpoint.export import export, network, unfit
+from ..checkpoint.fit import Misfit, advice, compare, describe, some
+from ..checkpoint.layouts import LAYOUTS
+from ..checkpoint.matching import COMPUTED
 from ..config import pretrained
 from ..core import UserError, dist
 from ..core.io import unwrap_model
-from ..models.backbones.vit import ARCHS
 from ..zoo.hub import published
-from .network_settings import norm_eps, num_heads
+from .network_settings import match_settings
 
 State = dict[str, Tensor]
-MAY_BE_MISSING = re.compile(r'norm\d\.')  # norms of Swin's outputs, not pretrained
-MAY_BE_UNUSED = re.compile(r'ln1\.|mask_token$')  # last norm of a ViT without final_norm
-# layouts that say whose method they are, so that the number of heads is known
-METHOD_LAYOUTS = {layout for layouts in METHODS.values() for layout in layouts}
+# how mmdet and mmseg name the tensors of their networks
+LIBRARY_LAYOUTS = ('mmdet', 'mmseg', 'torchvision')
 
 
 class Start(NamedTuple):
@@ -71,76 +69,46 @@ def start_from(cfg: Config, library: str) -> Start | None:
         pretrained.require_file(source)
     path = local_path(source) if info is None else info.fetch()
     found = network(path, branch='export' if info is None else info.branch)
-    match_settings(found, backbone, str(path))
-    ours = str(backbone.type).startswith('mmssl.')
-    exported = export(found.state, 'mmssl' if ours else library)
+    for note in found.notes:
+        print_log(f'{path}: {note}', logger='current', level=logging.WARNING)
+    match_settings(found, cfg, str(path))
+    origin = f'{path} ({found.layout}, {found.branch} branch)'
+    target = 'mmssl' if str(backbone.type).startswith('mmssl.') else library
+    if reason := unfit(found.state, target):
+        raise UserError(
+            f"{origin}: does not fit {library}'s {backbone.type}: {reason}; take a backbone of "
+            'ours: python tools/model_converters/extract_backbone.py FILE OUT prints its lines',
+            key='file',
+            value=str(path),
+        )
+    exported = export(found.state, target)
     for note in exported.notes:
         print_log(f'{path}: {note}', logger='current')
     file = Path(cfg.work_dir) / 'pretrained' / f'{Path(path).stem}-{library}.pth'
     dist.call_on_rank_zero(lambda: save.write({'state_dict': exported.state}, file))
     backbone.init_cfg = ConfigDict(type='Pretrained', checkpoint=str(file))
     state = {key.removeprefix('backbone.'): value for key, value in exported.state.items()}
-    return _fill_and_compare(
-        backbone, library, state, str(path), f'{found.layout}, {found.branch} branch'
-    )
-
-
-def match_settings(found: Network, backbone: dict[str, Any], path: str) -> None:
-    """Set the norms' epsilon of the file's method; tensors do not state it.
-
-    Raises UserError for a ViT with another number of heads, which tensors do not state either.
-    """
-    kind = family(found.state)
-    if kind not in ('vit', 'swin'):
-        return
-    eps = norm_eps(found)
-    if str(backbone['type']).startswith('mmssl.'):
-        backbone.setdefault('norm_eps', eps)
-    else:
-        backbone['norm_cfg'] = dict(type='LN', eps=eps) | dict(backbone.get('norm_cfg') or {})
-    if kind == 'vit' and (found.settings or found.layout in METHOD_LAYOUTS):
-        arch, wanted = backbone.get('arch'), backbone.get('num_heads')
-        if wanted is None and arch is not None:
-            wanted = (ARCHS[arch] if isinstance(arch, str) else arch)[2]
-        if wanted is not None and wanted != num_heads(found):
-            raise UserError(
-                f"{path}: its ViT has {num_heads(found)} heads, the config's {wanted}; add "
-                f'--cfg-options model.backbone.num_heads={num_heads(found)}',
-                key='model.backbone.num_heads',
-                value=wanted,
-            )
+    return _fill_and_compare(backbone, library, state, str(path), origin)
 
 
 def _fill_and_compare(
-    backbone: dict[str, Any], library: str, state: State, path: str, taken: str
+    backbone: dict[str, Any], library: str, state: State, path: str, origin: str
 ) -> Start:
     """Build and fill the backbone once, and compare it with the file, before anything else.
 
-    ``taken`` is the layout and branch that ``state`` has from the file at ``path``. Raises
-    UserError when tensors are missing, unexpected, of another shape, or not taken.
+    ``state`` are the tensors (any shapes) of the file at ``path`` by the backbone's names. Raises
+    UserError when it holds another network, or when the backbone does not take its tensors.
     """
-    origin = f'{path} ({taken})'
     with DefaultScope.overwrite_default_scope(library):
         net = MODELS.build(backbone)
     target = net.state_dict()
-    names = [key for key in state if key in target]
-    unused = [key for key in state if key not in target]
-    new = [key for key in target if key not in state]
-    wrong = [key for key in unused if not MAY_BE_UNUSED.match(key)]
-    wrong += [key for key in new if not MAY_BE_MISSING.match(key)]
-    wrong += [key for key in names if not _same_shape(key, state[key], target[key])]
-    if wrong:
-        raise UserError(
-            f"{origin}: does not fit the config's {backbone['type']}, {len(wrong)} tensors are "
-            f'missing, unexpected or of another shape ({wrong[0]}, ...); see what the file holds: '
-            f'python tools/model_converters/selfsup2{library}.py FILE OUT',
-            key='file',
-            value=path,
-        )
+    _check_fit(state, target, backbone, library, path, origin)
     net.init_weights()
     filled = net.state_dict()
+    names = [key for key in state if key in filled]
     for key in names:
-        if state[key].shape == filled[key].shape and not torch.equal(state[key], filled[key]):
+        value = filled[key]
+        if state[key].shape == value.shape and not torch.equal(state[key].to(value.dtype), value):
             raise UserError(
                 f'{origin}: {library} did not take {key} from the converted file; check that the '
                 f"config's {backbone['type']} loads its init_cfg unchanged",
@@ -148,15 +116,55 @@ def _fill_and_compare(
                 value=None,
             )
     line = f'backbone: {len(names)} of {len(names)} tensors of {origin}, 0 missing, 0 unexpected'
-    if new:
-        line += f', {len(new)} new ({", ".join(new[:3])}, ...)'
+    new = [key for key in target if key not in state and not COMPUTED.search(key)]
+    left = [key for key in state if key not in target]
+    for word, keys in (('new', new), ('left out', left)):
+        if keys:
+            line += f', {len(keys)} {word} ({some(keys)})'
     return Start(line, names, digest({key: filled[key] for key in names}))
 
 
-def _same_shape(key: str, ours: Tensor, theirs: Tensor) -> bool:
-    """Whether shapes agree; mmseg's ViT resizes positions itself."""
-    resized = key == 'pos_embed' and ours.shape[-1] == theirs.shape[-1]
-    return resized or ours.shape == theirs.shape
+def _check_fit(
+    state: State, target: State, backbone: dict[str, Any], library: str, path: str, origin: str
+) -> None:
+    """Compare a file's tensors (any shapes) with a backbone's as `load` does, by our names."""
+    given = _by_our_names(state)
+    wanted = _by_our_names(target)
+    ours = str(backbone['type']).startswith('mmssl.')
+    tables = [names['net.pos_embed'] for names in (given, wanted) if 'net.pos_embed' in names]
+    if not ours and len(tables) == 2 and tables[0].shape[-1] == tables[1].shape[-1]:
+        wanted['net.pos_embed'] = tables[0]  # mmseg's ViT resizes it while loading
+    _, found = compare(given, wanted)
+    if found:
+        raise UserError(
+            f"{origin}: does not fit the config's {backbone['type']}: "
+            f'{describe(found, given, wanted)}; {_advice(found, given, wanted, ours, library)}',
+            key='file',
+            value=path,
+        )
+
+
+def _by_our_names(state: State) -> State:
+    """Return a backbone's tensors (any shapes) by our names, ``net.*``."""
+    if any(key.startswith('net.') for key in state):
+        return dict(state)
+    for name in LIBRARY_LAYOUTS:
+        if LAYOUTS[name].find({'state_dict': state}) is not None:
+            # as it is: the lone norm of a network of one map is no classifier's
+            ours, _ = LAYOUTS[name].translate(state)
+            return {key.removeprefix('backbone.'): value for key, value in ours.items()}
+    return {f'net.{key}': value for key, value in state.items()}
+
+
+def _advice(found: Misfit, given: State, wanted: State, ours: bool, library: str) -> str:
+    """Return what to change in the config."""
+    if any('beyond' in reason for reason in found.mismatched.values()):
+        return advice(found, given, wanted)
+    if any(key.startswith('net.stem.') for key in found.missing):
+        return 'set model.backbone.type=ResNet, which begins with one convolution of 7x7'
+    if ours:
+        return advice(found, given, wanted).replace('set ', 'set model.backbone.', 1)
+    return f'python tools/model_converters/selfsup2{library}.py FILE OUT prints the lines that fit'
 
 
 class PretrainHook(Hook):

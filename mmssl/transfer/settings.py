@@ -63,6 +63,13 @@ def read_transfer_config(path: str, options: dict[str, Any]) -> Config:
                 value=options[key],
             )
     merge_options(cfg, options, KEYS, helpers=cfg._cfg_dict)
+    if options.get('pretrained') and cfg.get('load_from'):
+        raise UserError(
+            f'pretrained={options["pretrained"]} fills the backbone and load_from='
+            f'{cfg.load_from} the whole model: give one of them',
+            key='pretrained',
+            value=options['pretrained'],
+        )
     if root is not None:
         move_data(cfg, str(root))
     import_custom(cfg.get('custom_imports'), [file])

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from mmssl.checkpoint import load
+from mmssl.checkpoint.export import network
 from mmssl.models.backbones import ResNet, SwinTransformer, VisionTransformer
 
 from ..helpers.classifiers import RESNET, WHOLE, classifier, saved
@@ -96,10 +97,10 @@ def test_our_own_files_export_the_right_side(said: bool, tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ('content', 'kind'),
     [
-        ({'state_dict': {'backbone.conv1.weight': 0, 'rpn_head.rpn_cls.weight': 0,
-                         'roi_head.bbox_head.fc_cls.weight': 0}}, 'detector (roi_head, rpn_head)'),
-        ({'model': {'backbone.bottom_up.x': 0, 'roi_heads.x': 0}}, 'detector (roi_heads)'),
-        ({'state_dict': {'module.backbone.x': 0, 'module.decode_head.conv_seg.weight': 0}},
+        ({'state_dict': {'rpn_head.rpn_cls.weight': 0, 'roi_head.bbox_head.fc_cls.weight': 0}},
+         'detector (roi_head, rpn_head)'),
+        ({'model': {'backbone.bottom_up.x': 0, 'roi_heads.x': 0}}, 'model.backbone.bottom_up.x'),
+        ({'state_dict': {'module.decode_head.conv_seg.weight': 0}},
          'segmentation network (decode_head)'),
         ({'queue': 0}, "SwAV's queue"),
         ({'student': {}, 'step': 3}, 'student, step'),
@@ -145,13 +146,24 @@ def test_a_merging_of_another_shape(tmp_path: Path) -> None:
         load(bare(RESNET), tmp_path / 'x.pth')
 
 
-def test_a_detectors_backbone_on_demand(tmp_path: Path) -> None:
+@pytest.mark.parametrize('root', ['state_dict', 'model', ''])
+@pytest.mark.parametrize(
+    ('wrap', 'head'), [('', 'rpn_head.x'), ('module.', 'decode_head.conv_seg.weight')]
+)
+def test_the_backbone_of_a_detector_is_taken_and_the_heads_are_said(
+    root: str, wrap: str, head: str, tmp_path: Path
+) -> None:
     net = bare(dict(RESNET))
-    state = {f'backbone.{k.removeprefix("net.")}': v for k, v in net.state_dict().items()}
-    torch.save({'state_dict': state | {'rpn_head.x': torch.ones(1)}}, tmp_path / 'x.pth')
-    with refuses('file', str(tmp_path / 'x.pth')) as caught:
-        load(bare(RESNET), tmp_path / 'x.pth')
-    assert 'detector (rpn_head)' in str(caught.value)
+    state = {f'{wrap}backbone.{k.removeprefix("net.")}': v for k, v in net.state_dict().items()}
+    state |= {f'{wrap}{head}': torch.ones(1), f'{wrap}neck.0.weight': torch.ones(1)}
+    torch.save({root: state} if root else state, tmp_path / 'x.pth')
     other = bare(RESNET)
-    assert load(other, tmp_path / 'x.pth', layout='mmpretrain').unexpected == []
-    assert torch.equal(other.net.conv1.weight, net.net.conv1.weight)
+    report = load(other, tmp_path / 'x.pth')
+    assert report.unexpected == report.dropped == []
+    for word in (head.partition('.')[0], 'other 2 tensors', 'load_from'):
+        assert word in report.note
+    found = network(tmp_path / 'x.pth')
+    assert found.notes == [report.note]
+    for key, value in net.state_dict().items():
+        assert torch.equal(other.state_dict()[key], value), key
+        assert torch.equal(found.state[key], value), key

@@ -203,8 +203,8 @@ def test_a_network_wider_than_its_file_is_not_built() -> None:
     state['net.patch_embed.proj.weight'] = torch.zeros(1 << 18, 3, 4, 4)[:, :1, :1, :1]
     state['net.layers.0.blocks.0.mlp.fc1.weight'] = torch.zeros(1 << 20, 1)
     with refuses('file', 'x.pth'):
-        check_whole_swin(state, 'x.pth')
-    check_whole_swin(swin(), 'x.pth')
+        check_whole_swin(state, 'x.pth', 'mmdet')
+    check_whole_swin(swin(), 'x.pth', 'mmdet')
 
 
 # what is printed ----------------------------------------------------------------------------------

@@ -67,21 +67,26 @@ def test_a_teacher_may_lack_a_mask_token() -> None:
 
 
 def test_states_by_name() -> None:
-    target = {name: torch.zeros(2) for name in ('a', 'b', 'c', 'd', 'e')}
+    target = {name: torch.zeros(2) for name in ('a', 'b', 'c', 'd', 'e', 'f', 'g')}
+    target['bn.num_batches_tracked'] = torch.tensor(3)
     given = {
         'x': torch.ones(1),
         'a': torch.ones(2),
         'b': torch.ones(3),
         'c': torch.ones(2, dtype=torch.int64),
         'd': torch.tensor([1.0, torch.inf]),
+        'f': torch.full((2,), 1e300, dtype=torch.float64),
+        'g': torch.full((2,), 1e30, dtype=torch.float64),
     }
     match = match_state(target, given)
-    assert match.matched == ['a']
+    assert match.matched == ['a', 'g']
     assert match.missing == ['e']
+    assert match.computed == ['bn.num_batches_tracked']
     assert match.mismatched == {
         'b': '(3,) for (2,)',
         'c': 'int64 for float32',
         'd': 'with numbers that are not finite',
+        'f': 'with numbers beyond float32',
     }
     assert match.unexpected == ['x']
-    assert match_state(target, given, shape_difference).matched == ['a', 'c', 'd']
+    assert match_state(target, given, shape_difference).matched == ['a', 'c', 'd', 'f', 'g']

@@ -14,7 +14,7 @@ from .libraries import MMPRETRAIN, MMSEG, TIMM, TORCHVISION
 from .moby import MOBY
 from .moco import MOCO, MOCOV3
 from .name_template import NamePair
-from .openmmlab import MM_MOCO, MM_MOCOV3, MM_SWAV
+from .openmmlab import MM_MOCO, MM_MOCOV3, MM_SWAV, OPENSELFSUP_MOCO
 from .swav import SWAV
 from .swin import MICROSOFT, MM_SWIN
 
@@ -41,7 +41,7 @@ OURS = Layout(
 )
 
 _OFFICIAL = (MOCO, MOCOV3, MOBY, SWAV, SERE, IBOT, ESVIT, DINO)
-_OPENMMLAB = (MM_MOCO, MM_MOCOV3, MM_SWAV, MMPRETRAIN, MM_SWIN, MMSEG)
+_OPENMMLAB = (OPENSELFSUP_MOCO, MM_MOCO, MM_MOCOV3, MM_SWAV, MMPRETRAIN, MM_SWIN, MMSEG)
 LAYOUTS = {
     layout.name: layout
     for layout in (*_OFFICIAL, *_OPENMMLAB, TORCHVISION, TIMM, MICROSOFT, LINEAR, OURS)

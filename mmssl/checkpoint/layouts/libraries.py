@@ -54,7 +54,7 @@ MMPRETRAIN = Layout(
     'mmpretrain',
     roots=ROOTS,
     sign=r'(backbone\.(layer1\.0\.conv1|conv1)\.weight|(backbone\.)?layers\.0\.attn\.qkv\.weight)',
-    unless=r'(neck\.projection_neck|encoder_k|momentum_encoder)\.',
+    unless=r'(neck\.projection_neck|encoder_[qk]|momentum_encoder)\.',
     pairs=one_network(
         ('head.layers.head.{rest}', 'head.fc.{rest}'),
         *CLASSIFIER,

@@ -1,4 +1,7 @@
-"""Layouts of mmselfsup and mmpretrain 1.x: MoCo v1, v2, v3 and SwAV; classifiers: `libraries`."""
+"""Layouts of mmselfsup and mmpretrain 1.x: MoCo v1, v2, v3 and SwAV; classifiers: `libraries`.
+
+OpenSelfSup and mmselfsup 0.x write MoCo otherwise, as sequences of a backbone and a neck.
+"""
 
 from .layout import UNCHANGED, Layout, NameLines, branches, one_network, prefixed
 from .moco import DEEP
@@ -36,6 +39,23 @@ MM_MOCO = Layout(
             *prefixed('0.', UNCHANGED),
         ),
         NamePair('encoder_k.steps', None),
+        NamePair('queue', 'queue.bank0'),
+        NamePair('queue_ptr', 'queue.pointer'),
+    ),
+)
+
+OPENSELFSUP_MOCO = Layout(
+    'openselfsup_mocov2',
+    roots=('state_dict',),
+    sign=r'encoder_q\.0\.',
+    pairs=(
+        *branches(
+            {'student': 'encoder_q.', 'teacher': 'encoder_k.'},
+            ('1.mlp.{rest}', 'neck.project.{rest}', '', DEEP),
+            ('1.fc.{rest}', 'neck.project.0.{rest}'),
+            *prefixed('0.', UNCHANGED),
+        ),
+        NamePair('backbone.{rest}', None),  # the student's under another name
         NamePair('queue', 'queue.bank0'),
         NamePair('queue_ptr', 'queue.pointer'),
     ),
