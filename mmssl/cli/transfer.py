@@ -7,13 +7,20 @@ from pathlib import Path
 from mmengine.config import Config
 
 from ..core import UserError, dist
-from ..core.io import atomic_write
+from ..core.io import atomic_write, unwrap_model
 from ..core.launch import init_distributed
 from ..engine.state import work_dir_files
+from ..transfer.checked_loading import scan_labels
+from ..transfer.class_checks import check_data_classes, check_heads
 from ..transfer.data_checks import check_data
 from ..transfer.pretrained import PretrainHook, start_from
 from ..transfer.runner import Runner
-from ..transfer.settings import drop_amp_without_gpu, library_of, read_transfer_config
+from ..transfer.settings import (
+    drop_amp_without_gpu,
+    library_of,
+    read_transfer_config,
+    revert_mmcv_sync_bn,
+)
 from .options import apply_run_options, apply_train_options, require_gpu_for_amp
 
 
@@ -38,7 +45,22 @@ def prepare_config(args: argparse.Namespace, unused: tuple[str, ...]) -> Config:
     check_data(cfg)
     if args.launcher != 'none':
         init_distributed(args.launcher, **cfg.get('env_cfg', {}).get('dist_cfg', {}))
+    revert_mmcv_sync_bn(cfg)
     return cfg
+
+
+def build_runner(cfg: Config, library: str) -> Runner:
+    """Compare the classes of data and heads, and build what trains and tests.
+
+    Raises UserError when they differ, and with ``scan_labels`` for a bad label map.
+    """
+    classes = check_data_classes(cfg, library)
+    if cfg._cfg_dict.pop('scan_labels', False):
+        scan_labels(cfg, library)
+    runner = Runner.from_cfg(cfg)
+    if classes and not cfg.model.get('language_model'):  # whose words are counted there
+        check_heads(unwrap_model(runner.model), classes, library)
+    return runner
 
 
 def train(args: argparse.Namespace) -> None:
@@ -64,8 +86,9 @@ def train(args: argparse.Namespace) -> None:
                 value=base,
             )
         cfg.auto_scale_lr.enable = True
-    start = start_from(cfg, str(library_of(args.config)))
-    runner = Runner.from_cfg(cfg)
+    library = str(library_of(args.config))
+    start = start_from(cfg, library)
+    runner = build_runner(cfg, library)
     if start is not None:
         runner.register_hook(PretrainHook(start))
     runner.train()
@@ -92,7 +115,7 @@ def test(args: argparse.Namespace) -> dict[str, float]:
         enable_tta(cfg)
     if args.show_dir:
         set_show_dir(cfg, Path(args.show_dir).resolve())
-    metrics = Runner.from_cfg(cfg).test()
+    metrics = build_runner(cfg, str(library_of(args.config))).test()
     if args.out and dist.rank() == 0:
         atomic_write(Path(args.out), json.dumps(metrics, indent=2, default=float) + '\n')
     return metrics

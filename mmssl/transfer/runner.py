@@ -6,11 +6,13 @@ import torch
 from mmengine.model import revert_sync_batchnorm
 from mmengine.runner import Runner as Base
 from torch import Tensor, nn
+from torch.utils.data import DataLoader
 
 from ..checkpoint import local_path, read
 from ..checkpoint.matching import match_state, shape_difference
 from ..core import UserError
 from ..engine.state import work_dir_files
+from .checked_loading import checked
 
 
 class Runner(Base):
@@ -29,6 +31,14 @@ class Runner(Base):
             model_wrapper_cfg = wanted | (model_wrapper_cfg or {}) | dict(device_ids=None)
         return super().wrap_model(model_wrapper_cfg, model)
 
+    def build_dataloader(
+        self, dataloader: DataLoader | dict[str, Any], *args: Any, **kwargs: Any
+    ) -> DataLoader:
+        """Build as mmengine does; what its pipelines load is checked, and named in errors."""
+        if isinstance(dataloader, dict):
+            dataloader = checked(dataloader, self.cfg.model)
+        return super().build_dataloader(dataloader, *args, **kwargs)
+
     def load_or_resume(self) -> None:
         """Load as mmengine does; then, with everything built, delete an overwritten run's files."""
         super().load_or_resume()
@@ -43,6 +53,8 @@ class Runner(Base):
         """
         path = str(local_path(filename))
         content = {'meta': {}, **read(path)}
+        if self._train_loop is not None and self._resume:
+            self._check_whole_run(content, path)
         self.call_hook('after_load_checkpoint', checkpoint=content)
         whole = self._train_loop is None or self._resume
         model: Any = self.model
@@ -56,6 +68,19 @@ class Runner(Base):
         plain = {k: v for k, v in (known or {}).items() if isinstance(v, (int, float, str))}
         content['message_hub'] = dict(log_scalars={}, runtime_info=plain, resumed_keys={})
         return content
+
+    def _check_whole_run(self, content: dict[str, Any], path: str) -> None:
+        """Refuse to resume from a file that lacks what mmengine would silently begin anew."""
+        wanted = {'optimizer': self.optim_wrapper, 'param_schedulers': self.param_schedulers}
+        lost = [key for key, part in wanted.items() if part and not content.get(key)]
+        if lost:
+            raise UserError(
+                f'{path}: holds no {" and no ".join(lost)}, so a run cannot go on from it: begin a '
+                f'new one from its weights by --cfg-options load_from={path}, and set '
+                'default_hooks.checkpoint.save_optimizer=True',
+                key='file',
+                value=path,
+            )
 
 
 def load_matching(model: nn.Module, state: dict[str, Tensor], path: str, whole: bool) -> str:

@@ -2,6 +2,7 @@
 
 import ast
 import importlib
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +13,22 @@ from mmengine.registry import MODELS
 
 from ..config.check import check_call
 from ..config.custom_imports import import_custom
-from ..config.load import OWN_KEYS, RUNNER_KEYS, merge_options, read_config_file
-from ..core import UserError
+from ..config.load import (
+    OWN_KEYS,
+    RUNNER_KEYS,
+    merge_options,
+    nested_dicts,
+    read_config_file,
+)
+from ..core import UserError, dist
 from ..zoo.hub import config_file, recipes
 from .data_checks import move_data
 
 LIBRARIES = ('mmdet', 'mmseg')
 # what their tools read beside mmengine's runner
 KEYS = OWN_KEYS | RUNNER_KEYS | {'pretrained', 'tta_model', 'tta_pipeline', 'compile'}
+# of ours: boxes of classes that metainfo lacks ('drop'), reading all label maps before training
+KEYS |= {'other_classes', 'scan_labels'}
 
 
 def library_of(path: str | Path) -> str | None:
@@ -114,6 +123,24 @@ def check_model(cfg: Config, library: str) -> None:
             'add --cfg-options pretrained=FILE',
             key='model.backbone.init_cfg',
             value=init,
+        )
+
+
+def revert_mmcv_sync_bn(cfg: Config) -> None:
+    """Replace mmcv's SyncBN by BN, in place, without a GPU and in one process, which it needs."""
+    if torch.cuda.is_available() and dist.world_size() > 1:
+        return
+    reverted = 0
+    for node in nested_dicts(cfg.model):
+        if str(node.get('type')).rpartition('.')[2] == 'MMSyncBN':
+            node['type'] = 'BN'
+            reverted += 1
+    if reverted:
+        print_log(
+            f'no GPU or one process: {reverted} norm_cfg of MMSyncBN are BN, every process has its '
+            'own batch norms',
+            logger='current',
+            level=logging.WARNING,
         )
 
 

@@ -1,14 +1,16 @@
 """tools/train.py and tools/test.py on configs of mmdet and mmseg, as a user calls them."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 from mmssl.checkpoint import read
+from mmssl.transfer.runner import Runner
 
 from ..helpers.command import call, refused
-from ..helpers.refusals import check_refusal
+from ..helpers.refusals import check_refusal, refuses
 from ..helpers.transfer_nets import SMALL, VIT
 
 pytestmark = pytest.mark.transfer
@@ -71,6 +73,45 @@ def test_a_detector_trains_is_resumed_tested_and_drawn(
     assert len(list((tmp_path / 'shown').glob('*.png'))) == 2
 
 
+def rows(folder):
+    """Return what was logged of each step of the newest run in a work dir."""
+    log = max(folder.glob('*/vis_data/scalars.json'))
+    return [json.loads(line) for line in log.read_text().splitlines()]
+
+
+@pytest.mark.slow
+def test_rates_and_optimizer_go_on_after_resuming(
+    write_config, pretrained, scenes, tmp_path, capsys
+):
+    config = write_config(DETECTOR, **SMALL_DETECTOR)
+    options = (*EPOCH, 'train_cfg.max_epochs=2', 'default_hooks.logger.interval=1')
+    options = ('--no-validate', '--cfg-options', f'data_root={scenes}', *options)
+    whole, part = tmp_path / 'whole', tmp_path / 'part'
+    done = tool(capsys, config, '--work-dir', whole, *options, f'pretrained={pretrained("vit")}')
+    assert done.code == 0, done.err
+    first = whole / 'epoch_1.pth'
+    done = tool(capsys, config, '--work-dir', part, '--resume', first, *options)
+    assert done.code == 0, done.err
+    assert [row['lr'] for row in rows(part)] == [row['lr'] for row in rows(whole)[2:]]
+    steps = read(part / 'epoch_2.pth')['optimizer']['state']
+    assert {int(state['step']) for state in steps.values()} == {4}
+
+
+@pytest.mark.parametrize('key', ['optimizer', 'param_schedulers'])
+def test_a_run_does_not_go_on_from_a_part_of_a_file(key):
+    """mmengine would begin the optimizer or the rates anew, without a word."""
+    running = SimpleNamespace(optim_wrapper=object(), param_schedulers=[object()])
+    content = dict(optimizer=dict(state={}), param_schedulers=[{}])
+    Runner._check_whole_run(running, content, 'x.pth')
+    del content[key]
+    with refuses('file', 'x.pth') as caught:
+        Runner._check_whole_run(running, content, 'x.pth')
+    assert f'no {key}' in str(caught.value) and 'load_from=x.pth' in str(caught.value)
+    running.param_schedulers = []
+    if key == 'param_schedulers':  # a run without any needs none
+        Runner._check_whole_run(running, content, 'x.pth')
+
+
 def test_a_segmentor_trains_is_tested_and_drawn(write_config, pretrained, scenes, tmp_path, capsys):
     config = write_config(SEGMENTOR, **SMALL_SEGMENTOR)
     data, start = f'data_root={scenes}', f'pretrained={pretrained("vit")}'
@@ -88,6 +129,12 @@ def test_a_segmentor_trains_is_tested_and_drawn(write_config, pretrained, scenes
 @pytest.mark.parametrize(
     ('script', 'words', 'key', 'value'),
     [
+        (
+            'train',
+            ('pretrained=random', 'model.roi_head.bbox_head.num_classes=80'),
+            'model.roi_head.bbox_head.num_classes',
+            '80',
+        ),
         ('train', (), 'pretrained', None),
         ('train', ('pretrained={resnet}',), 'file', '{resnet}'),
         ('train', ('data_root=gone',), 'folder', 'gone'),
@@ -104,7 +151,8 @@ def test_bad_input_is_one_line(
     done = tool(capsys, config, *first, '--work-dir', tmp_path / 'w', '--cfg-options', *options,
                 script=f'tools/{script}.py')  # fmt: skip
     assert done.code == 2
-    check_refusal(done.error, key, value and value.format(**files))
+    wanted = value and value.format(**files)
+    check_refusal(done.error, key, int(wanted) if str(wanted).isdigit() else wanted)
     assert done.err.splitlines()[-1] == f'error: {done.error}'
 
 

@@ -113,6 +113,31 @@ def test_a_file_to_start_from_is_no_option_of_the_backbone():
 
 
 @pytest.mark.transfer
+def test_a_backbone_and_a_whole_model_are_two_starts():
+    with refuses('pretrained', 'a.pth') as caught:
+        settings.read_transfer_config(str(DETECTOR), dict(pretrained='a.pth', load_from='b.pth'))
+    assert 'load_from=b.pth' in str(caught.value)
+
+
+@pytest.mark.parametrize(('gpu', 'processes', 'kind'), [
+    (False, 1, 'BN'), (False, 2, 'BN'), (True, 1, 'BN'), (True, 2, 'MMSyncBN'),
+])  # fmt: skip
+def test_mmcvs_sync_bn_needs_a_gpu_and_processes(gpu, processes, kind, monkeypatch):
+    monkeypatch.setattr('torch.cuda.is_available', lambda: gpu)
+    monkeypatch.setattr(settings.dist, 'world_size', lambda: processes)
+    said = []
+    monkeypatch.setattr(settings, 'print_log', lambda line, **_: said.append(line))
+    norm = dict(type='MMSyncBN', requires_grad=True)
+    heads = [dict(norm_cfg=norm), dict(norm_cfg=dict(norm, type='mmcv.MMSyncBN'))]
+    cfg = Config(dict(model=dict(heads=heads, other=dict(norm_cfg=dict(type='SyncBN')))))
+    settings.revert_mmcv_sync_bn(cfg)
+    assert cfg.model.heads[0].norm_cfg == dict(type=kind, requires_grad=True)
+    assert cfg.model.heads[1].norm_cfg.type.rpartition('.')[2] == kind
+    assert cfg.model.other.norm_cfg.type == 'SyncBN'
+    assert len(said) == (kind == 'BN')
+
+
+@pytest.mark.transfer
 @pytest.mark.parametrize(
     'init', ['x.pth', dict(type='Pretrained', checkpiont='x.pth')], ids=['text', 'dict']
 )

@@ -25,5 +25,5 @@ train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=8, val_interval=8)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
 default_hooks = dict(
-    logger=dict(interval=10), checkpoint=dict(interval=8, save_optimizer=False))
+    logger=dict(interval=10), checkpoint=dict(interval=8))
 randomness = dict(seed=0)
