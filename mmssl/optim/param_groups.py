@@ -25,9 +25,15 @@ def layers_above(model: nn.Module) -> dict[str, int]:
     """
     networks = [m for m in model.modules() if isinstance(m, LayeredNetwork)]
     if len(networks) != 1:
+        advice = (
+            "take a backbone of ours, such as type='mmssl.VisionTransformer': networks of other "
+            'libraries do not tell their layers'
+            if not networks
+            else 'it is for fine-tuning one'
+        )
         raise UserError(
-            f'layer_decay needs a model with one network, this one has {len(networks)}; it is for '
-            'fine-tuning a classifier',
+            f'layer_decay needs a model with one network of mmssl, this one has {len(networks)}; '
+            f'{advice}',
             key='layer_decay',
             value=len(networks),
         )
@@ -39,16 +45,22 @@ def layers_above(model: nn.Module) -> dict[str, int]:
     return {name: above.get(parameter, 0) for name, parameter in model.named_parameters()}
 
 
-def param_effects(model: nn.Module, rules: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+def param_effects(
+    model: nn.Module,
+    rules: list[dict[str, Any]],
+    custom_keys: dict[str, dict[str, Any]] | None = None,
+) -> dict[str, dict[str, Any]]:
     """Return name -> effects of every trainable parameter; later rules refine earlier ones.
 
     A rule selects by ``match`` (regular expression searched in the name) and/or ``ndim`` and
     sets some of `EFFECTS`. ``layer_decay`` makes ``lr_mult`` that number to the power of the
     layers above the parameter: 1 for head and last norm, d for the last block, d^2 for the one
-    before it (BEiT; MAE ``lr_decay.py``). Raises UserError for an unknown key and for a rule
-    that selects nothing.
+    before it (BEiT; MAE ``lr_decay.py``). ``custom_keys`` are mmengine's, which the rules refine:
+    the longest key that is a part of the name. Raises UserError for an unknown key, for a rule
+    that selects nothing, and for rates that grow over some of the blocks and leave others out.
     """
     table = {n: dict(EFFECTS) for n, p in model.named_parameters() if p.requires_grad}
+    rated = _apply_custom_keys(table, custom_keys or {})
     shapes = {n: p.ndim for n, p in model.named_parameters()}
     for rule in rules:
         _check(rule)
@@ -70,7 +82,56 @@ def param_effects(model: nn.Module, rules: list[dict[str, Any]]) -> dict[str, di
             above = layers_above(model)
             for name in chosen:
                 table[name]['lr_mult'] = rule['layer_decay'] ** above[name]
+        if {'layer_decay', 'lr_mult'} & set(rule):
+            rated.update(chosen)
+    _check_all_blocks(table, rated)
     return table
+
+
+def _apply_custom_keys(
+    table: dict[str, dict[str, Any]], custom_keys: dict[str, dict[str, Any]]
+) -> set[str]:
+    """Apply mmengine's ``custom_keys``; return the names that got a rate by them."""
+    for key, effects in custom_keys.items():
+        for effect in effects:
+            if effect not in EFFECTS:
+                raise UserError(
+                    f"paramwise_cfg.custom_keys['{key}']: unknown key "
+                    f"'{effect}'{closest(effect, EFFECTS)}",
+                    key=effect,
+                    value=effects[effect],
+                )
+    rated = set()
+    for name, effects in table.items():
+        # the first of the longest, in the order of the alphabet
+        found = max((key for key in sorted(custom_keys) if key in name), key=len, default=None)
+        if found is not None:
+            effects.update(custom_keys[found])
+            if 'lr_mult' in custom_keys[found]:
+                rated.add(name)
+    return rated
+
+
+def _check_all_blocks(table: dict[str, dict[str, Any]], rated: set[str]) -> None:
+    """Refuse rates that differ from block to block and leave out blocks of the same series."""
+    rates: dict[str, dict[int, set[float]]] = {}
+    for name, effects in table.items():
+        for number in re.finditer(r'(?<=\.)\d+(?=\.)', name):
+            blocks = rates.setdefault(name[: number.start()], {})
+            found = blocks.setdefault(int(number[0]), set())
+            if name in rated:
+                found.add(effects['lr_mult'])
+    for series, blocks in rates.items():
+        given = [found for found in blocks.values() if found]
+        lost = [number for number, found in sorted(blocks.items()) if not found]
+        if lost and any(found != given[0] for found in given):
+            raise UserError(
+                f'paramwise_cfg.rules: they grade the learning rate over {series}N, and leave '
+                f'{", ".join(map(str, lost))} of {len(blocks)} at the full rate; use layer_decay, '
+                'or give these a rate too',
+                key='paramwise_cfg.rules',
+                value=lost,
+            )
 
 
 def _check(rule: dict[str, Any]) -> None:
@@ -98,7 +159,10 @@ def _check(rule: dict[str, Any]) -> None:
 
 
 def group_parameters(
-    model: nn.Module, rules: list[dict[str, Any]], settings: dict[str, Any]
+    model: nn.Module,
+    rules: list[dict[str, Any]],
+    settings: dict[str, Any],
+    custom_keys: dict[str, dict[str, Any]] | None = None,
 ) -> list[dict[str, Any]]:
     """Return one optimizer group for each treatment of parameters, with its `EFFECTS`.
 
@@ -108,7 +172,7 @@ def group_parameters(
     """
     parameters = dict(model.named_parameters())
     groups: dict[tuple[Any, ...], dict[str, Any]] = {}
-    for name, effects in param_effects(model, rules).items():
+    for name, effects in param_effects(model, rules, custom_keys).items():
         group = groups.setdefault(tuple(effects.values()), dict(effects, params=[], names=[]))
         group['params'].append(parameters[name])
         group['names'].append(name)

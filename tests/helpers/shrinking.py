@@ -1,6 +1,5 @@
 """Published configs made small: narrow networks, images an eighth as large, two iterations."""
 
-import re
 from pathlib import Path
 from typing import Any
 
@@ -39,12 +38,6 @@ def shrink(cfg: Config) -> None:
         last = backbone.out_indices == (11,)
         backbone.out_indices = (3,) if last else (0, 1, 2, 3)
         backbone.frozen_stages = min(backbone.get('frozen_stages', -1), 4)
-        rules = (cfg.optim_wrapper.get('paramwise_cfg') or {}).get('rules', [])
-        deep = re.compile(r'blocks\\\.(?:[4-9]|1\d)')
-        if rules:
-            cfg.optim_wrapper.paramwise_cfg.rules = [
-                rule for rule in rules if not deep.search(rule.get('match', ''))
-            ]
     widths = STAGES.get(backbone.type, [24] * 4)
     for part in ('neck', 'rpn_head', 'roi_head', 'train_cfg'):
         narrow(model.get(part) or {})

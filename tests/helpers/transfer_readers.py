@@ -91,15 +91,17 @@ class TransferRecipe:
         (found,) = [t for t in self.pipeline(part) if t.type == kind]
         return found
 
-    def rate_of_embedding(self) -> float:
-        """Return the multiplier of the patch embedding's learning rate."""
-        (found,) = [r.lr_mult for r in self.rules if 'patch_embed' in r.get('match', '')]
+    def rate_of_last_block(self) -> float:
+        """Return the multiplier of the last block's learning rate: one layer lies above it."""
+        (found,) = [r.layer_decay for r in self.rules if 'layer_decay' in r]
         return found
 
-    def rate_of_last_block(self) -> float:
-        """Return the multiplier of the last block's learning rate."""
-        (found,) = [r.lr_mult for r in self.rules if r'blocks\.11' in r.get('match', '')]
-        return found
+    def rate_of_embedding(self) -> float:
+        """Return the multiplier of the patch embedding's learning rate, below all blocks."""
+        from mmssl.models.backbones.vit import ARCHS
+
+        depth = ARCHS[self.cfg.model.backbone.arch][1]
+        return self.rate_of_last_block() ** (depth + 1)
 
     @property
     def rules(self) -> list[dict]:

@@ -146,5 +146,6 @@ def test_mistakes_are_named(rule, key, value):
 def test_it_needs_one_network():
     backbone = MODELS.build(VIT)
     for model, count in ((nn.Linear(2, 2), 0), (nn.ModuleList([backbone, MODELS.build(VIT)]), 2)):
-        with refuses('layer_decay', count):
+        with refuses('layer_decay', count) as caught:
             param_effects(model, [dict(layer_decay=0.65)])
+        assert ('mmssl.VisionTransformer' in str(caught.value)) == (count == 0)

@@ -107,3 +107,93 @@ def test_adam_makes_one_pass_and_the_same_numbers(kind):
         for other in (nets[0], nets[2]):
             torch.testing.assert_close(other[name], expected, rtol=1e-13, atol=1e-15)
         assert torch.equal(expected, start[name]) is (name in rest)
+
+
+# custom_keys --------------------------------------------------------------------------------------
+CUSTOM = {
+    'norm': dict(decay_mult=0.0),
+    'body': dict(lr_mult=0.1, decay_mult=0.5),
+    'body.bias': dict(lr_mult=0.3),
+    'nothing': dict(decay_mult=0.0),  # as recipes of several networks have
+}
+
+
+def test_custom_keys_are_those_of_mmengine():
+    from mmengine.optim import DefaultOptimWrapperConstructor
+
+    cfg = dict(type='OptimWrapper', optimizer=dict(type='AdamW', lr=0.4, weight_decay=0.1))
+    net = Net()
+    names = {parameter: name for name, parameter in net.named_parameters()}
+    found = []
+    for constructor in (ParamGroupConstructor, DefaultOptimWrapperConstructor):
+        groups = constructor(dict(cfg), dict(custom_keys=CUSTOM))(net).optimizer.param_groups
+        found.append({
+            names[p]: (group['lr'], group['weight_decay'])
+            for group in groups for p in group['params'] if p.requires_grad
+        })  # fmt: skip
+    assert found[0] == found[1]
+    assert len(set(found[0].values())) == 4
+
+
+def test_rules_refine_custom_keys():
+    table = param_effects(Net(), [dict(match='body', lr_mult=2.0)], CUSTOM)
+    assert table['body.bias'] == dict(EFFECTS, lr_mult=2.0)
+    assert table['body.weight'] == dict(EFFECTS, lr_mult=2.0, decay_mult=0.5)
+
+
+def test_unknown_settings_are_refused():
+    with refuses('lr_mul', 0.1) as caught:
+        param_effects(Net(), [], {'body': dict(lr_mul=0.1)})
+    assert 'did you mean lr_mult' in str(caught.value)
+    with refuses('paramwise_cfg.norm_decay_mult', 0.0):
+        ParamGroupConstructor({}, dict(norm_decay_mult=0.0))
+
+
+def test_a_wrapper_without_a_type_is_the_usual_one():
+    cfg = dict(optimizer=dict(type='SGD', lr=0.4))
+    assert type(ParamGroupConstructor(cfg)(Net())).__name__ == 'OptimWrapper'
+
+
+# series of blocks ---------------------------------------------------------------------------------
+def deep(depth=4):
+    blocks = nn.ModuleList(
+        [nn.ModuleList([nn.Linear(2, 2), nn.Linear(2, 2)]) for _ in range(depth)]
+    )
+    return nn.ModuleDict({'blocks': blocks, 'head': nn.Linear(2, 2)})
+
+
+def graded(depth, rate=0.5):
+    """One rule a block, as for layer decay of a network of that depth."""
+    return [
+        dict(match=rf'^blocks\.{i}\.', lr_mult=rate ** (depth - i)) for i in range(depth)
+    ]  # fmt: skip
+
+
+def test_rates_from_block_to_block_cover_all_blocks():
+    param_effects(deep(), graded(4))
+    with refuses('paramwise_cfg.rules', [3]) as caught:
+        param_effects(deep(), graded(3))
+    assert 'blocks.N' in str(caught.value) and 'layer_decay' in str(caught.value)
+    with refuses('paramwise_cfg.rules', [2, 3]):
+        keys = {f'blocks.{i}.': dict(lr_mult=0.5 ** (4 - i)) for i in range(2)}
+        param_effects(deep(), [], keys)
+    # stated to be at the full rate
+    param_effects(deep(), [*graded(3), dict(match=r'^blocks\.3', lr_mult=1.0)])
+
+
+@pytest.mark.parametrize(
+    'rules',
+    [
+        [dict(match=r'^blocks\.[01]\.', lr_mult=0.1)],  # one rate for the first blocks
+        [dict(match=r'^blocks\.0\.', frozen_epochs=1), dict(match=r'^blocks\.1\.', decay_mult=0.0)],
+        [dict(match='head', lr_mult=10.0)],
+    ],
+)
+def test_one_rate_for_some_blocks_is_meant(rules):
+    param_effects(deep(), rules)
+
+
+def test_frozen_blocks_need_no_rate():
+    model = deep()
+    model['blocks'][0].requires_grad_(False)
+    param_effects(model, graded(4)[1:])

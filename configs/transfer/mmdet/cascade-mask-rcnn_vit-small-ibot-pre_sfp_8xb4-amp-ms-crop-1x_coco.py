@@ -13,11 +13,8 @@ model = dict(
 train_dataloader = dict(batch_size=4)
 auto_scale_lr = dict(base_batch_size=32)
 
-rate = 0.8   # of learning rate from block to block; positions and class token do decay
 optim_wrapper = dict(
     constructor='mmssl.ParamGroupConstructor',
     paramwise_cfg=dict(_delete_=True, rules=[
-        dict(ndim=1, decay_mult=0.0),
-        dict(match=r'^backbone\.net\.(cls_token|pos_embed|patch_embed)', lr_mult=rate**13),
-        *(dict(match=rf'^backbone\.net\.blocks\.{i}\.', lr_mult=rate ** (12 - i))
-          for i in range(12))]))
+        dict(ndim=1, decay_mult=0.0),   # positions and class token do decay
+        dict(match=r'^backbone\.', layer_decay=0.8)]))

@@ -14,12 +14,9 @@ model = dict(
     auxiliary_head=dict(in_channels=768))
 train_dataloader = dict(batch_size=2)
 
-rate = 0.65   # of learning rate from block to block; positions and class token do decay
 optim_wrapper = dict(
     constructor='mmssl.ParamGroupConstructor',
     optimizer=dict(lr=8e-5),
     paramwise_cfg=dict(rules=[
-        dict(ndim=1, decay_mult=0.0),
-        dict(match=r'^backbone\.net\.(cls_token|pos_embed|patch_embed)', lr_mult=rate**13),
-        *(dict(match=rf'^backbone\.net\.blocks\.{i}\.', lr_mult=rate ** (12 - i))
-          for i in range(12))]))
+        dict(ndim=1, decay_mult=0.0),   # positions and class token do decay
+        dict(match=r'^backbone\.', layer_decay=0.65)]))

@@ -10,12 +10,9 @@ pretrained = 'ibot_vit-small-p16_3rdparty_16xb64-amp-mcrop-coslr-800e_in1k'
 model = dict(backbone=dict(arch='small'))
 train_dataloader = dict(batch_size=4)
 
-rate = 0.9   # of learning rate from block to block; positions and class token do decay
 optim_wrapper = dict(
     constructor='mmssl.ParamGroupConstructor',
     optimizer=dict(lr=3e-5),
     paramwise_cfg=dict(rules=[
-        dict(ndim=1, decay_mult=0.0),
-        dict(match=r'^backbone\.net\.(cls_token|pos_embed|patch_embed)', lr_mult=rate**13),
-        *(dict(match=rf'^backbone\.net\.blocks\.{i}\.', lr_mult=rate ** (12 - i))
-          for i in range(12))]))
+        dict(ndim=1, decay_mult=0.0),   # positions and class token do decay
+        dict(match=r'^backbone\.', layer_decay=0.9)]))
