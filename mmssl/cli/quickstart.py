@@ -1,8 +1,6 @@
 """Pretrain a small network and report on it: on embedded shapes, or on your own images."""
 
 import argparse
-import hashlib
-import json
 import os
 from collections.abc import Sequence
 from functools import partial
@@ -16,7 +14,7 @@ from ..datasets.class_numbers import follow_classes
 from ..engine.state.work_dir_files import training_files
 from ..evaluation.sanity_checks import advice_on_labels
 from .options import OptionAction
-from .subprocess_tools import REPO, call_tool, json_or_run
+from .subprocess_tools import REPO, call_tool, json_or_run, prepare_folder
 
 CONFIG = REPO / 'configs' / 'quickstart' / 'mocov3_vit-conv_1xb64-32e_shapes.py'
 SHAPES = Path('data/shapes')
@@ -134,22 +132,6 @@ def option_words(options: dict[str, Any]) -> list[str]:
     return ['--cfg-options', *words] if words else []
 
 
-def prepare(work_dir: Path, settings: str) -> None:
-    """Make the work dir; one of other settings is moved aside, not mixed with."""
-    mark = work_dir / 'quickstart.json'
-    stamp = {'settings': hashlib.sha256(settings.encode()).hexdigest()}
-    if mark.is_file() and json.loads(mark.read_text()) == stamp:
-        return
-    if work_dir.exists():
-        number = 1
-        while (aside := work_dir.with_name(f'{work_dir.name}.{number}')).exists():
-            number += 1
-        work_dir.rename(aside)
-        print(f'{work_dir} was made with other settings or images: it is {aside} now')
-    work_dir.mkdir(parents=True)
-    mark.write_text(json.dumps(stamp) + '\n')
-
-
 def train(config: str, work_dir: Path, epochs: int, options: dict[str, Any]) -> Path:
     """Train to the end, or go on, or do nothing; return the last checkpoint."""
     last = work_dir / f'epoch_{epochs}.pth'
@@ -197,7 +179,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     seed = {} if args.seed is None else {'randomness.seed': args.seed}
     options = {**data.options, **fitted, **seed, **args.cfg_options}
     cfg = load_config(args.config, options)
-    prepare(work_dir, f'{cfg.pretty_text}{data.images}')
+    prepare_folder(work_dir, f'{cfg.pretty_text}{data.images}')
     last = train(args.config, work_dir, cfg.train_cfg.max_epochs, options)
     options = {key: value for key, value in options.items() if key not in fitted}
     scores = evaluate(args.config, work_dir, last, options) if data.labelled else None

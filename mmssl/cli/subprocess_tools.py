@@ -1,5 +1,6 @@
 """Run our tools as steps of a longer one, and skip the steps whose result is there."""
 
+import hashlib
 import json
 import os
 import shlex
@@ -32,6 +33,22 @@ def call_tool(tool: str, *args: str | Path, threads: int | None = None) -> None:
     status = tool_status(tool, *args, threads=threads)
     if status:
         sys.exit(status)
+
+
+def prepare_folder(folder: Path, settings: str) -> None:
+    """Make a folder for results of some settings; one of others is moved aside, not mixed with."""
+    mark = folder / 'settings.json'
+    stamp = {'settings': hashlib.sha256(settings.encode()).hexdigest()}
+    if stored_json(mark) == stamp:
+        return
+    if folder.exists():
+        number = 1
+        while (aside := folder.with_name(f'{folder.name}.{number}')).exists():
+            number += 1
+        folder.rename(aside)
+        print(f'{folder} was made with other settings or images: it is {aside} now')
+    folder.mkdir(parents=True)
+    mark.write_text(json.dumps(stamp) + '\n')
 
 
 def stored_json(file: Path) -> dict[str, Any] | None:

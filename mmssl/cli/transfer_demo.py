@@ -1,16 +1,26 @@
-"""Train a detector and a segmentor over the quickstart's checkpoint, on the embedded shapes."""
+"""Train a detector and a segmentor over the quickstart's checkpoint, on the embedded shapes.
+
+Their logs are WORK_DIR/*.log. What is finished for the same start and settings is kept.
+"""
 
 import argparse
+import hashlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
 
 from ..core import UserError
 from ..datasets.transforms.load_image import LoadImage
 from ..reports.html_page import Section, figure, page, png_bytes, tiles
-from .subprocess_tools import REPO, call_tool, json_or_run
+from ..transfer.class_checks import listed_images
+from ..transfer.settings import read_transfer_config
+from .logged_tools import Job, run_logged
+from .options import OptionAction
+from .quickstart import option_words
+from .subprocess_tools import REPO, prepare_folder, stored_json
 
 SMALL = REPO / 'configs' / 'transfer' / 'small'
 DATA = Path('data/shapes')
@@ -32,37 +42,79 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('--pretrained', help="another file, or 'random'; default: the quickstart's")
     parser.add_argument('--work-dir', type=Path, default=Path('work_dirs/transfer_demo'))
-    parser.add_argument('--cfg-options', nargs='+', default=[], help='for both trainings')
+    parser.add_argument(
+        '--cfg-options', nargs='+', action=OptionAction, default={}, help='for both trainings'
+    )
     return parser.parse_args(argv)
 
 
 def backbone(args: argparse.Namespace) -> str:
-    """Return the converted file of the quickstart's network, which is trained if need be."""
+    """Return the file to start from: the quickstart's, which is trained if need be."""
     if args.pretrained:
         return str(args.pretrained)
-    source, out = QUICKSTART / f'epoch_{EPOCHS}.pth', args.work_dir / 'backbone.pth'
+    source = QUICKSTART / f'epoch_{EPOCHS}.pth'
     if not source.is_file():
-        call_tool('quickstart')
-    call_tool('model_converters/selfsup2mmdet', source, out)
-    return str(out)
+        run_logged(Job('pretraining', args.work_dir / 'pretraining.log', [('quickstart', ())]))
+    return str(source)
 
 
-def run(name: str, pretrained: str, args: argparse.Namespace) -> dict[str, float]:
-    """Train, test and draw one model, unless its metrics exist; return them in percent."""
-    config, shown = RUNS[name]
-    path, folder = os.path.relpath(SMALL / f'{config}.py'), args.work_dir / name
+def identity(start: str) -> str:
+    """Return what tells a start from others: the hash of a file, the name of anything else."""
+    file = Path(start)
+    return hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else start
+
+
+def config_of(name: str) -> Path:
+    """Return the config of a model."""
+    return SMALL / f'{RUNS[name][0]}.py'
+
+
+def job(name: str, start: str, args: argparse.Namespace) -> Job | None:
+    """Return the training and test of one model, None where their metrics are there.
+
+    A folder of another start, other options or another config is moved aside.
+    """
+    folder = args.work_dir / name
     out = folder / 'metrics.json'
+    path = os.path.relpath(config_of(name))
+    options = {'pretrained': start, **args.cfg_options}
+    cfg = read_transfer_config(str(config_of(name)), dict(args.cfg_options))
+    prepare_folder(folder, f'{identity(start)} {args.cfg_options} {cfg.pretty_text}')
+    if out.is_file():
+        return None
+    words = option_words(options)
+    train = [path, '--work-dir', folder, '--overwrite', '--no-validate', *words]
+    test = [path, folder / last_file(cfg), '--work-dir', folder / 'test', '--out', out]
+    test += ['--out-item', 'metrics', '--show-dir', folder / 'pictures']
+    test += option_words(args.cfg_options)
+    return Job(name, args.work_dir / f'{name}.log', [('train', train), ('test', test)])
 
-    def train_and_test() -> None:
-        options = ['--cfg-options', f'pretrained={pretrained}', *args.cfg_options]
-        # a killed training left no optimizer to go on with
-        call_tool('train', path, '--work-dir', folder, '--overwrite', '--no-validate', *options)
-        last = Path((folder / 'last_checkpoint').read_text().strip())
-        where = ['--work-dir', folder / 'test', '--out', out, '--out-item', 'metrics']
-        call_tool('test', path, last, *where, '--show-dir', folder / 'pictures')
 
-    metrics = json_or_run(out, train_and_test)
-    return {label: factor * metrics[key] for key, (label, factor) in shown.items()}
+def last_file(cfg: Any) -> str:
+    """Return the name of the last checkpoint that a training writes."""
+    epochs = cfg.train_cfg.get('max_epochs')
+    return f'epoch_{epochs}.pth' if epochs else f'iter_{cfg.train_cfg.max_iters}.pth'
+
+
+def scores(name: str, args: argparse.Namespace) -> dict[str, float]:
+    """Return the metrics of one model in percent. Raises UserError where they are missing."""
+    file = args.work_dir / name / 'metrics.json'
+    metrics = stored_json(file)
+    if metrics is None:
+        raise UserError(
+            f'{file}: was not written; {args.work_dir / name}.log says why',
+            key='file',
+            value=str(file),
+        )
+    return {label: factor * metrics[key] for key, (label, factor) in RUNS[name][1].items()}
+
+
+def scenes(options: dict[str, Any]) -> tuple[int, int]:
+    """Return how many images train the detector, and measure it."""
+    cfg = read_transfer_config(str(config_of('detector')), dict(options))
+    loaders = (cfg.train_dataloader, cfg.test_dataloader)
+    train, test = (listed_images(loader.dataset) for loader in loaders)
+    return train, test
 
 
 def sheet_of(folder: Path) -> Image.Image:
@@ -87,26 +139,34 @@ def sheet_of(folder: Path) -> Image.Image:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Convert, train, evaluate and draw; write one page. Raises UserError without drawings."""
+    """Train, evaluate and draw both models at once; write one page.
+
+    Raises UserError where a step fails.
+    """
     args = parse(argv)
     args.work_dir.mkdir(parents=True, exist_ok=True)
-    pretrained = backbone(args)
-    none, scenes = ['--train-per-class', '0', '--val-per-class', '0'], ['--scenes', '256']
-    call_tool('dataset_tools/make_shapes', DATA, *none, *scenes, '--val-scenes', '48', '--quiet')
+    shapes = [str(DATA), '--train-per-class', '0', '--val-per-class', '0', '--scenes', '256']
+    shapes += ['--val-scenes', '48', '--quiet']
+    start = backbone(args)
+    run_logged(Job('scenes', args.work_dir / 'scenes.log', [('dataset_tools/make_shapes', shapes)]))
+    jobs = [job(name, start, args) for name in RUNS]
+    run_logged(*(each for each in jobs if each is not None))
     found: dict[str, float] = {}
     sections = []
     for name, (config, _) in RUNS.items():
-        found |= run(name, pretrained, args)
+        found |= scores(name, args)
         sheet = sheet_of(args.work_dir / name / 'pictures')
         sheet.save(args.work_dir / f'{name}.png')
         caption = f'{config}: left of each pair the truth, right what was predicted.'
         shown = figure(png_bytes(sheet), caption, f'truth and predictions of the {name}')
         sections.append(Section(name.capitalize(), shown))
-    scores = [(f'{value:.1f}', label) for label, value in found.items()]
-    lead = f'Trained over {pretrained} on 256 scenes of textured shapes, measured on 48 others.'
-    whole = page('Transfer to mmdet and mmseg', 'transfer-demo', lead, tiles(scores), sections)
+    scored = [(f'{value:.1f}', label) for label, value in found.items()]
+    train, test = scenes(args.cfg_options)
+    over = 'from random weights' if start == 'random' else f'over {start}'
+    lead = f'Trained {over} on {train} scenes of textured shapes, measured on {test} others.'
+    whole = page('Transfer to mmdet and mmseg', 'transfer-demo', lead, tiles(scored), sections)
     out = args.work_dir / 'transfer.html'
     out.write_text(whole, encoding='utf-8')
-    scores_text = ', '.join(f'{label} {value}' for value, label in scores)
+    scores_text = ', '.join(f'{label} {value}' for value, label in scored)
     files = ', '.join(str(args.work_dir / f'{name}.png') for name in RUNS)
     print(f'transfer-demo: {scores_text}, figures: {out} ({files})')

@@ -117,6 +117,14 @@ def _joined(node: dict[str, Any], path: str) -> str:
     return path if ':/' in path else str(Path(node.get('data_root') or '') / path)
 
 
+def listed_images(node: dict[str, Any]) -> int:
+    """Return how many images the list of a data set's settings has.
+
+    Raises UserError for a file that is no such list.
+    """
+    return len(_read(_joined(node, node['ann_file']))['images'])
+
+
 # COCO's lists -------------------------------------------------------------------------------------
 def check_list(classes: Sequence[str], place: str, cfg: Config, node: dict[str, Any]) -> None:
     """Compare a list of COCO's form with the names of the classes, and with its photographs.

@@ -164,14 +164,3 @@ def test_own_images_are_seen_as_often(tool) -> None:
     assert few['train_cfg.max_epochs'] == round(usual * tool.SHAPES_IMAGES / 20)
     assert few['train_dataloader.batch_size'] == 20
     assert tool.training_length_options(str(tool.CONFIG), 10**7)['train_cfg.max_epochs'] == 1
-
-
-def test_other_settings_do_not_mix(tmp_path: Path, tool, capsys) -> None:
-    work_dir = tmp_path / 'run'
-    tool.prepare(work_dir, 'a')
-    (work_dir / 'epoch_1.pth').touch()
-    tool.prepare(work_dir, 'a')
-    assert (work_dir / 'epoch_1.pth').exists() and not capsys.readouterr().out
-    tool.prepare(work_dir, 'b')
-    assert not (work_dir / 'epoch_1.pth').exists()
-    assert (tmp_path / 'run.1' / 'epoch_1.pth').exists()

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from mmssl.cli.subprocess_tools import call_tool, json_or_run, stored_json
+from mmssl.cli.subprocess_tools import call_tool, json_or_run, prepare_folder, stored_json
 
 
 def test_a_step_runs_only_where_its_result_is_missing(tmp_path):
@@ -25,3 +25,15 @@ def test_a_failing_tool_ends_the_caller_with_its_status(capfd):
         call_tool('analysis_tools/report', 'no_such_folder', threads=1)
     assert stopped.value.code == 2
     assert '$ python' in capfd.readouterr().out
+
+
+def test_results_of_other_settings_do_not_mix(tmp_path, capsys):
+    folder = tmp_path / 'run'
+    prepare_folder(folder, 'a')
+    (folder / 'epoch_1.pth').touch()
+    prepare_folder(folder, 'a')
+    assert (folder / 'epoch_1.pth').exists() and not capsys.readouterr().out
+    prepare_folder(folder, 'b')
+    assert not (folder / 'epoch_1.pth').exists()
+    assert (tmp_path / 'run.1' / 'epoch_1.pth').exists()
+    assert str(tmp_path / 'run.1') in capsys.readouterr().out
