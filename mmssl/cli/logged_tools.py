@@ -2,6 +2,7 @@
 
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -64,7 +65,11 @@ class _Running:
         tool, args = self.job.calls[self.number]
         words = [sys.executable, str(REPO / 'tools' / f'{tool}.py'), *map(str, args)]
         self.process = subprocess.Popen(
-            words, stdout=self.file, stderr=subprocess.STDOUT, env=self.environment
+            words,
+            stdout=self.file,
+            stderr=subprocess.STDOUT,
+            env=self.environment,
+            start_new_session=True,  # a group, which ends with what the tool has started
         )
         self.since = time.monotonic()
         return True
@@ -85,18 +90,19 @@ class _Running:
     def stop(self) -> None:
         """End what is running."""
         if self.process is not None and self.process.poll() is None:
-            self.process.terminate()
+            os.killpg(self.process.pid, signal.SIGTERM)
             self.process.wait()
         self.file.close()
 
 
 def run_logged(*jobs: Job) -> None:
-    """Run jobs at once, each with its share of the cores, until all are done.
+    """Run jobs at once until all are done; each computes on half of the cores.
 
+    The other half is another job's, or that of the processes that read images.
     A terminal shows a bar for each, other outputs a line when one begins and ends. Raises
     UserError when a tool fails; the others are ended then.
     """
-    threads = max(1, (os.cpu_count() or 1) // max(len(jobs), 1))
+    threads = max(1, (os.cpu_count() or 1) // 2)
     bars = sys.stdout.isatty()
     columns = (
         TextColumn('{task.description:<12}'),

@@ -89,8 +89,9 @@ def load_matching(model: nn.Module, state: dict[str, Tensor], path: str, whole: 
     Raises UserError when a tensor of the backbone (``whole``: of the model) would stay as it is.
     """
     target = model.state_dict()
-    fits = match_state(target, state, shape_difference).matched
-    new = [name for name in target if name not in fits]
+    match = match_state(target, state, shape_difference)
+    fits = match.matched
+    new = [*match.missing, *match.mismatched]  # what is computed may be missing
     if lost := [name for name in new if whole or name.startswith('backbone.')]:
         raise UserError(
             f'{path}: is not of this model: {len(lost)} of its {len(target)} tensors are not in '

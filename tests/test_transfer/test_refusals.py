@@ -52,6 +52,15 @@ def test_key_and_value_are_named(name: str) -> None:
     assert fact in str(caught.value)
 
 
+def test_a_detector_from_before_counters_of_batch_norms_is_whole() -> None:
+    model = nn.ModuleDict({'backbone': nn.BatchNorm2d(2), 'head': nn.Linear(2, 2)})
+    state = {key: torch.full_like(value, 3.0) for key, value in model.state_dict().items()}
+    del state['backbone.num_batches_tracked']
+    line = load_matching(model, state, 'f', whole=True)
+    assert line == 'loaded f: 6 of 7 tensors'
+    assert float(model['backbone'].running_mean[0]) == float(model['head'].bias[0]) == 3.0
+
+
 def test_a_file_of_the_method_or_of_one_network_passes() -> None:
     for layout, method in (('moby', 'moby'), ('timm', 'swav'), ('moby', None)):
         check_method(layout, 'f', method)
