@@ -72,7 +72,7 @@ def network(path: str | Path, layout: str = 'auto', branch: str = 'export') -> N
     try:
         sizes(state)
     except UserError as error:
-        raise UserError(f'{path}: {error}', key=error.key, value=error.value) from None
+        raise UserError(f'{path}: {error}', key='file', value=str(path)) from None
     settings = backbone_settings(content) if file_layout.name == 'mmssl' else {}
     return Network(with_counters(state), file_layout.name, taken, settings, notes)
 

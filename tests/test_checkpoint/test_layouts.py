@@ -221,3 +221,39 @@ def test_tensors_only() -> None:
     _, foreign = detect(content, 'f')
     assert list(foreign) == ['base_encoder.x']
     assert isinstance(foreign['base_encoder.x'], Tensor)
+
+
+def test_openselfsup_stores_the_student_twice(tmp_path: Path) -> None:
+    """A sequence of backbone and neck, whose first part is also named ``backbone``."""
+    model = build('moco', 1)
+    state: dict[str, Tensor] = {}
+    for ours, theirs in (('student', 'encoder_q'), ('teacher', 'encoder_k')):
+        branch = getattr(model, ours)
+        state |= {f'{theirs}.0.{k}': v for k, v in branch.backbone.net.state_dict().items()}
+        state |= {f'{theirs}.1.mlp.{k}': v for k, v in branch.neck['project'].state_dict().items()}
+    state |= {f'backbone.{k}': v for k, v in model.student.backbone.net.state_dict().items()}
+    state |= {'queue': model.queue.bank0, 'queue_ptr': model.queue.pointer}
+    torch.save({'state_dict': state}, tmp_path / 'x.pth')
+    other = build('moco', 2)
+    report = load(other, tmp_path / 'x.pth')
+    assert (report.layout, report.branch) == ('openselfsup_mocov2', 'both')
+    assert report.missing == report.unexpected == report.mismatched == []
+    assert all(name.startswith('backbone.') for name in report.dropped)
+    for key, value in model.state_dict().items():
+        assert torch.equal(other.state_dict()[key], value), key
+
+
+@pytest.mark.parametrize('norms', ['norm1', 'norm0 norm1', 'norm', 'norm norm1'])
+def test_the_last_norm_of_mmcls(norms: str) -> None:
+    """``norm1`` of a Swin of two stages is its last norm where it is the only one."""
+    layout = LAYOUTS['mmdet']
+    state = {'stages.0.blocks.0.attn.w_msa.qkv.bias': torch.ones(1)}
+    state |= {'stages.1.blocks.0.norm1.weight': torch.ones(1)}
+    state |= {f'backbone.{norm}.weight': torch.ones(1) for norm in norms.split()}
+    found = layout.find({'state_dict': state})
+    assert found is not None
+    ours, _ = layout.translate(found)
+    names = {name for name in ours if 'blocks' not in name and 'qkv' not in name}
+    maps = {f'backbone.{norm}.weight' for norm in norms.split() if norm != 'norm'}
+    last = {'backbone.net.norm.weight'}
+    assert names == (last if norms == 'norm1' else maps | last if 'norm' in norms.split() else maps)

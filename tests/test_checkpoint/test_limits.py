@@ -173,9 +173,8 @@ def test_sizes_that_no_network_has(name: str, target: str, tmp_path: Path) -> No
     path = written(tmp_path, {'state_dict': state})
     with refuses('state', 'swin'):
         sizes(state)
-    with pytest.raises(UserError) as caught:
+    with refuses('file', str(path)):
         extract_backbone.main([str(path), str(tmp_path / 'out.pth'), '--to', target])
-    assert caught.value.key == 'state'
     assert not (tmp_path / 'out.pth').exists()
 
 

@@ -276,3 +276,40 @@ def test_plain_networks_have_no_additions() -> None:
     for net in (vit(), vit(stem='conv'), ResNet(**RESNET), ResNet(18, (1, 1, 1, 1), 4)):
         assert additions(net.state_dict()) == [], type(net).__name__
     assert additions({f'net.{k}': v for k, v in squeezed(ResNet(**RESNET)).items()})
+
+
+@pytest.mark.parametrize('part', ['patch_embed.proj.0.weight', None])
+def test_a_swin_with_another_stem_is_refused_by_its_file(part: str | None, tmp_path: Path) -> None:
+    state = {k: v for k, v in swin(2, 2).net.state_dict().items() if 'patch_embed.proj' not in k}
+    if part:
+        state[part] = torch.ones(4, 3, 3, 3)
+    path = write(tmp_path / 'x.pth', state)
+    with refuses('file', str(path)) as caught:
+        network(path)
+    assert ('convolutional stem' in str(caught.value)) == (part is not None)
+    with refuses('file', str(path)):
+        load(swin(2, 2), path)
+
+
+def test_leftovers_are_left_out_and_named(tmp_path: Path) -> None:
+    more = {'mask_token': torch.ones(1, 1, 48), 'decoder_embed.weight': torch.ones(5, 48)}
+    plain = TimmViT(**VIT).state_dict()
+    found = network(write(tmp_path / 'x.pth', plain | more))
+    assert found.state.keys() == {f'net.{key}' for key in plain}
+    assert '2 tensors' in found.notes[0]
+    assert 'net.mask_token, net.decoder_embed.weight' in found.notes[0]
+    scaled = plain | {'blocks.0.ls1.gamma': torch.ones(48)}  # part of another network: kept
+    assert 'net.blocks.0.ls1.gamma' in network(write(tmp_path / 'y.pth', scaled)).state
+
+
+def test_counters_that_old_files_lack_are_zero(tmp_path: Path) -> None:
+    state = ResNet(**RESNET).net.state_dict()
+    for key in state:
+        if key.endswith('num_batches_tracked'):
+            state[key] = torch.tensor(7)
+    old = {key: value for key, value in state.items() if 'num_batches' not in key}
+    found = network(write(tmp_path / 'x.pth', old)).state
+    assert found.keys() == {f'net.{key}' for key in state}
+    assert all(int(v) == 0 for k, v in found.items() if 'num_batches' in k)
+    whole = network(write(tmp_path / 'y.pth', state)).state
+    assert all(int(v) == 7 for k, v in whole.items() if 'num_batches' in k)

@@ -220,14 +220,14 @@ def test_a_part_of_a_network_is_refused(tmp_path: Path, capsys: Any) -> None:
     file = read(official('moby'))['model']
     name = 'encoder.layers.1.blocks.0.norm1.weight'
     part = tmp_path / 'part.pth'
-    for drop, key, value, fact in (
-        ('encoder.patch_embed', 'net.patch_embed.proj.weight', None, 'a part of a swin only'),
-        (name, 'file', str(part), 'layers.1.blocks.0.norm1.weight'),
+    for drop, fact in (
+        ('encoder.patch_embed', 'a part of a swin only'),
+        (name, 'layers.1.blocks.0.norm1.weight'),
     ):
         state = {k: v for k, v in file.items() if not k.startswith(drop)}
         torch.save({'model': state}, part)
         done = call(capsys, part, tmp_path / 'x.pth', script=f'{FOLDER}/selfsup2mmseg.py')
-        assert fact in refused(done, key, value)
+        assert fact in refused(done, 'file', str(part))
         assert not (tmp_path / 'x.pth').exists()
 
 
