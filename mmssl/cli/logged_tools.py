@@ -115,6 +115,8 @@ def run_logged(*jobs: Job) -> None:
         if not bars:
             for job in jobs:
                 print(f'{job.what}: log in {job.log}', flush=True)
+        # a killed demo ends its tools too, which are groups of their own
+        before = signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
         try:
             left = list(range(len(jobs)))
             while left:
@@ -130,3 +132,4 @@ def run_logged(*jobs: Job) -> None:
         finally:
             for each in running:
                 each.stop()
+            signal.signal(signal.SIGTERM, before)

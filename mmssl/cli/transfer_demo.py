@@ -30,7 +30,7 @@ DRAWN = 8  # images on the sheet
 # name -> (config, the metrics shown: what they are called, their factor to percent)
 RUNS = {
     'detector': (
-        'mask-rcnn_vit-conv_simple-fpn_16e_shapes',
+        'mask-rcnn_vit-conv_simple-fpn_10e_shapes',
         {'coco/bbox_mAP': ('box AP', 100), 'coco/segm_mAP': ('mask AP', 100)},
     ),
     'segmentor': ('fpn_vit-conv_300i_shapes', {'mIoU': ('mIoU', 1)}),

@@ -129,7 +129,8 @@ def checked(loader: dict[str, Any], model: dict[str, Any]) -> dict[str, Any]:
 
 
 def _checked_step(step: dict[str, Any], head: dict[str, Any] | None) -> dict[str, Any]:
-    kind = str(step.get('type')).rpartition('.')[2]
+    kind = step.get('type')
+    kind = kind.__name__ if isinstance(kind, type) else str(kind).rpartition('.')[2]
     if kind == 'LoadImageFromFile':
         return dict(type='mmssl.CheckedImage', load=step)
     if kind == 'LoadAnnotations' and head and 'num_classes' in head:

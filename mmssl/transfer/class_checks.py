@@ -35,16 +35,17 @@ def check_data_classes(cfg: Config, library: str) -> tuple[str, ...] | None:
     first: tuple[str, ...] | None = None
     with DATASETS.switch_scope_and_registry(library) as known:
         for place, node in data_sets(cfg):
-            cls = known.get(node['type'])
+            kind = node['type']  # configs in Python name classes themselves
+            cls = kind if isinstance(kind, type) else known.get(kind)
             if cls is None:
                 raise UserError(
-                    f'{place}.type={node["type"]}: {library} has no data set of this name; '
+                    f'{place}.type={kind}: {library} has no data set of this name; '
                     'correct it, or name its module in custom_imports',
                     key=f'{place}.type',
-                    value=node['type'],
+                    value=kind,
                 )
             classes = _classes(cls, node)
-            if classes is None or 'Panoptic' in node['type']:
+            if classes is None or 'Panoptic' in cls.__name__:
                 continue
             first = first or classes
             if classes != first:

@@ -1,6 +1,10 @@
 """The transfer demo: what belongs to which start, and steps whose logs are in files."""
 
 import json
+import os
+import signal
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -93,6 +97,27 @@ def test_the_log_of_a_failure_is_named_and_others_end(tools: Path) -> None:
         run_logged(slow, bad)
     assert 'status 3' in str(caught.value)
     assert (tools / 'bad.log').read_text() == 'fails\n'
+
+
+def test_a_signal_ends_the_tools_and_what_they_started(tools: Path) -> None:
+    code = 'import os, subprocess, sys; print(os.getpid(), flush=True); '
+    code += "subprocess.run([sys.executable, '-c', 'import time; time.sleep(60)'])"
+    (tools / 'tools' / 'say.py').write_text(code)
+    log = tools / 'a.log'
+
+    def interrupt() -> None:
+        while not (log.exists() and log.read_text().strip()):
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=interrupt).start()
+    with pytest.raises(SystemExit) as stopped:
+        run_logged(Job('a', log, [('say', ())]))
+    assert stopped.value.code == 128 + signal.SIGTERM
+    with pytest.raises(ProcessLookupError):  # soon: what was started is another's to reap
+        for _ in range(1000):
+            os.killpg(int(log.read_text()), 0)
+            time.sleep(0.01)
 
 
 @pytest.mark.parametrize(

@@ -125,8 +125,12 @@ def test_images_that_cannot_be_read_are_named(content: bytes | None, tmp_path: P
 
 
 def test_pipelines_within_others_are_found() -> None:
-    inner = dict(pipeline=[dict(type='mmcv.LoadImageFromFile'), dict(type='RandomFlip')])
+    from mmcv.transforms import LoadImageFromFile
+
+    steps = [dict(type='mmcv.LoadImageFromFile'), dict(type='RandomFlip')]
+    inner = dict(pipeline=[*steps, dict(type=LoadImageFromFile)])
     loader = dict(dataset=dict(dataset=dict(datasets=[inner])))
     found = checked(loader, {})['dataset']['dataset']['datasets'][0]['pipeline']
-    assert [step['type'] for step in found] == ['mmssl.CheckedImage', 'RandomFlip']
+    checks = 'mmssl.CheckedImage'
+    assert [step['type'] for step in found] == [checks, 'RandomFlip', checks]
     assert found[0]['load'] == inner['pipeline'][0]

@@ -77,6 +77,16 @@ def test_names_that_differ(
     assert all(fact in str(caught.value) for fact in facts)
 
 
+def test_a_data_set_named_by_its_class(tmp_path: Path) -> None:
+    from mmdet.datasets import CocoDataset
+
+    cfg = config(tmp_path, TWO, ('person',))
+    data = dict(cfg.train_dataloader.dataset, type=CocoDataset)
+    cfg._cfg_dict.train_dataloader = dict(dataset=data)
+    with refuses(KEY, ('person',)):
+        check_data_classes(cfg, 'mmdet')
+
+
 def test_boxes_of_other_classes_are_left_out_on_demand(tmp_path: Path) -> None:
     cfg = config(tmp_path, TWO, ('person',), other_classes='drop')
     assert check_data_classes(cfg, 'mmdet') == ('person',)

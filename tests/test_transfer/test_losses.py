@@ -43,7 +43,7 @@ def first_loss(model, batch):
 @pytest.mark.parametrize(
     ('library', 'kind', 'base'),
     [
-        ('mmdet', 'swin', 'mask-rcnn_vit-conv_simple-fpn_16e_shapes.py'),
+        ('mmdet', 'swin', 'mask-rcnn_vit-conv_simple-fpn_10e_shapes.py'),
         ('mmseg', 'swin', 'fpn_vit-conv_300i_shapes.py'),
         ('mmseg', 'vit', 'fpn_vit-conv_300i_shapes.py'),
     ],

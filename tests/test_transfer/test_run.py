@@ -14,7 +14,7 @@ from ..helpers.refusals import check_refusal, refuses
 from ..helpers.transfer_nets import SMALL, VIT
 
 pytestmark = pytest.mark.transfer
-DETECTOR, SEGMENTOR = 'mask-rcnn_vit-conv_simple-fpn_16e_shapes.py', 'fpn_vit-conv_300i_shapes.py'
+DETECTOR, SEGMENTOR = 'mask-rcnn_vit-conv_simple-fpn_10e_shapes.py', 'fpn_vit-conv_300i_shapes.py'
 NET = dict(_delete_=True, type='mmssl.VisionTransformer', **VIT)
 SMALL_DETECTOR = dict(backbone=NET, neck=dict(in_channels=24, out_channels=64))
 PYRAMID = [

@@ -13,5 +13,5 @@ model = dict(
     rpn_head=dict(anchor_generator=dict(strides=[4, 8, 16, 32])),
     roi_head=dict(bbox_head=dict(num_classes=8), mask_head=dict(num_classes=8)))
 find_unused_parameters = True   # the last norm of the ViT is not used by maps
-train_cfg = dict(max_epochs=16, val_interval=16)
-default_hooks = dict(checkpoint=dict(interval=16))
+train_cfg = dict(max_epochs=10, val_interval=10)
+default_hooks = dict(checkpoint=dict(interval=10))
