@@ -20,9 +20,12 @@ from ..zoo.hub import root
 
 CONFIGS = root() / 'configs'
 # the quickest first
-METHODS = ('mocov3', 'mocov1', 'mocov2', 'moby', 'swav', 'ibot', 'sere', 'esvit')
-# a small recipe of every method, over shapes
-SMALL = {m: CONFIGS / 'compare' / f'{m}_vit-conv_1xb64-16e_shapes.py' for m in METHODS}
+METHODS = ('mocov3', 'mocov1', 'mocov2', 'moby', 'swav', 'ibot', 'dino', 'sere', 'esvit')
+# a small recipe of every method, over shapes; EsViT's task of views is DINO
+SMALL = {
+    m: CONFIGS / 'compare' / f'{small}_1xb64-16e_shapes.py'
+    for m, small in ((m, 'esvit_vit-conv-v' if m == 'dino' else f'{m}_vit-conv') for m in METHODS)
+}
 # a full-size recipe of every method, for one GPU
 ONE_GPU = {file.name.partition('_')[0]: file for file in sorted(CONFIGS.glob('one_gpu/*.py'))}
 BATCH = 8
