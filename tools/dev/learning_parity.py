@@ -163,7 +163,7 @@ def first_steps(method: str, data: Path, dtype: str) -> dict[str, list[float]]:
 def learn(method: str, data: Path, seed: int, form: str) -> dict[str, Any]:
     """Train; return kNN top-1 in percent of random weights, ours and theirs, and last losses."""
     hook = Lockstep(method, [form])
-    began = time.monotonic()
+    began = time.process_time()
     with tempfile.TemporaryDirectory() as folder:
         runner = make_runner(recipe(method, data, seed), folder)
         start = runner.val_loop.run()['knn/top1']
@@ -173,7 +173,7 @@ def learn(method: str, data: Path, seed: int, form: str) -> dict[str, Any]:
         runner.model.backbone.load_state_dict(hook.sides[form].backbone.state_dict())
         theirs = runner.val_loop.run()['knn/top1']
     loss, their_loss = (statistics.fmean(losses[-50:]) for losses in hook.losses.values())
-    seconds = round(time.monotonic() - began)
+    seconds = round(time.process_time() - began)
     top1 = dict(start=start, ours=ours, theirs=theirs)
     return dict(top1, loss=loss, their_loss=their_loss, steps=runner.iter, seconds=seconds)
 
@@ -224,7 +224,7 @@ def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 STEPS_HEAD = ('method', 'form', *(f'{d}, {s}' for d in DTYPES for s in ('step 1', 'steps 2 to 20')))
 RUNS_HEAD = (
     *('method', 'random', 'ours', 'lightly', 'form', 'difference', 'verdict'),
-    *('ours and lightly by seed', 'seconds of a pair'),
+    *('ours and lightly by seed', 'CPU seconds of a pair'),
 )
 
 
@@ -252,11 +252,21 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument('--out', type=Path, default=Path('parity.jsonl'))
     parser.add_argument('--methods', nargs='+', choices=METHODS, default=list(METHODS))
     parser.add_argument('--seeds', nargs='*', type=int, default=[0, 1, 2])
-    parser.add_argument('--form', choices=(DOCUMENTED, JOINED, NO_BIAS), default=DOCUMENTED)
+    parser.add_argument(
+        '--form',
+        choices=(DOCUMENTED, JOINED, NO_BIAS),
+        default=DOCUMENTED,
+        help='of the runs over seeds, for the methods that have it',
+    )
     args = parser.parse_args(argv)
     if len(args.seeds) > max(QUANTILES):
         raise UserError(f'--seeds: give at most {max(QUANTILES)}', '--seeds', len(args.seeds))
     return args
+
+
+def finished(file: Path) -> list[dict[str, Any]]:
+    """Return what is done, also by other processes that share the file."""
+    return [json.loads(line) for line in file.read_text().splitlines()] if file.is_file() else []
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -265,23 +275,24 @@ def main(argv: Sequence[str] | None = None) -> None:
     commit = timing.commit()
     torch.set_num_threads(1)
     MMLogger.get_current_instance().setLevel(logging.ERROR)
-    lines = args.out.read_text().splitlines() if args.out.is_file() else []
-    found = [json.loads(line) for line in lines]
     jobs = [dict(kind='steps', method=method) for method in args.methods]
     for seed in args.seeds:
-        jobs += [dict(kind='run', method=m, seed=seed, form=args.form) for m in args.methods]
+        jobs += [
+            dict(kind='run', method=method, seed=seed, form=args.form)
+            for method in args.methods
+            if args.form in METHODS[method].forms
+        ]
     for job in jobs:
-        if any(job.items() <= line.items() for line in found):
+        if any(job.items() <= line.items() for line in finished(args.out)):
             continue
         if job['kind'] == 'steps':
             losses = {dtype: first_steps(job['method'], args.data, dtype) for dtype in DTYPES}
             result = dict(losses=losses)
         else:
             result = learn(job['method'], args.data, job['seed'], job['form'])
-        found.append({**job, **result, 'commit': commit})
         with args.out.open('a') as file:
-            file.write(json.dumps(found[-1]) + '\n')
-    print(report(found))
+            file.write(json.dumps({**job, **result, 'commit': commit}) + '\n')
+    print(report(finished(args.out)))
     print(timing.machine_line(timing.provenance()))
 
 
