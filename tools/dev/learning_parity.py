@@ -22,7 +22,7 @@ from typing import Any
 
 import torch
 from benchmarks import timing
-from lightly_methods import DOCUMENTED, JOINED, METHODS, NO_BIAS, LightlyMethod
+from lightly_methods import DOCUMENTED, METHODS, LightlyMethod
 from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.logging import MMLogger
@@ -234,7 +234,8 @@ def report(found: Sequence[dict[str, Any]]) -> str:
         gaps(line['method'], form, line['losses'])
         for line in found
         if line['kind'] == 'steps'
-        for form in METHODS[line['method']].forms
+        for form in line['losses'][DTYPES[0]]
+        if form != 'ours'
     ]
     runs: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for line in found:
@@ -254,7 +255,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument('--seeds', nargs='*', type=int, default=[0, 1, 2])
     parser.add_argument(
         '--form',
-        choices=(DOCUMENTED, JOINED, NO_BIAS),
+        choices=sorted({form for method in METHODS.values() for form in method.forms}),
         default=DOCUMENTED,
         help='of the runs over seeds, for the methods that have it',
     )

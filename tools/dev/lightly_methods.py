@@ -7,12 +7,15 @@ DOCUMENTED changes one thing more into ours:
 views joined    all views of a network in one pass; lightly shows one pass a view, so that batch
                 norms see one view at a time
 no bias         its prototypes of SwAV have a bias, which starts at 0 here; without it
+exact temperature
+                its DINO divides by a teacher temperature in float32; in float64
 """
 
 from collections.abc import Callable
 from copy import deepcopy
 from typing import Any
 
+import numpy as np
 import torch
 from benchmarks.peers import library
 from mmengine.config import Config
@@ -24,6 +27,7 @@ from mmssl.models.algorithms.base import Pretrainer
 DOCUMENTED = 'as documented'
 JOINED = 'views joined'
 NO_BIAS = 'views joined, no bias'
+EXACT = 'views joined, exact temperature'
 
 
 def copy_layers(ours: nn.Module, theirs: nn.Module) -> None:
@@ -42,7 +46,7 @@ class LightlyMethod:
     ``backbone`` is what is evaluated; ``taken`` are the scheduled values of the last step.
     """
 
-    forms: tuple[str, ...] = (DOCUMENTED, JOINED)
+    forms: tuple[str, ...]
     backbone: nn.Module
 
     def __init__(self, ours: Pretrainer, cfg: Config, progress: Progress, form: str) -> None:
@@ -202,6 +206,8 @@ class SwAV(LightlyMethod):
 class DINO(LightlyMethod):
     """Teacher, centre and weight-normalised last layer."""
 
+    forms = (DOCUMENTED, JOINED, EXACT)
+
     def make_head(self, ours: Pretrainer) -> nn.Module:
         """Return the projection, whose last layer is frozen for the first epoch."""
         neck: Any = ours.student.neck['view']
@@ -220,9 +226,10 @@ class DINO(LightlyMethod):
         self.teacher_head = self.make_head(ours).to(self.dtype)
         for module in (self.teacher, self.teacher_head):
             self.utils.deactivate_requires_grad(module)
+        temperature = cfg.model.teacher_temp.start
         self.loss = self.losses.DINOLoss(
             cfg.model.head.prototypes,
-            teacher_temp=cfg.model.teacher_temp.start,
+            teacher_temp=np.float64(temperature) if self.form == EXACT else temperature,
             student_temp=cfg.model.head.student_temp,
         ).to(self.dtype)
 
