@@ -25,7 +25,7 @@ from .view_seed import view_seed
 WORKERS = 256  # whose place `reading` keeps
 
 
-def _file_source(data_root: str, split: str, ann_file: str, subset: str) -> dict:
+def _file_source(data_root: str, split: str, ann_file: str | None, subset: str | None) -> dict:
     """Return the config of the source for files on disk: a list of them, or folders."""
     if ann_file and subset:
         raise UserError(
@@ -90,8 +90,8 @@ class ImageDataset(Dataset):
         split: str = '',
         *,
         pipeline: Sequence[dict] = (),
-        ann_file: str = '',
-        subset: str = '',
+        ann_file: str | None = '',
+        subset: str | None = '',
         source: dict | None = None,
         share: tuple[float, float] = (0.0, 1.0),
         per_class: int | None = None,

@@ -6,15 +6,18 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import torch
 from mmengine.config import Config
 from mmengine.dist import is_distributed
 from mmengine.registry import Registry
+from torch import Tensor
 
 from .. import registry
 from ..config.defaults import DEFAULTS
 from ..config.load import nested_dicts
 from ..core import UserError, dist
 from ..core.launch import init_distributed
+from ..core.precision import read_dtype
 from ..engine import Runner
 from ..engine.state import work_dir_files
 from .compare import Comparison, compare
@@ -119,6 +122,28 @@ def check_types(settings: Any, path: str) -> None:
             )
 
 
+def _in_dtype(start: dict[str, Any], dtype: torch.dtype) -> dict[str, Any]:
+    """Return a training file's content with weights and optimizer state of a floating type.
+
+    A training file fits runs of its own type only; a replay compares types.
+    """
+
+    def cast(name: str, value: Any) -> Any:
+        floating = isinstance(value, Tensor) and value.is_floating_point()
+        return value.to(dtype) if floating and name != 'step' else value
+
+    states = start['optimizer']['optimizer']['state']
+    optimizer = start['optimizer']['optimizer'] | dict(
+        state={i: {k: cast(k, v) for k, v in entry.items()} for i, entry in states.items()}
+    )
+    weights = {
+        key: {name: cast(name, value) for name, value in start[key].items()}
+        for key in ('state_dict', 'ema_state_dict')
+        if key in start
+    }
+    return start | weights | dict(optimizer=start['optimizer'] | dict(optimizer=optimizer))
+
+
 def run(record: Record, cfg: Config, folder: Path, steps: int | None = None) -> Trace:
     """Train the recorded steps from the recorded state on, and return what was computed.
 
@@ -135,7 +160,7 @@ def run(record: Record, cfg: Config, folder: Path, steps: int | None = None) -> 
         )
     cfg.train_dataloader.batch_size = record.images // dist.world_size()
     start = folder / f'start_{dist.rank()}.pth'
-    work_dir_files.write(record.start, start)
+    work_dir_files.write(_in_dtype(record.start, read_dtype(cfg.get('dtype'))), start)
     work_dir = str(folder / f'run_{dist.rank()}')
     # mmengine keeps one logger for each name of an experiment
     cfg.update(work_dir=work_dir, experiment_name=work_dir, resume=True, load_from=str(start))

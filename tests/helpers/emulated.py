@@ -23,13 +23,13 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.backend_registration import _setup_privateuseone_for_python_backend
 
 from mmssl.core import dist, sync_bn
-from mmssl.engine import fsdp
 from mmssl.engine.hooks.health_hook import HealthHook
 from mmssl.engine.hooks.method_hook import MethodHook
 from mmssl.engine.optim import wrapper
 from mmssl.evaluation.feature_extraction import extract
 from mmssl.evaluation.metrics.accuracy import Accuracy
 from mmssl.models.heads.distillation import DistillationHead
+from mmssl.optim import shards
 
 from .collectives import recorded
 from .methods import MODELS_BY_NAME, batch, build
@@ -151,8 +151,8 @@ def clip_shards() -> None:
         def to_local(self) -> Tensor:
             return normal(3, 2)
 
-    with mock.patch.object(fsdp, 'DTensor', Part):
-        fsdp.tensor_norms([Part(), Part()])
+    with mock.patch.object(shards, 'DTensor', Part):
+        shards.tensor_norms([Part(), Part()])
 
 
 def end_epoch() -> None:
