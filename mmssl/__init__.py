@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 # isort: off
-from . import early  # noqa: F401, before mmengine, whose import takes a second
+from . import startup_signals  # noqa: F401, before mmengine, whose import takes a second
 
 # isort: on
 from mmengine.config.utils import MODULE2PACKAGE

@@ -14,7 +14,7 @@ PACKAGE = REPO / 'mmssl'
 # a room -> the rooms it may import from; `registry`, `version` are files beside them
 LAYERS: dict[str, set[str]] = {
     'version': set(),
-    'early': set(),
+    'startup_signals': set(),
     'registry': set(),
     'core': set(),
     'functional': {'core'},
@@ -59,7 +59,7 @@ LAYERS |= {
         *('planning', 'reports'),
     }
 }
-LAYERS |= {'cli': set(LAYERS), '__init__': {'early', 'version', 'apis', 'zoo', 'config'}}
+LAYERS |= {'cli': set(LAYERS), '__init__': {'startup_signals', 'version', 'apis', 'zoo', 'config'}}
 OPTIONAL = {'mmcv', 'mmdet', 'mmseg'}
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from mmssl import early
+from mmssl import startup_signals
 
 from ..helpers.paths import REPO
 
@@ -108,5 +108,5 @@ def test_other_ranks_and_ignored_signals_are_silent(stalled):
     ],
 )
 def test_programs_that_import_mmssl_keep_their_signals(program, tool):
-    assert early.is_tool(str(program)) == tool
+    assert startup_signals.is_tool(str(program)) == tool
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
