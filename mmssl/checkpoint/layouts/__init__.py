@@ -17,6 +17,7 @@ from .name_template import NamePair
 from .openmmlab import MM_MOCO, MM_MOCOV3, MM_SWAV, OPENSELFSUP_MOCO
 from .swav import SWAV
 from .swin import MICROSOFT, MM_SWIN
+from .toolboxes import HUGGINGFACE, LIGHTLY, SOLO_LEARN, VISSL
 
 __all__ = [
     'LAYOUTS',
@@ -41,10 +42,11 @@ OURS = Layout(
 )
 
 _OFFICIAL = (MOCO, MOCOV3, MOBY, SWAV, SERE, IBOT, ESVIT, DINO)
+_TOOLBOXES = (VISSL, LIGHTLY, SOLO_LEARN, HUGGINGFACE)
 _OPENMMLAB = (OPENSELFSUP_MOCO, MM_MOCO, MM_MOCOV3, MM_SWAV, MMPRETRAIN, MM_SWIN, MMSEG)
 LAYOUTS = {
     layout.name: layout
-    for layout in (*_OFFICIAL, *_OPENMMLAB, TORCHVISION, TIMM, MICROSOFT, LINEAR, OURS)
+    for layout in (*_OFFICIAL, *_OPENMMLAB, *_TOOLBOXES, TORCHVISION, TIMM, MICROSOFT, LINEAR, OURS)
 }
 
 

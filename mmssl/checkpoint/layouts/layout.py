@@ -27,6 +27,7 @@ BUFFER = re.compile(
 
 
 _WRAPPED = re.compile(r'^(student\.|teacher\.|)module\.')
+COMPILED = '_orig_mod.'  # torch.compile puts it in front of what it has compiled
 # where files keep the tensors of one network
 ROOTS = ('state_dict', 'model', '')
 WRAPPERS = r'(module\.|backbone\.)+'
@@ -77,7 +78,7 @@ class Layout:
 
     def _entries(self, content: dict[str, Any]) -> list[dict]:
         """Return the dicts that may hold the tensors; sections become one."""
-        entries = [content.get(root) if root else content for root in self.roots]
+        entries = [_entry(content, root) for root in self.roots]
         if self.sections and isinstance(content.get(self.sections[0]), dict):
             joined: dict[str, Any] = {}
             for section in self.sections:
@@ -165,6 +166,13 @@ class Layout:
         return state
 
 
+def _entry(content: Any, root: str) -> Any:
+    """Return what a root names, '' the content itself, 'a/b' what is deeper; None without it."""
+    for name in filter(None, root.split('/')):
+        content = content.get(name) if isinstance(content, dict) else None
+    return content
+
+
 def _apply(pair: NamePair, key: str, value: Tensor) -> Tensor:
     """Return the tensor after the operation of its row."""
     try:
@@ -178,7 +186,8 @@ def _apply(pair: NamePair, key: str, value: Tensor) -> Tensor:
 
 
 def strip_wrappers(key: str) -> str:
-    """Remove the ``module.`` that data-parallel wrappers put in front of a name."""
+    """Remove what wrappers put into a name: ``module.`` in front, ``_orig_mod.`` anywhere."""
+    key = key.replace(COMPILED, '')
     return _WRAPPED.sub(r'\1', key) if 'module.' in key else key
 
 

@@ -19,11 +19,15 @@ from .layout import (
 from .swin import MERGES_FIRST, MERGES_LAST
 from .vit import CLASSIFIER, MM_VIT, RELATIONS, VIT_HEADS
 
+SOLO = r'(momentum_backbone|momentum_projector|projector)\.'  # solo-learn's
+# what Lightning modules call their network
+MODULES = r'(encoder\.|model\.|network\.)+'
 TORCHVISION = Layout(
     'torchvision',
     roots=ROOTS,
     sign=r'layer1\.0\.conv1\.weight',
     unless=r'(projection_head|prototypes)\.',
+    prefix=MODULES,
     pairs=one_network(('fc.{rest}', 'head.fc.{rest}'), *UNCHANGED),
 )
 
@@ -32,8 +36,8 @@ TIMM = Layout(
     'timm',
     roots=ROOTS,
     sign=rf'(blocks\.0\.|{MERGES_FIRST})',
-    unless=MERGES_LAST,
-    prefix=WRAPPERS,
+    unless=rf'({MERGES_LAST}|{SOLO})',
+    prefix=rf'({WRAPPERS}|{MODULES})',
     pairs=one_network(*VIT_HEADS, *RELATIONS, *UNCHANGED),
 )
 
@@ -54,7 +58,7 @@ MMPRETRAIN = Layout(
     'mmpretrain',
     roots=ROOTS,
     sign=r'(backbone\.(layer1\.0\.conv1|conv1)\.weight|(backbone\.)?layers\.0\.attn\.qkv\.weight)',
-    unless=r'(neck\.projection_neck|encoder_[qk]|momentum_encoder)\.',
+    unless=rf'((neck\.projection_neck|encoder_[qk]|momentum_encoder)\.|{SOLO})',
     pairs=one_network(
         ('head.layers.head.{rest}', 'head.fc.{rest}'),
         *CLASSIFIER,

@@ -9,6 +9,7 @@ SWAV = Layout(
     'swav',
     roots=('state_dict', ''),
     sign=r'(projection_head|prototypes)\.',
+    unless=r'backbone\.',  # lightly's names
     pairs=(
         NamePair('projection_head.{i}.{rest}', 'student.neck.project.{i}.{rest}', '', DEEP),
         NamePair('projection_head.{rest}', 'student.neck.project.0.{rest}'),  # one layer alone

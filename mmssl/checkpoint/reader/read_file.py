@@ -28,6 +28,14 @@ def read(path: str | Path) -> dict[str, Any]:
     return _read(Path(path), values=True)
 
 
+# runs what the file says, which is the user's to decide
+RESAVE = (
+    "python -c \"import torch; d = torch.load('{path}', 'cpu', weights_only=False); "
+    "d = d.get('state_dict', d.get('model', d)); torch.save({{k: v for k, v in d.items() if "
+    "torch.is_tensor(v)}}, 'tensors.pth')\""
+)
+
+
 def read_outline(path: str | Path) -> dict[str, Any]:
     """Return the content of a file as `read` does, but without the values of its tensors.
 
@@ -52,8 +60,7 @@ def _read(path: Path, values: bool) -> dict[str, Any]:
     except Refused as error:
         raise UserError(
             f'{path}: refused, because loading it could run code or exhaust memory: {error}. '
-            'Nothing was executed. If you trust its author, ask for a file of tensors '
-            '(safetensors)',
+            f'Nothing was executed. {_way_out(error, path)}',
             key='file',
             value=str(path),
         ) from None
@@ -73,6 +80,14 @@ def _read(path: Path, values: bool) -> dict[str, Any]:
             value=str(path),
         )
     return content
+
+
+def _way_out(error: Refused, path: Path) -> str:
+    """Return what a user can do about a refused file: one that is only a pickle, or another."""
+    if not str(error).startswith('it would call'):
+        return 'Ask its author for a file of tensors (safetensors)'
+    command = RESAVE.format(path=path)
+    return f'If you trust its author, let torch load it and save its tensors alone: {command}'
 
 
 def _safetensors(path: Path) -> dict[str, Any]:
