@@ -1,11 +1,13 @@
 """The ``pretrained`` key: which encoder an evaluation measures, and where its weights come from."""
 
+import re
 from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
 
 from ..checkpoint import read
+from ..checkpoint.fetch.library_names import PREFIXES as LIBRARIES
 from ..checkpoint.fetch.web import is_address
 from ..checkpoint.hyperparameters import backbone_settings
 from ..core import UserError
@@ -54,13 +56,15 @@ def copy_options(cfg: Config) -> None:
 def backbone_of(source: str) -> dict[str, Any]:
     """Return the ``model.backbone`` that an encoder belongs to.
 
-    It is that of a published model's config, for its name, its address or its downloaded file,
-    and for a training file of ours the one stored in it. Raises UserError for other files, and
-    for a path that does not exist.
+    It is that of a published model's config, for its name, its address or its downloaded file, for
+    a training file of ours the one stored in it, and for a name of timm or torchvision theirs.
+    Raises UserError for other files, and for a path that does not exist.
     """
     found: Any = {}
     if info := identify(source):
         found = _published_backbone(info)
+    elif source.startswith(LIBRARIES):
+        found = _library_backbone(source)
     elif source != RANDOM and not is_address(source):
         require_file(source)
         found = backbone_settings(read(source))
@@ -150,6 +154,15 @@ def require_pretrained(cfg: Config) -> None:
             value=None,
         )
     require_file((backbone.get('init_cfg') or {}).get('checkpoint'))
+
+
+def _library_backbone(name: str) -> dict[str, Any]:
+    """Return the network of ``timm:NAME`` or ``torchvision:NAME``, {} for another than a ResNet."""
+    library, _, model = name.partition(':')
+    if library == 'timm':
+        return dict(type='TimmBackbone', name=model)
+    depth = re.fullmatch(r'resnet(\d+)', model)
+    return dict(type='ResNet', depth=int(depth[1])) if depth else {}
 
 
 def require_file(file: str | None) -> None:

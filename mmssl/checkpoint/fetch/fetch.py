@@ -14,6 +14,7 @@ from ...core import UserError
 from ..reader.read_file import read_outline
 from . import hub
 from .download import download
+from .library_names import library_address
 from .web import check_address, is_address, refusal, shown
 
 # the first digits of the SHA-256 in a file's name, as OpenMMLab and torch.hub write them
@@ -38,16 +39,17 @@ def local_path(
     url_mapping: tuple[str, str] | None = None,
     md5: str = '',
 ) -> Path:
-    """Return a local file for a path or an http(s), hf-hub or file address.
+    """Return a local file for a path, an http(s), hf-hub or file address, or a library's name.
 
-    It is downloaded at most once. The file of ``hf-hub:OWNER/NAME`` is in huggingface_hub's
-    cache, any other in torch's hub folder under ``name``, the model's, and the hash of its
-    address, since many published files share a name. ``url_mapping`` (pattern, replacement)
-    leads to a mirror, which may be a folder. The hash in a file's name, or the first digits of
-    its ``md5``, are checked, and what is no readable checkpoint is not kept. Raises UserError,
-    naming the address without its key, when the file cannot be had.
+    Names are ``timm:NAME`` and ``torchvision:NAME``. It is downloaded at most once. The file of
+    ``hf-hub:OWNER/NAME`` is in huggingface_hub's cache, any other in torch's hub folder under
+    ``name``, the model's, and the hash of its address, since many published files share a name.
+    ``url_mapping`` (pattern, replacement) leads to a mirror, which may be a folder. The hash in a
+    file's name, or the first digits of its ``md5``, are checked, and what is no readable
+    checkpoint is not kept. Raises UserError, naming the address without its key, when the file
+    cannot be had.
     """
-    published = str(address)
+    published = library_address(str(address))
     text = re.sub(*url_mapping, published) if url_mapping else published
     if hub.is_hub(text):
         return hub.fetch(text)
@@ -75,7 +77,8 @@ def on_disk(text: str) -> Path | None:
         return Path(unquote(parts.path))
     if parts.scheme not in ('http', 'https'):
         raise refusal(
-            text, 'addresses begin with http://, https:// or file:///, or hf-hub:OWNER/NAME'
+            text,
+            'addresses begin with http://, https:// or file:///, hf-hub:, timm: or torchvision:',
         )
     check_address(text)
     return None

@@ -21,7 +21,9 @@ LEAST_RATE = 1000  # bytes a second
 TOTAL = 86_400.0  # seconds of one transfer
 REDIRECTS = 5
 ENCODINGS = {'', 'identity', 'gzip', 'deflate'}  # of a body, which httpx undoes
-ADDRESS = re.compile(r'[A-Za-z][A-Za-z0-9+.-]*://|(?:https?|file|hf-hub):', re.IGNORECASE)
+ADDRESS = re.compile(
+    r'[A-Za-z][A-Za-z0-9+.-]*://|(?:https?|file|hf-hub|timm|torchvision):', re.IGNORECASE
+)
 
 # it logs every address, and with it somebody's key
 logging.getLogger('httpx2').setLevel(logging.WARNING)
