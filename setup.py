@@ -10,7 +10,7 @@ from setuptools.command.build_py import build_py
 ROOT = Path(__file__).resolve().parent
 BESIDE = ('configs', 'tools', 'model-index.yml')  # OpenMMLab looks for them in mmssl/.mim
 MAINTAINERS = ('dev', 'replay_golden.py')  # of tools: they need the repository
-EXTRAS = ('transfer', 'deploy', 'analysis', 'tests')
+EXTRAS = ('transfer', 'deploy', 'analysis', 'data', 'tests')
 
 
 def version() -> str:

@@ -35,6 +35,7 @@ EXTRAS = {
     'transfer': 'detection and segmentation',
     'deploy': 'export to ONNX',
     'analysis': 'maps by UMAP',
+    'data': 'Parquet files',
 }
 
 

@@ -1,12 +1,19 @@
-"""Write the features of a folder of images to a .npz file: paths, features, labels, classes.
+"""Write the features of a folder of images to a file: paths, features, labels, classes.
 
-features (N, C) float32 are the pooled features that kNN uses; labels (N,) are indices into
-classes, the names of the class folders, or -1 where there are none.
+.npz      arrays paths (N,), features (N, C) float32, labels (N,) and classes
+.csv      a row for each image: path, label, class, feature_0, feature_1, ...
+.parquet  the same columns, features as one list (pip install 'mmssl[data]')
+
+Features are the pooled ones that kNN uses; labels are indices into classes, the names of the class
+folders, or -1 where there are none.
 """
 
 import argparse
-from collections.abc import Sequence
+import csv
+import importlib.util
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -30,7 +37,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=raw)
     parser.add_argument('model', help='name of a published model, or config file')
     parser.add_argument('data', help='folder of images, in class folders or not')
-    parser.add_argument('--out', required=True, type=Path, help='the .npz file to write')
+    parser.add_argument('--out', required=True, type=Path, help='.npz, .csv or .parquet file')
     parser.add_argument(
         '--weights', help="file, address or model name, or 'random'; default: the published ones"
     )
@@ -38,9 +45,17 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument('--workers', type=int, default=2, help='processes that read images')
     parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu')
     args = parser.parse_args(argv)
-    if args.out.suffix != '.npz':
+    if args.out.suffix not in WRITERS:
         raise UserError(
-            f'--out {args.out}: end the name with .npz', key='--out', value=str(args.out)
+            f'--out {args.out}: end the name with {", ".join(WRITERS)}',
+            key='--out',
+            value=str(args.out),
+        )
+    if args.out.suffix == '.parquet' and importlib.util.find_spec('pyarrow') is None:
+        raise UserError(
+            f"--out {args.out}: Parquet needs pyarrow: pip install 'mmssl[data]'",
+            key='--out',
+            value=str(args.out),
         )
     at_least('--batch-size', args.batch_size)
     at_least('--workers', args.workers, smallest=0)
@@ -54,17 +69,70 @@ def main(argv: Sequence[str] | None = None) -> None:
     images = ImageDataset(args.data, pipeline=[reading_step(model), *evaluation_steps(model)])
     loader = DataLoader(images, args.batch_size, num_workers=args.workers)
     bank = extract(model, loader, Path(args.data).name)
-    write_arrays(
-        args.out,
-        paths=np.array([images.name(i) for i in range(len(images))]),
-        features=bank.features.cpu().numpy(),
-        labels=bank.labels.cpu().numpy(),
-        classes=np.array(images.classes, dtype=str),
+    table = Table(
+        [images.name(i) for i in range(len(images))],
+        bank.features.cpu().numpy(),
+        bank.labels.cpu().numpy(),
+        images.classes,
     )
+    WRITERS[args.out.suffix](args.out, table)
     print(f'{args.out}: {images.describe()}, {bank.features.shape[1]} features each')
 
 
-def write_arrays(path: Path, **arrays: np.ndarray) -> None:
-    """Write arrays to a .npz file, whole or not at all."""
+class Table(NamedTuple):
+    """Features of N images: paths, features (N, C), labels (N,), and the names of the classes."""
+
+    paths: list[str]
+    features: np.ndarray
+    labels: np.ndarray
+    classes: Sequence[str]
+
+    def class_of(self, row: int) -> str:
+        """Return the class name of an image, '' where it has none."""
+        label = int(self.labels[row])
+        return self.classes[label] if 0 <= label < len(self.classes) else ''
+
+
+def write_npz(path: Path, table: Table) -> None:
+    """Write the arrays, whole or not at all."""
     with atomic_path(path) as beside, open(beside, 'wb') as file:
-        np.savez(file, **arrays)  # type: ignore[arg-type]
+        np.savez(
+            file,
+            paths=np.array(table.paths),
+            features=table.features,
+            labels=table.labels,
+            classes=np.array(table.classes, dtype=str),
+        )
+
+
+def write_csv(path: Path, table: Table) -> None:
+    """Write a row for each image, whole or not at all; numbers keep all their digits."""
+    with atomic_path(path) as beside, open(beside, 'w', newline='', encoding='utf-8') as file:
+        rows = csv.writer(file)
+        columns = [f'feature_{i}' for i in range(table.features.shape[1])]
+        rows.writerow(['path', 'label', 'class', *columns])
+        for i, (name, values) in enumerate(zip(table.paths, table.features, strict=True)):
+            rows.writerow([name, int(table.labels[i]), table.class_of(i), *values.tolist()])
+
+
+def write_parquet(path: Path, table: Table) -> None:
+    """Write a column of lists beside path, label and class, whole or not at all."""
+    import pyarrow
+    from pyarrow import parquet
+
+    features = pyarrow.array(list(table.features), pyarrow.list_(pyarrow.float32()))
+    columns = {
+        'path': table.paths,
+        'label': table.labels,
+        'class': [table.class_of(i) for i in range(len(table.paths))],
+        'features': features,
+    }
+    with atomic_path(path) as beside:
+        parquet.write_table(pyarrow.table(columns), beside)
+
+
+WRITERS: dict[str, Callable[[Path, Table], None]] = {
+    '.npz': write_npz,
+    '.csv': write_csv,
+    '.parquet': write_parquet,
+}

@@ -19,7 +19,10 @@ from .options import add_run_options, apply_run_options, require_gpu_for_amp
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    """Read the command line. Raises UserError for --out-item without --out."""
+    """Read the command line.
+
+    Raises UserError for --out-item without --out, and for --out of another kind than .json.
+    """
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('config', help='config file')
     parser.add_argument(
@@ -41,6 +44,12 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     if args.out_item and not args.out:
         raise UserError(
             '--out-item says what --out receives: add --out FILE', key='--out', value=None
+        )
+    if args.out and Path(args.out).suffix != '.json':
+        raise UserError(
+            f'--out {args.out}: results are JSON; name it {Path(args.out).with_suffix(".json")}',
+            key='--out',
+            value=args.out,
         )
     return args
 

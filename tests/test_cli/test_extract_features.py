@@ -1,8 +1,12 @@
 """tools/extract_features.py: features of a folder in one file."""
 
+import csv
+import importlib.util
+
 import numpy as np
 import pytest
 import torch
+from pyarrow import parquet
 
 from mmssl.apis import FeatureExtractor
 
@@ -76,3 +80,30 @@ def test_mistakes_are_one_line(capsys):
 def test_a_missing_folder_is_one_line(config, tmp_path, capsys):
     words = (config, tmp_path / 'gone', '--out', tmp_path / 'f.npz', '--weights', 'random')
     refused(call(capsys, *words, script=SCRIPT), 'folder', str(tmp_path / 'gone'))
+
+
+@pytest.mark.parametrize('ending', ['csv', 'parquet'])
+def test_tables_hold_the_arrays(config, file, tmp_path, image_folder, capsys, ending):
+    words = (config, image_folder / 'val', '--weights', file, '--workers', 0, '--out')
+    for name in ('f.npz', f'f.{ending}'):
+        assert call(capsys, *words, tmp_path / name, script=SCRIPT).code == 0
+    arrays = np.load(tmp_path / 'f.npz')
+    if ending == 'csv':
+        with open(tmp_path / 'f.csv', newline='') as rows:
+            found = list(csv.DictReader(rows))
+        features = [[float(row[f'feature_{i}']) for i in range(16)] for row in found]
+        columns = {key: [row[key] for row in found] for key in ('path', 'class')}
+        labels = [int(row['label']) for row in found]
+    else:
+        columns = parquet.read_table(tmp_path / 'f.parquet').to_pydict()
+        features, labels = columns['features'], columns['label']
+    assert columns['path'] == arrays['paths'].tolist()
+    assert labels == arrays['labels'].tolist()
+    assert columns['class'] == [arrays['classes'][i] for i in labels]
+    np.testing.assert_array_equal(np.array(features, np.float32), arrays['features'])
+
+
+def test_parquet_without_pyarrow(monkeypatch, capsys):
+    monkeypatch.setattr(importlib.util, 'find_spec', lambda name: None)
+    words = ('c', 'd', '--out', 'f.parquet')
+    refused(call(capsys, *words, script=SCRIPT), '--out', 'f.parquet')

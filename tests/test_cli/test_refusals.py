@@ -50,6 +50,7 @@ WORDS = [
     (plan.parse, ('c', '--gpus', '0'), '--gpus', 0),
     (plot_schedule.parse, ('c', *OUT, '--per-epoch', '0'), '--per-epoch', 0),
     (test.parse, ('c', 'random', '--out-item', 'metrics'), '--out', None),
+    (test.parse, ('c', 'random', '--out', 'x.pkl'), '--out', 'x.pkl'),
     (make_shapes.main, ('new', '--quiet', '--size', '8'), 'size', 8),
     (make_shapes.main, ('new', '--quiet', '--train-per-class', '-1'), 'train_per_class', -1),
     (make_shapes.main, ('new', '--quiet', '--seed', '-2'), 'seed', -2),
