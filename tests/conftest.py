@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from hypothesis import settings
+from mmengine.registry import DefaultScope
 from PIL import Image
 from safetensors.torch import load_file
 
@@ -35,6 +36,15 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.fixture(autouse=True)
 def _seeded() -> None:
     torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def _no_scope_of_another_library(request: pytest.FixtureRequest) -> None:
+    """A run of mmdet or mmseg leaves its scope behind, where later tests would look for names."""
+    scope = DefaultScope.get_current_instance()
+    outside = 'test_transfer' not in request.path.parts
+    if outside and scope is not None and scope.scope_name in ('mmdet', 'mmseg'):
+        DefaultScope._instance_dict.clear()
 
 
 @pytest.fixture(scope='session')

@@ -35,7 +35,7 @@ LOOK = 0.1  # seconds between two looks into the store
 def command_line() -> str:
     """Return the command that started this process, as it can be typed again."""
     tool, *words = sys.argv
-    begin = f'python {shlex.quote(tool)}' if tool.endswith('.py') else tool  # or 'mmssl train'
+    begin = tool if tool.startswith('mmssl ') else f'python {shlex.quote(tool)}'
     return ' '.join([begin, *map(shlex.quote, words)])
 
 

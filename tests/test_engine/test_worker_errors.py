@@ -53,9 +53,10 @@ def test_a_silent_worker_is_named_with_its_image(image_folder, tmp_path, tiny_co
     runner = make_runner(tiny_config(), tmp_path, **options)
     runner.train_dataloader.dataset.transforms = [Hang()]
     runner.train_loop.run_iter = lambda idx, batch: None
+    before = set(multiprocessing.active_children())
     with refuses('file', f'{image_folder}/train/red/3.png'):
         runner.train()
-    for process in multiprocessing.active_children():
+    for process in set(multiprocessing.active_children()) - before:
         process.join(5)
         assert not process.is_alive()  # killed: it reads on, and would outlive the run
 

@@ -87,9 +87,11 @@ def test_a_stopped_run_goes_on(expected: dict[int, float], tmp_path: Path) -> No
     assert first | rest == expected
 
 
-def test_accelerate(expected: dict[int, float]) -> None:
+def test_accelerate(expected: dict[int, float], monkeypatch: pytest.MonkeyPatch) -> None:
     from accelerate import Accelerator
 
+    for name in ('LOCAL_RANK', 'RANK', 'WORLD_SIZE'):  # tools leave them
+        monkeypatch.delenv(name, raising=False)
     run = example('with_accelerate').train(method(), Batches(), Accelerator(cpu=True), EPOCHS)
     assert dict(run) == expected
 
