@@ -1,5 +1,8 @@
 """Files of VISSL, lightly, solo-learn, Hugging Face and Lightning: the network is the file's."""
 
+import shlex
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -133,18 +136,17 @@ def test_a_vit_with_more_than_the_table_is_not_taken_for_one() -> None:
         detect(state, 'x.pth')
 
 
-def test_a_refused_pickle_can_be_saved_again(tmp_path: Path) -> None:
-    """The command of the message, run by a user who trusts the file."""
-    import shlex
-    import subprocess
-    import sys
-
-    path = tmp_path / 'x.pth'
+@pytest.mark.parametrize('name', ['x.pth', """it's $(touch made) `touch made` "x".pth"""])
+def test_a_refused_pickle_can_be_saved_again(name: str, tmp_path: Path) -> None:
+    """The command of the message, run by a user who trusts the file; its name runs nothing."""
+    path = tmp_path / name
     torch.save(dict(state_dict=resnet().state_dict(), settings=torch.nn.ReLU()), path)
     with refuses('file', str(path)) as caught:
         read(path)
-    command = shlex.split(str(caught.value).partition('alone: ')[2])
-    assert command[0] == 'python'
-    subprocess.run([sys.executable, *command[1:]], cwd=tmp_path, check=True)
+    command = str(caught.value).partition('alone: ')[2]
+    assert command.startswith('python -c ')
+    command = command.replace('python', shlex.quote(sys.executable), 1)
+    subprocess.run(['bash', '-c', command], cwd=tmp_path, check=True)
+    assert sorted(file.name for file in tmp_path.iterdir()) == sorted([name, 'tensors.pth'])
     report = load(ResNet(18), tmp_path / 'tensors.pth', part='backbone', verbose=False)
     assert not report.missing

@@ -14,6 +14,13 @@ class Refused(pickle.UnpicklingError):
     """A file names what this reader does not allow, or would grow without bound."""
 
 
+class RefusedCall(Refused):
+    """A file whose pickle names what this reader does not call; torch's own loader would."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f'it would call {name}')
+
+
 class Inert(dict):
     """Replacement for a foreign settings object: holds its plain attributes and runs nothing."""
 
@@ -74,7 +81,7 @@ def _dict(items: Any = ()) -> dict:
 def _getattr(owner: Any, name: Any) -> Inert:
     """Stand for a method that mmengine's HistoryBuffer keeps; nothing is looked up."""
     if owner is not Inert:
-        raise Refused('it would call builtins.getattr')
+        raise RefusedCall('builtins.getattr')
     return Inert()
 
 

@@ -4,6 +4,7 @@ There is no fallback to plain unpickling, nor to torch's loader.
 """
 
 import hashlib
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from ...core.errors import escaped
 from ..content_hash import check_hash
 from ..file_format import check_version
 from .archive import open_container
-from .builders import Inert, Refused
+from .builders import Inert, Refused, RefusedCall
 from .limits import HEADER, check_header, check_limits
 
 __all__ = ['Inert', 'Refused', 'file_hash', 'read', 'read_outline']
@@ -30,9 +31,9 @@ def read(path: str | Path) -> dict[str, Any]:
 
 # runs what the file says, which is the user's to decide
 RESAVE = (
-    "python -c \"import torch; d = torch.load('{path}', 'cpu', weights_only=False); "
-    "d = d.get('state_dict', d.get('model', d)); torch.save({{k: v for k, v in d.items() if "
-    "torch.is_tensor(v)}}, 'tensors.pth')\""
+    "import torch; d = torch.load({path!r}, 'cpu', weights_only=False); d = d.get('state_dict', "
+    "d.get('model', d)); torch.save({{k: v for k, v in d.items() if torch.is_tensor(v)}}, "
+    "'tensors.pth')"
 )
 
 
@@ -84,10 +85,12 @@ def _read(path: Path, values: bool) -> dict[str, Any]:
 
 def _way_out(error: Refused, path: Path) -> str:
     """Return what a user can do about a refused file: one that is only a pickle, or another."""
-    if not str(error).startswith('it would call'):
+    if not isinstance(error, RefusedCall):
         return 'Ask its author for a file of tensors (safetensors)'
-    command = RESAVE.format(path=path)
-    return f'If you trust its author, let torch load it and save its tensors alone: {command}'
+    code = shlex.quote(RESAVE.format(path=str(path)))  # a name may hold quotes
+    return (
+        f'If you trust its author, let torch load it and save its tensors alone: python -c {code}'
+    )
 
 
 def _safetensors(path: Path) -> dict[str, Any]:

@@ -11,7 +11,18 @@ from typing import Any
 
 from torch import Tensor
 
-from .builders import BUILDERS, DTYPES, INERT, STORAGES, Dtype, Inert, Kind, Refused, key
+from .builders import (
+    BUILDERS,
+    DTYPES,
+    INERT,
+    STORAGES,
+    Dtype,
+    Inert,
+    Kind,
+    Refused,
+    RefusedCall,
+    key,
+)
 
 STEPS = 2_000_000  # of one pickle; a training file of ViT-L takes 60,000
 CALL = 256  # what a call costs, in bytes, beside what it copies
@@ -59,7 +70,7 @@ class Unpickler(Base):
             return DTYPES[name]
         if module == 'torch' and name in STORAGES:
             return Kind((name, STORAGES[name]))
-        raise Refused(f'it would call {module}.{name}')
+        raise RefusedCall(f'{module}.{name}')
 
     def persistent_load(self, pid: Any) -> Tensor:
         """Return the storage (n) that a file refers to; raise ValueError for anything else."""
@@ -82,7 +93,7 @@ class Unpickler(Base):
         if self.budget < 0:
             raise Refused('it would grow far beyond its own size')
         if function is not Inert and id(function) not in MAKERS:
-            raise Refused(f'it would call a {type(function).__name__}')
+            raise RefusedCall(f'a {type(function).__name__}')
         return function(*args)
 
     def load_reduce(self) -> None:
