@@ -32,3 +32,15 @@ LOG_PROCESSORS = _child('log processor', root.LOG_PROCESSORS, 'engine')
 # none of ours yet; without a room to look in mmengine would say that mmssl is not installed
 VISUALIZERS = _child('visualizer', root.VISUALIZERS, 'engine')
 VISBACKENDS = _child('vis backend', root.VISBACKENDS, 'engine')
+
+
+def all_registries() -> list[Registry]:
+    """Return the registries of mmssl, then those of mmengine above them, filled.
+
+    mmengine fills some of its own only when they are asked.
+    """
+    own = list(dict.fromkeys(each for each in globals().values() if isinstance(each, Registry)))
+    found = [*own, *(each.parent for each in own if each.parent is not None)]
+    for each in found:
+        each.import_from_location()
+    return found

@@ -7,6 +7,7 @@ import torch
 from mmengine.registry import DefaultScope
 from torch import nn
 
+from ..config.load import single_views
 from ..config.method_recipes import (
     RECIPES,
     Scale,
@@ -98,11 +99,10 @@ def build_transform(
 
 def _check_views(model: dict[str, Any], multi: dict[str, Any]) -> None:
     """Let the method check its views and masks. Raises UserError as `Pretrainer.check_recipe`."""
-    views = [view for view in multi['views'] for _ in range(view.get('repeat', 1))]
     described = dict(model)
     if isinstance(model['backbone'], Backbone):
         described['backbone'] = dict(patch_size=model['backbone'].strides[-1])
-    MODELS.get(model['type']).check_recipe(described, views, multi.get('mask'))
+    MODELS.get(model['type']).check_recipe(described, single_views(multi), multi.get('mask'))
 
 
 def _with_recipe(

@@ -20,11 +20,18 @@ def load_optimizer(
 
     Raises UserError as `stored_state` does.
     """
-    parameters = dict(model.named_parameters())
     found = stored_state(model, content, layout)
-    for name, entries in found.items():
-        optimizer.state[parameters[name]] = entries
+    fill_optimizer(optimizer, model, found)
     return len(found)
+
+
+def fill_optimizer(
+    optimizer: Optimizer, model: nn.Module, stored: dict[str, dict[str, Any]]
+) -> None:
+    """Put the state of parameters, by their names as `stored_state` returns it, into place."""
+    parameters = dict(model.named_parameters())
+    for name, entries in stored.items():
+        optimizer.state[parameters[name]] = entries
 
 
 def stored_state(

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from ..core import UserError
-from .subprocess_tools import REPO
+from .subprocess_tools import REPO, tool_environment
 
 POLL = 0.5  # seconds between looks at the logs
 TAIL = 4000  # bytes of a log that are looked at
@@ -35,8 +35,7 @@ class _Running:
 
     def __init__(self, job: Job, threads: int) -> None:
         self.job = job
-        self.environment = {**os.environ, 'PYTHONUNBUFFERED': '1'}
-        self.environment.setdefault('OMP_NUM_THREADS', str(threads))
+        self.environment = tool_environment(threads) | {'PYTHONUNBUFFERED': '1'}
         job.log.parent.mkdir(parents=True, exist_ok=True)
         self.file = job.log.open('wb')
         self.number = -1

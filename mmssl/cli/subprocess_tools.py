@@ -15,15 +15,19 @@ from ..zoo.hub import root
 REPO = root()
 
 
+def tool_environment(threads: int | None) -> dict[str, str]:
+    """Return this environment, with OMP_NUM_THREADS where ``threads`` are given and it is unset."""
+    given = {} if threads is None else {'OMP_NUM_THREADS': str(threads)}
+    return {**given, **os.environ}
+
+
 def tool_status(tool: str, *args: str | Path, threads: int | None = None) -> int:
     """Run tools/TOOL.py in a process of its own, print its command line, return its exit status.
 
     ``threads`` sets OMP_NUM_THREADS where it is not set.
     """
     words = [os.path.relpath(REPO / 'tools' / f'{tool}.py'), *map(str, args)]
-    environment = dict(os.environ)
-    if threads is not None:
-        environment.setdefault('OMP_NUM_THREADS', str(threads))
+    environment = tool_environment(threads)
     print('$', shlex.join(['python', *words]), flush=True)
     return subprocess.run([sys.executable, *words], env=environment, check=False).returncode
 

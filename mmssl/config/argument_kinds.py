@@ -41,15 +41,26 @@ def _annotations(target: Any) -> dict[str, Any]:
     if not inspect.isclass(target):
         return _hints(target)
     found: dict[str, Any] = {}
-    for cls in target.__mro__:
-        if '__init__' not in vars(cls) or not cls.__module__.startswith('mmssl.'):
-            continue
-        own = vars(cls)['__init__']
-        found = _hints(own) | found
-        kinds = inspect.signature(own).parameters.values()
-        if not any(p.kind is p.VAR_KEYWORD for p in kinds):
-            break
+    for constructor in constructors(target)[0]:
+        if getattr(constructor, '__module__', '').startswith('mmssl.'):
+            found = _hints(constructor) | found
     return found
+
+
+def constructors(cls: type) -> tuple[list[Any], bool]:
+    """Return the constructors that share a class's arguments, by passing ``**kwargs`` upwards.
+
+    The other value says whether the last of them takes any argument, too.
+    """
+    found = []
+    for base in cls.__mro__:
+        if '__init__' not in vars(base):
+            continue
+        found.append(vars(base)['__init__'])
+        taken = inspect.signature(found[-1]).parameters.values()
+        if not any(p.kind is p.VAR_KEYWORD for p in taken):
+            return found, False
+    return found, True
 
 
 def _hints(function: Any) -> dict[str, Any]:

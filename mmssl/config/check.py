@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader
 from .. import registry
 from ..core import UserError
 from ..core.errors import ErrorCollector, closest
-from .argument_kinds import description, fits, wrong_arguments
+from .argument_kinds import constructors, description, fits, wrong_arguments
 
 Path = tuple[str | int, ...]  # keys and indices that lead to a value of a config
 # arguments that the runner or a parent object supplies
@@ -275,11 +275,8 @@ def _arguments(target: Any) -> set[str] | None:
     # a class whose ``also_takes`` names others passes their arguments on
     others = getattr(target, 'also_takes', ())
     known = {key for other in others for key in _arguments(other) or ()}
-    for cls in target.__mro__:
-        if '__init__' not in vars(cls):
-            continue
-        parameters = list(inspect.signature(vars(cls)['__init__']).parameters.values())[1:]
+    found, open_ended = constructors(target)
+    for constructor in found:
+        parameters = list(inspect.signature(constructor).parameters.values())[1:]
         known |= {p.name for p in parameters if p.kind is not p.VAR_KEYWORD}
-        if not any(p.kind is p.VAR_KEYWORD for p in parameters):
-            return known
-    return None
+    return None if open_ended else known

@@ -2,20 +2,10 @@
 
 from typing import Any
 
-from mmengine import registry as root
 from mmengine.config import Config
-from mmengine.registry import Registry
 
-from .. import registry
 from ..core import UserError
-
-# ours first, then mmengine's, where torch's optimizers are
-REGISTRIES = [
-    found
-    for room in (registry, root)
-    for found in vars(room).values()
-    if isinstance(found, Registry)
-]
+from ..registry import all_registries
 
 
 def name_classes(cfg: Config, file: str) -> None:
@@ -40,8 +30,7 @@ def _name(node: Any, file: str, place: str) -> None:
 
 def _registered_name(kind: Any, file: str, place: str) -> str:
     """Return the name of a class. Raises UserError for one in no registry."""
-    for each in REGISTRIES:
-        each.import_from_location()  # mmengine fills some of its own when they are asked
+    for each in all_registries():
         for name, found in each.module_dict.items():
             if found is kind:
                 return str(name)

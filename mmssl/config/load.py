@@ -277,10 +277,14 @@ def check_recipe(cfg: Config) -> None:
         multi: dict = next((t for t in pipeline if t.get('type') == 'MultiView'), {})
         if not multi and dataset.get('type') != 'ImageDataset':
             return  # a data set of the user's own, whose views are seen at the first step
-        views = [v for v in multi.get('views', []) for _ in range(v.get('repeat', 1))]
         with found.collect():
-            method.check_recipe(model, views, multi.get('mask'))
+            method.check_recipe(model, single_views(multi), multi.get('mask'))
     found.raise_errors()
+
+
+def single_views(multi: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the views of MultiView settings, those with ``repeat`` several times."""
+    return [view for view in multi.get('views', []) for _ in range(view.get('repeat', 1))]
 
 
 def _check_given(cfg: Config, key: str, loop: str) -> None:

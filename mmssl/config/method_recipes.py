@@ -1,14 +1,13 @@
 """Recipe of a method for another backbone, image size, batch and length than the published ones."""
 
 import copy
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from mmengine.config import Config
 
 from ..core import UserError
 from ..core.errors import closest
-from ..zoo.hub import root
+from ..zoo.hub import recipes
 from .load import load_config
 
 # kinds of networks -> recipe, the method's usual one first
@@ -77,18 +76,13 @@ def method_recipe(method: str, kind: str | None = None, batch_size: int | None =
     an unknown method.
     """
     name = recipe_name(method)
-    recipes = RECIPES[name]
-    chosen = next(k for k in NEAREST[kind] if k in recipes) if kind else next(iter(recipes))
-    file = recipes[chosen]
+    files = RECIPES[name]
+    chosen = next(k for k in NEAREST[kind] if k in files) if kind else next(iter(files))
+    file = files[chosen]
     below, small = SMALL_BATCH.get(name, (0, ''))
     if batch_size is not None and batch_size < below:
         file = small
-    return load_config(_config_file(file))
-
-
-def _config_file(name: str) -> Path:
-    (found,) = (root() / 'configs').glob(f'*/{name}.py')
-    return found
+    return load_config(recipes()[file])
 
 
 def pipeline_of(cfg: Config) -> dict[str, Any]:

@@ -4,9 +4,7 @@ import gc
 import json
 import os
 import re
-import shlex
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from datetime import timedelta
@@ -30,13 +28,6 @@ VARIABLES = {
 }
 WAIT = 3  # seconds for which a rank waits for the error of the first one
 LOOK = 0.1  # seconds between two looks into the store
-
-
-def command_line() -> str:
-    """Return the command that started this process, as it can be typed again."""
-    tool, *words = sys.argv
-    begin = tool if tool.startswith('mmssl ') else f'python {shlex.quote(tool)}'
-    return ' '.join([begin, *map(shlex.quote, words)])
 
 
 def _need(name: str, launcher: str) -> str:

@@ -3,6 +3,7 @@
 import errno
 import os
 import re
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,9 +29,10 @@ def advise_on_errors(runner: 'Runner | None' = None) -> Iterator[None]:
         yield
     except UserError:
         raise
-    except ImportError as error:  # backends of the visualizer import their package when built
+    except ImportError as error:  # backends of the visualizer import their package when used
         package = re.search(r'pip install ([\w-]+)', str(error))
-        if package is None:
+        place = Path(traceback.extract_tb(error.__traceback__)[-1].filename)
+        if package is None or place.stem != 'vis_backend':
             raise
         raise UserError(
             f'{package[1]} is not installed: pip install {package[1]}, or leave it out of '

@@ -9,6 +9,12 @@ from ..core import Progress
 from .shards import local_part, tensor_norms
 
 
+def read_clip(clip_grad: dict[str, Any] | None) -> tuple[dict[str, Any] | None, bool]:
+    """Return the arguments of clipping, None without it, and whether each tensor has its bound."""
+    clip = dict(clip_grad) if clip_grad else None
+    return clip, bool(clip and clip.pop('each', False))
+
+
 @torch.no_grad()
 def clip_each(params: list[nn.Parameter], max_norm: float) -> None:
     """Bound the norm of every tensor's gradient on its own (DINO's ``clip_gradients``)."""

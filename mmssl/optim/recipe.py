@@ -8,7 +8,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from ..core import Progress, UserError
-from .gradients import clip_each, drop_frozen
+from .gradients import clip_each, drop_frozen, read_clip
 from .group_schedule import GroupSchedule
 from .param_groups import build_optimizer, group_parameters
 
@@ -37,8 +37,7 @@ class Recipe:
         self.optimizer = optimizer
         self.rules = list(rules)
         self.length = epochs * steps_per_epoch, steps_per_epoch
-        self.clip = dict(clip_grad) if clip_grad else None
-        self.clips_each = bool(self.clip and self.clip.pop('each', False))
+        self.clip, self.clips_each = read_clip(clip_grad)
         self.schedules = []
         for settings in schedules:
             arguments = {k: v for k, v in settings.items() if k != 'type'}

@@ -9,10 +9,8 @@ from typing import Any
 import torch
 from mmengine.config import Config
 from mmengine.dist import is_distributed
-from mmengine.registry import Registry
 from torch import Tensor
 
-from .. import registry
 from ..config.defaults import DEFAULTS
 from ..config.load import nested_dicts
 from ..core import UserError, dist
@@ -20,6 +18,7 @@ from ..core.launch import init_distributed
 from ..core.precision import read_dtype
 from ..engine import Runner
 from ..engine.state import work_dir_files
+from ..registry import all_registries
 from .compare import Comparison, compare
 from .record_file import Record, read_record
 from .trace import Trace, TraceHook
@@ -30,7 +29,6 @@ SETTINGS = (
     *('sync_bn', 'dtype', 'find_unused_parameters', 'model_wrapper_cfg', 'compile'),
 )
 NEEDED_HOOKS = ('runtime_info', 'timer', 'sampler_seed', 'param_scheduler')
-REGISTRIES = [each for each in vars(registry).values() if isinstance(each, Registry)]
 
 
 class Enough(Exception):
@@ -107,10 +105,7 @@ def configuration(record: Record, path: str | Path, settings: dict[str, Any] | N
 
 def check_types(settings: Any, path: str) -> None:
     """Refuse a ``type`` that no registry of ours has, or that is a path into a module."""
-    parents = [each.parent for each in REGISTRIES if each.parent is not None]
-    for each in (*REGISTRIES, *parents):
-        each.import_from_location()
-    known = {name for each in (*REGISTRIES, *parents) for name in each.module_dict}
+    known = {name for each in all_registries() for name in each.module_dict}
     for node in nested_dicts(settings):
         kind = node.get('type')
         if kind is not None and kind not in known:

@@ -9,8 +9,7 @@ from mmengine.config import Config
 from ..checkpoint.reader.read_file import file_hash
 from ..core import dist
 from ..core.io import to_plain, unwrap_model
-from ..core.launch import command_line
-from ..engine.hooks.run_info_hook import machine, versions
+from ..engine.hooks.run_info_hook import command_line, machine, versions
 from ..engine.runner import Runner
 from ..evaluation.fingerprint import data_fingerprint, network_settings, weights_hash
 from ..models.classifier import Classifier

@@ -16,6 +16,7 @@ from PIL import Image
 from ..core import UserError
 from ..core.progress import LoopProgress
 from ..registry import TRANSFORMS
+from .class_checks import LOADERS, nested_data_sets
 
 WIDE = ('I', 'I;16', 'I;16B', 'F')  # Pillow's modes whose values mmseg would cut to eight bits
 
@@ -145,21 +146,15 @@ def _checked_step(step: dict[str, Any], head: dict[str, Any] | None) -> dict[str
 
 def _with_pipelines(loader: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """Yield the settings of each data set with a pipeline."""
-    nodes = [loader.get('dataset')]
-    while nodes:
-        node = nodes.pop()
-        if isinstance(node, (list, tuple)):
-            nodes += node
-        elif isinstance(node, dict):
-            nodes += [node.get('dataset'), *(node.get('datasets') or [])]
-            if node.get('pipeline'):
-                yield node
+    for _, node in nested_data_sets(loader.get('dataset')):
+        if node.get('pipeline'):
+            yield node
 
 
 def scan_labels(cfg: Config, library: str) -> None:
     """Load every label map of the config's data once. Raises UserError naming the first bad one."""
     with DefaultScope.overwrite_default_scope(library):
-        for name in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
+        for name in LOADERS:
             for node in _with_pipelines(checked(cfg.get(name) or {}, cfg.model)):
                 steps = [step for step in node['pipeline'] if step['type'] == 'mmssl.CheckedLabels']
                 if not steps:

@@ -68,16 +68,21 @@ def check_data_classes(cfg: Config, library: str) -> tuple[str, ...] | None:
 
 def data_sets(cfg: Config) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield (its place, the settings) of each data set in the loaders, wrappers left out."""
-    nodes = [(f'{key}.dataset', (cfg.get(key) or {}).get('dataset')) for key in LOADERS]
-    while nodes:
-        place, node = nodes.pop(0)
-        if isinstance(node, (list, tuple)):
-            nodes += [(f'{place}.{i}', child) for i, child in enumerate(node)]
-        elif isinstance(node, dict):
-            inner = [key for key in ('dataset', 'datasets') if key in node]
-            nodes += [(f'{place}.{key}', node[key]) for key in inner]
-            if not inner and 'type' in node:
+    for key in LOADERS:
+        for place, node in nested_data_sets((cfg.get(key) or {}).get('dataset'), f'{key}.dataset'):
+            if 'type' in node and not {'dataset', 'datasets'} & set(node):
                 yield place, node
+
+
+def nested_data_sets(node: Any, place: str = 'dataset') -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield (its place, the settings) of a data set and of those that it wraps."""
+    if isinstance(node, (list, tuple)):
+        for i, child in enumerate(node):
+            yield from nested_data_sets(child, f'{place}.{i}')
+    elif isinstance(node, dict):
+        yield place, node
+        for key in ('dataset', 'datasets'):
+            yield from nested_data_sets(node.get(key), f'{place}.{key}')
 
 
 def _evaluators(cfg: Config) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -36,7 +36,9 @@ def library_of(path: str | Path) -> str | None:
 
     The file is parsed, not run: a base of a library that is missing would fail there.
     """
-    path = recipes().get(str(path), Path(path))
+    path = Path(path)
+    if not path.is_file():  # the name of a recipe
+        path = recipes().get(str(path), path)
     if not path.is_file():
         return None
     try:

@@ -10,7 +10,7 @@ import pytest
 
 from mmssl.apis import get_model, load_config
 from mmssl.cli import command, doctor, models
-from mmssl.core.launch import command_line
+from mmssl.engine.hooks.run_info_hook import command_line
 from mmssl.transfer import library_of
 from mmssl.zoo.hub import ModelHub, recipes
 

@@ -17,9 +17,9 @@ from .layout import (
     strip_wrappers,
 )
 from .swin import MERGES_FIRST, MERGES_LAST
+from .toolboxes import SOLO_LEARN
 from .vit import CLASSIFIER, MM_VIT, RELATIONS, VIT_HEADS
 
-SOLO = r'(momentum_backbone|momentum_projector|projector)\.'  # solo-learn's
 # what Lightning modules call their network
 MODULES = r'(encoder\.|model\.|network\.)+'
 TORCHVISION = Layout(
@@ -36,7 +36,7 @@ TIMM = Layout(
     'timm',
     roots=ROOTS,
     sign=rf'(blocks\.0\.|{MERGES_FIRST})',
-    unless=rf'({MERGES_LAST}|{SOLO})',
+    unless=rf'({MERGES_LAST}|{SOLO_LEARN.sign})',
     prefix=rf'({WRAPPERS}|{MODULES})',
     pairs=one_network(*VIT_HEADS, *RELATIONS, *UNCHANGED),
 )
@@ -58,7 +58,7 @@ MMPRETRAIN = Layout(
     'mmpretrain',
     roots=ROOTS,
     sign=r'(backbone\.(layer1\.0\.conv1|conv1)\.weight|(backbone\.)?layers\.0\.attn\.qkv\.weight)',
-    unless=rf'((neck\.projection_neck|encoder_[qk]|momentum_encoder)\.|{SOLO})',
+    unless=rf'((neck\.projection_neck|encoder_[qk]|momentum_encoder)\.|{SOLO_LEARN.sign})',
     pairs=one_network(
         ('head.layers.head.{rest}', 'head.fc.{rest}'),
         *CLASSIFIER,

@@ -5,6 +5,8 @@ from .name_template import NamePair
 
 DEEP = r'neck\.project\.[1-9]'  # of version 2
 
+QUEUE = (NamePair('queue', 'queue.bank0'), NamePair('queue_ptr', 'queue.pointer'))
+
 MOCO = Layout(
     'mocov2',
     roots=('state_dict',),
@@ -16,8 +18,7 @@ MOCO = Layout(
             ('fc.{rest}', 'neck.project.0.{rest}'),  # version 1
             *UNCHANGED,
         ),
-        NamePair('queue', 'queue.bank0'),
-        NamePair('queue_ptr', 'queue.pointer'),
+        *QUEUE,
     ),
     order=stored_order,
 )

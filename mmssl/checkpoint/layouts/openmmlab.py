@@ -4,7 +4,7 @@ OpenSelfSup and mmselfsup 0.x write MoCo otherwise, as sequences of a backbone a
 """
 
 from .layout import UNCHANGED, Layout, NameLines, branches, one_network, prefixed
-from .moco import DEEP
+from .moco import DEEP, QUEUE
 from .name_template import NamePair
 from .vit import MM_VIT
 
@@ -21,6 +21,13 @@ def _mlp(foreign: str, ours: str) -> NameLines:
     )
 
 
+# a backbone and MoCo's neck in a row
+MOCO_SEQUENCE: NameLines = (
+    ('1.mlp.{rest}', 'neck.project.{rest}', '', DEEP),
+    ('1.fc.{rest}', 'neck.project.0.{rest}'),
+    *prefixed('0.', UNCHANGED),
+)
+
 MM_MOCO = Layout(
     'mm_mocov2',
     roots=('state_dict',),
@@ -34,13 +41,10 @@ MM_MOCO = Layout(
         ),
         *branches(
             {'teacher': 'encoder_k.module.'},
-            ('1.mlp.{rest}', 'neck.project.{rest}', '', DEEP),
-            ('1.fc.{rest}', 'neck.project.0.{rest}'),
-            *prefixed('0.', UNCHANGED),
+            *MOCO_SEQUENCE,
         ),
         NamePair('encoder_k.steps', None),
-        NamePair('queue', 'queue.bank0'),
-        NamePair('queue_ptr', 'queue.pointer'),
+        *QUEUE,
     ),
 )
 
@@ -51,13 +55,10 @@ OPENSELFSUP_MOCO = Layout(
     pairs=(
         *branches(
             {'student': 'encoder_q.', 'teacher': 'encoder_k.'},
-            ('1.mlp.{rest}', 'neck.project.{rest}', '', DEEP),
-            ('1.fc.{rest}', 'neck.project.0.{rest}'),
-            *prefixed('0.', UNCHANGED),
+            *MOCO_SEQUENCE,
         ),
         NamePair('backbone.{rest}', None),  # the student's under another name
-        NamePair('queue', 'queue.bank0'),
-        NamePair('queue_ptr', 'queue.pointer'),
+        *QUEUE,
     ),
 )
 

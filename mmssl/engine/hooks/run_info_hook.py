@@ -5,6 +5,8 @@ import json
 import os
 import platform
 import resource
+import shlex
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +18,6 @@ from ...core import dist
 from ...core.cores import usable
 from ...core.device import missing_gpu
 from ...core.io import atomic_write, read_sessions, unwrap_model
-from ...core.launch import command_line
 from ...core.protocols import DescribedData
 from ...registry import HOOKS
 from ...version import __version__
@@ -26,6 +27,13 @@ if TYPE_CHECKING:
 
 FILE = 'run.json'
 PACKAGES = ('torch', 'torchvision', 'timm', 'mmengine', 'numpy')
+
+
+def command_line() -> str:
+    """Return the command that started this process, as it can be typed again."""
+    tool, *words = sys.argv
+    begin = tool if tool.startswith('mmssl ') else f'python {shlex.quote(tool)}'
+    return ' '.join([begin, *map(shlex.quote, words)])
 
 
 def versions() -> dict[str, str]:

@@ -11,7 +11,7 @@ from torch.amp.grad_scaler import GradScaler
 
 from ...core import Progress, UserError, dist
 from ...core.watchdog import collective
-from ...optim.gradients import clip_each, drop_frozen
+from ...optim.gradients import clip_each, drop_frozen, read_clip
 from ...optim.shards import local_part
 from ...registry import OPTIM_WRAPPERS
 from ..fsdp import scatter_state
@@ -75,8 +75,7 @@ class OptimWrapper(Base):
         amp: str | None = None,
         amp_required: bool = False,
     ) -> None:
-        clip = dict(clip_grad) if clip_grad else None
-        self.per_tensor = bool(clip and clip.pop('each', False))
+        clip, self.per_tensor = read_clip(clip_grad)
         super().__init__(optimizer, accumulative_counts, clip)
         self.status = StepStatus()  # the runner puts its own here
         self.losses: list[Tensor] = []  # of this update's micro-batches

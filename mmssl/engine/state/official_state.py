@@ -9,7 +9,7 @@ from torch.distributed.fsdp import FSDPModule
 from ...checkpoint import load, read
 from ...checkpoint.layouts import detect
 from ...checkpoint.load import epochs_done
-from ...checkpoint.optimizer_state import load_optimizer, stored_state
+from ...checkpoint.optimizer_state import fill_optimizer, stored_state
 from ...core import UserError, dist
 from ...core.io import unwrap_model
 from ...core.protocols import RankedMemory
@@ -59,14 +59,15 @@ def restore_official(runner: 'Runner', path: str | Path) -> None:
     seek(runner, path, epoch, 'resume')
     report = load(model, path, verbose=False)
     _check_whole(report, path)
-    count = load_optimizer(optimizer, model, content, layout)
+    fill_optimizer(optimizer, model, stored)
     if scaler is not None and runner.optim_wrapper.scaler.is_enabled():
         runner.optim_wrapper.scaler.load_state_dict(scaler)
     _fill_queue(runner, Path(path))
     dist.seed_streams((runner.seed or 0) + 1_000_003 * runner.iter)
     runner.logger.info(
         f'resumed {path}, of the official {layout.name} program, at epoch {epoch}: '
-        f'{len(report.matched)} tensors, the optimizer state of {count}; random numbers start anew'
+        f'{len(report.matched)} tensors, the optimizer state of {len(stored)}; '
+        'random numbers start anew'
     )
 
 

@@ -315,7 +315,8 @@ class Pretrainer(BaseModel):
                 )
             if any(not view.is_floating_point() for view in inputs):
                 data = dict(inputs=list(inputs), data_samples=data_samples or {})
-                inputs, data_samples = self.data_preprocessor(data, True).values()
+                data = self.data_preprocessor(data, True)
+                inputs, data_samples = data['inputs'], data['data_samples']
             return self.loss(list(inputs), data_samples or {})
         if mode == 'tensor':
             return self.extract_feat(inputs)
