@@ -12,7 +12,7 @@ PARALLEL := --numprocesses auto --maxprocesses 4 --dist loadfile
 SLOW_ROOMS := test_cli test_tools test_transfer
 
 help:
-	@echo 'make quickstart [DATA=folder]   pretrain a small model and look at it, on your images if DATA is given'
+	@echo 'make quickstart [DATA=folder]   pretrain a small network and look at it, on your images if DATA is given'
 	@echo 'make transfer-demo              a detector and a segmentor over the quickstart, on shapes'
 	@echo 'make install                    the package and what it needs, in .venv'
 	@echo 'make install-all                also the checks, and mmcv with compiled operators, mmdet and mmseg'
@@ -34,7 +34,7 @@ help:
 
 quickstart:
 	@$(SETUP) core
-	@$(BIN)/python tools/quickstart.py $(if $(DATA),--data "$(DATA)")
+	@$(BIN)/python $(if $(DATA),tools/pretrain.py "$(DATA)",tools/quickstart.py)
 
 transfer-demo:
 	@$(SETUP) all

@@ -66,7 +66,7 @@ def test_the_name_says_batch_epochs_and_precision(path):
     assert parts, 'name it {algorithm}_{network}_{gpus}xb{batch}[-how]-{epochs}e_{data}.py'
     if path.parent.name == 'benchmarks':
         assert parts['algorithm'] is None
-    elif path.parent.name not in ('quickstart', 'cifar10', 'compare', 'one_gpu'):
+    elif path.parent.name not in ('quickstart', 'cifar10', 'compare', 'one_gpu', 'own_images'):
         assert (parts['algorithm'] or '') in path.parent.name
     assert int(parts['batch']) == cfg.train_dataloader.batch_size
     assert int(parts['epochs']) == cfg.train_cfg.max_epochs

@@ -1,4 +1,4 @@
-"""Pretrain a small network and report on it: on embedded shapes, or on your own images."""
+"""Pretrain a small network on drawn shapes, measure it, and report: does everything work here?"""
 
 from mmssl.cli.options import run_tool
 from mmssl.cli.quickstart import main

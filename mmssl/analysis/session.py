@@ -10,7 +10,7 @@ from mmengine.model import BaseModel
 from torch import Tensor
 
 from ..apis.images import ImageReader, open_image
-from ..apis.model import get_model
+from ..apis.model import get_model, is_training_file
 from ..core import UserError
 from ..datasets import ImageDataset
 from ..models.backbones import Backbone
@@ -21,7 +21,7 @@ from ..zoo.hub import ModelHub
 def analysis_parser(description: str | None) -> argparse.ArgumentParser:
     """Return an argument parser with MODEL, --weights, --size, --device and --out."""
     made = argparse.ArgumentParser(description=description)
-    made.add_argument('model', help='name of a published model, or config file')
+    made.add_argument('model', help='published model, config, or training file of ours')
     made.add_argument(
         '--weights', help="file, address or model name, or 'random'; default: the published ones"
     )
@@ -39,8 +39,11 @@ def add_out_option(made: argparse.ArgumentParser) -> None:
 def model_with_weights(name: str, weights: str | None, device: Any) -> BaseModel:
     """Build a model and load its weights.
 
-    Raises UserError for a config without ``weights``: a random network must be requested.
+    A training file of ours has its own. Raises UserError for a config without ``weights``: a random
+    network must be requested.
     """
+    if weights is None and is_training_file(name):
+        return get_model(name, device=device)
     if weights is None and not ModelHub.has(name):
         raise UserError(
             f'{name}: add --weights FILE, or --weights random for an untrained network',

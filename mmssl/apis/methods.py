@@ -82,6 +82,60 @@ def build_method(
     return method.train()
 
 
+class TrainingSettings(NamedTuple):
+    """Settings of a config that trains a method: values of its keys, and the images' pipeline."""
+
+    model: dict[str, Any]
+    optim_wrapper: dict[str, Any]
+    param_scheduler: list[dict[str, Any]]
+    pipeline: list[dict[str, Any]]
+    sync_bn: Any
+
+
+def training_settings_of(
+    name: str,
+    backbone: str | dict | None = None,
+    *,
+    img_size: int,
+    batch_size: int,
+    epochs: int,
+    images: int,
+) -> TrainingSettings:
+    """Return the settings with which a config trains what `build_method` builds, on ``images``.
+
+    Raises UserError as `build_method` does, and for a backbone that has no settings.
+    """
+    scale = Scale(img_size, batch_size, epochs, max(images // batch_size, 1))
+    settings, cfg = _with_recipe(name, backbone, img_size, batch_size)
+    if not isinstance(settings, dict):
+        raise UserError(
+            f'backbone={backbone!r}: a config needs a name or settings of a backbone',
+            key='backbone',
+            value=backbone,
+        )
+    with DefaultScope.overwrite_default_scope('mmssl'):
+        shape = _shape(settings)
+        model = scaled_model(cfg, shape.width, scale)
+        model['backbone'] = settings
+        views = resize_views(pipeline_of(cfg), img_size, shape.cell, shape.mask_cell)
+        _check_views(model, views)
+    training = training_settings(cfg, scale)
+    wrapper = dict(cfg.optim_wrapper, optimizer=training['optimizer'])
+    wrapper['paramwise_cfg'] = dict(rules=training['rules'])
+    wrapper.pop('amp', None)
+    schedules = [_scaled(schedule, training['ratio']) for schedule in training['schedules']]
+    return TrainingSettings(
+        model, wrapper, schedules, [dict(type='LoadImage'), views], cfg.get('sync_bn')
+    )
+
+
+def _scaled(schedule: dict[str, Any], ratio: float) -> dict[str, Any]:
+    """Return a schedule whose values that follow the rate are scaled already."""
+    follow = schedule.get('scale', ())
+    kept = {key: value for key, value in schedule.items() if key != 'scale'}
+    return {key: value * ratio if key in follow else value for key, value in kept.items()}
+
+
 def build_transform(
     name: str, backbone: str | dict | nn.Module | None = None, *, img_size: int = 224
 ) -> ViewTransform:

@@ -13,6 +13,7 @@ from mmengine.registry import DefaultScope
 from ..checkpoint import load, local_path
 from ..config.check import check
 from ..config.load import load_config
+from ..config.stored_settings import stored_config
 from ..core import UserError
 from ..datasets.sources.base import numbered
 from ..models.classifier import Classifier
@@ -21,6 +22,7 @@ from ..zoo.hub import ModelHub, published, recipes
 from ..zoo.metafile import ModelInfo
 
 Mapping = tuple[str, str]
+FILES = ('.pth', '.pt')  # endings of training files
 
 
 def get_model(
@@ -32,16 +34,18 @@ def get_model(
 ) -> BaseModel:
     """Build a model, in eval mode, and load weights into it.
 
-    ``model`` is a name of `list_models`, a config file or a Config. ``pretrained`` is True for
-    the published weights (a config's ``load_from``), or a path, an address or another model's
-    name; any layout is read. ``overrides`` are merged into the config's model, such as
-    ``backbone=dict(out_indices=(0, 1, 2, 3))``. ``url_mapping`` (pattern, replacement) leads to
-    a mirror. The result has ``_config``, ``_metainfo`` (ModelInfo or None) and
-    ``_dataset_meta``. Raises ValueError for an unknown name, TypeError for another kind of
-    ``model``, UserError for what does not fit.
+    ``model`` is a name of `list_models`, a config file, a Config, or a training file of ours, whose
+    weights it gets. ``pretrained`` is True for the published weights (a config's ``load_from``), or
+    a path, an address or another model's name; any layout is read. ``overrides`` are merged into
+    the config's model, such as ``backbone=dict(out_indices=(0, 1, 2, 3))``. ``url_mapping``
+    (pattern, replacement) leads to a mirror. The result has ``_config``, ``_metainfo`` (ModelInfo
+    or None) and ``_dataset_meta``. Raises ValueError for an unknown name, TypeError for another
+    kind of ``model``, UserError for what does not fit.
     """
     cfg, info = read_config(model)
-    name = info.name if info else str(cfg.filename or 'the config')
+    name = info.name if info else str(cfg.filename or cfg.get('load_from') or 'the config')
+    if is_training_file(model) and pretrained is False:
+        pretrained = True
     if overrides:
         cfg.merge_from_dict({'model': overrides})
         check(Config(dict(model=cfg.model)), name)
@@ -64,6 +68,8 @@ def get_model(
 def read_config(model: str | Path | Config) -> tuple[Config, ModelInfo | None]:
     """Return the config, which is the caller's to change, and the entry of a published model.
 
+    Of a training file it is what the file carries to build its network and to read images.
+
     Raises UserError for a config without a model, for a model that is published as weights only,
     and for what is no config file or model name; TypeError for another kind of ``model``.
     """
@@ -77,6 +83,8 @@ def read_config(model: str | Path | Config) -> tuple[Config, ModelInfo | None]:
         return copy.deepcopy(model), None
     if isinstance(model, (str, Path)) and Path(model).suffix == '.py':
         return load_config(model), None
+    if is_training_file(model):
+        return stored_config(model), None
     if not isinstance(model, str):
         raise TypeError(
             f'model is a {type(model).__name__}; pass a name of mmssl.list_models(), the path of '
@@ -96,6 +104,12 @@ def read_config(model: str | Path | Config) -> tuple[Config, ModelInfo | None]:
     if info.overrides:
         cfg.merge_from_dict({'model': info.overrides})
     return cfg, info
+
+
+def is_training_file(model: Any) -> bool:
+    """Whether ``model`` is the path of a file of weights that is there."""
+    named = isinstance(model, (str, Path)) and Path(model).suffix in FILES
+    return named and Path(model).is_file()
 
 
 def _source(

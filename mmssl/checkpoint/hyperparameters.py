@@ -40,7 +40,9 @@ def backbone_settings(content: Mapping[str, Any]) -> dict[str, Any]:
     entry: Any = content.get('meta')
     for key in ('settings', 'model', 'backbone'):
         entry = entry.get(key) if isinstance(entry, dict) else None
-    return dict(entry) if isinstance(entry, dict) else {}
+    # names that are none would become code in the config that a converter prints
+    named = isinstance(entry, dict) and all(str(key).isidentifier() for key in entry)
+    return dict(entry) if named else {}
 
 
 def compare(

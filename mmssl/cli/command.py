@@ -20,6 +20,10 @@ class Command(NamedTuple):
 
 GROUPS: dict[str, dict[str, Command]] = {
     'Start': {
+        'pretrain': Command('pretrain', 'pretrain a network on a folder of your own images'),
+        'probe': Command('probe', 'a classifier of your images over a frozen network'),
+        'finetune': Command('finetune', 'a classifier of your images, all of it trained'),
+        'predict': Command('predict', 'classes of images by a trained classifier'),
         'quickstart': Command('quickstart', 'pretrain a small network on drawn shapes, and report'),
         'doctor': Command('doctor', 'what is installed, what is missing, and does a network run'),
         'models': Command('models', 'list recipes and published weights; download them'),

@@ -17,6 +17,7 @@ from ..checkpoint.architecture import additions, family, sizes
 from ..checkpoint.export import TARGETS, Network, export, network
 from ..checkpoint.fit import LAST_NORM, compare, describe
 from ..checkpoint.hyperparameters import METHODS
+from ..config.stored_settings import check_types
 from ..core import UserError
 from ..models.backbones import SwinTransformer
 from ..transfer.network_settings import check_method, norm_eps, num_heads
@@ -154,6 +155,7 @@ def _ours(found: Network, kind: str, size: dict[str, Any]) -> dict[str, Any]:
     """Return the settings of our own backbone: the file's, or what its tensors tell."""
     if not found.settings and (kind == 'other' or additions(found.state)):
         return {'_delete_': True, 'type': 'mmssl.TimmBackbone', 'name': None}
+    check_types(found.settings, 'the file', 'describe its network in a config of yours')
     settings = {'_delete_': True, 'type': OURS.get(kind, 'ResNet'), **found.settings}
     settings['type'] = f'mmssl.{settings["type"].removeprefix("mmssl.")}'
     if not found.settings:

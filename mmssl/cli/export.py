@@ -1,34 +1,32 @@
-"""Export a backbone to ONNX, torch.export or Hugging Face, and check the result.
+"""Export a backbone or a classifier to ONNX, torch.export or Hugging Face, and check the result.
 
     onnx         one .onnx file, checked with onnxruntime
     torch        one .pt2 file of torch.export
     huggingface  a folder that timm.create_model('local-dir:FOLDER', pretrained=True) loads, or
-                 'hf-hub:NAME' once it is uploaded; checked in float64
+                 'hf-hub:NAME' once it is uploaded (--push NAME); checked in float64
 
-CONFIG is any config with a backbone, CHECKPOINT any file that mmssl reads. The result takes images
-(B, 3, size, size), B free, and gives pooled features (B, C), or maps with --maps.
+The result takes normalised images (B, 3, size, size), B free, and gives pooled features (B, C), or
+maps with --maps. With --classifier it takes RGB pixels of 0 to 255 and gives a share of each class.
 """
 
 import argparse
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import timm
 import torch
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from ..apis import load_config
+from ..apis.model import get_model, read_config
 from ..checkpoint import load
 from ..core import UserError
 from ..core.errors import at_least
-from ..core.io import atomic_write
 from ..models.backbones import Backbone
-from ..models.backbones.to_timm import twin
-from ..models.preprocessor import adopt_normalisation
+from ..models.classifier import Classifier
 from ..registry import MODELS
+from . import hub_folder
 from .options import OptionAction
 
 TOLERANCE = {'onnx': 1e-4, 'torch': 1e-5, 'huggingface': 1e-9}  # of the largest value
@@ -36,15 +34,22 @@ BIG = 1_800_000_000  # bytes; an .onnx file holds 2 GB, the rest goes beside it
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    """Read the command line. Raises UserError for a --size below 1."""
+    """Read the command line. Raises UserError for a --size below 1 and options that do not fit."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument('kind', choices=list(TOLERANCE))
-    parser.add_argument('config', help='config file')
-    parser.add_argument('checkpoint', help="file or address; 'random' exports untrained weights")
+    parser.add_argument('model', help='name of a published model, config, or training file of ours')
     parser.add_argument('out', help='file, or folder for huggingface')
-    parser.add_argument('--size', type=int, default=224, help='pixels of a side (default: 224)')
+    parser.add_argument(
+        '--weights', help="file, address or model name, or 'random'; default: the published ones"
+    )
+    parser.add_argument('--size', type=int, help="pixels of a side; default: the network's")
+    parser.add_argument(
+        '--classifier', action='store_true', help='pixels in, a share of each class out'
+    )
+    parser.add_argument('--push', metavar='USER/MODEL', help='upload the folder to the Hub')
+    parser.add_argument('--private', action='store_true', help='what is uploaded')
     parser.add_argument(
         '--maps', type=int, nargs='+', metavar='I', help='give feature maps of these out_indices'
     )
@@ -54,7 +59,26 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument('--cfg-options', nargs='+', action=OptionAction, metavar='KEY=VALUE')
     args = parser.parse_args(argv)
-    at_least('--size', args.size)
+    if args.size is not None:
+        at_least('--size', args.size)
+    for name, fits in (('push', args.kind == 'huggingface'), ('private', args.push)):
+        if getattr(args, name) and not fits:
+            raise UserError(
+                f'--{name}: for export huggingface{"" if name == "push" else " --push"} only',
+                key=f'--{name}',
+                value=getattr(args, name),
+            )
+    if args.maps and args.kind == 'huggingface':
+        raise UserError(
+            '--maps: a Hugging Face folder holds the whole network; leave it out',
+            key='--maps',
+            value=args.maps,
+        )
+    if args.classifier and (args.maps or args.kind == 'huggingface'):
+        other = '--maps' if args.maps else 'huggingface'
+        raise UserError(
+            f'--classifier: not with {other}, which has no classes', key='--classifier', value=True
+        )
     return args
 
 
@@ -65,137 +89,170 @@ class ExportedNetwork(nn.Module):
         super().__init__()
         self.backbone = backbone
         self.maps = maps
+        count = len(backbone.out_channels) if maps else 1
+        self.outputs = [f'map{i}' for i in range(count)] if maps else ['features']
 
     def forward(self, image: Tensor) -> Any:
         """(B, 3, H, W) -> (B, C), or a tuple of (B, C, h, w)."""
         return self.backbone(image) if self.maps else self.backbone.encode(image).pooled
 
 
-def read(args: argparse.Namespace) -> tuple[Backbone, dict]:
-    """Return (backbone with weights, its config's preprocessing).
+class ExportedClassifier(nn.Module):
+    """The module that is exported of a classifier: pixels in, shares of classes out."""
 
-    Raises UserError when the config has no backbone or the file does not fit it.
+    outputs = ('scores',)
+
+    def __init__(self, model: Classifier) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, image: Tensor) -> Tensor:
+        """(B, 3, H, W) of 0 to 255 -> (B, classes), which sum to 1."""
+        pixels = self.model.data_preprocessor
+        normal = (image / 255 - pixels.mean) / pixels.std
+        return self.model.logits(normal).softmax(1)
+
+
+class Source(NamedTuple):
+    """What is exported: the network, its preprocessing, the size of images, classes, weights."""
+
+    network: Any  # `ExportedNetwork` or `ExportedClassifier`
+    pixels: dict[str, Any]
+    size: int
+    classes: tuple[str, ...]
+    weights: str
+
+
+def read(args: argparse.Namespace) -> Source:
+    """Return the network with weights.
+
+    Raises UserError when the config has no backbone, no weights are named, the file does not fit,
+    or a model that is no classifier is to be exported as one.
     """
-    model = load_config(args.config, args.cfg_options).model
-    if 'backbone' not in model:
+    cfg, info = read_config(args.model)
+    if args.cfg_options:
+        cfg.merge_from_dict(args.cfg_options)
+    if 'backbone' not in cfg.model:
         raise UserError(
-            f'{args.config}: has no model.backbone to export', key='model.backbone', value=None
+            f'{args.model}: has no model.backbone to export', key='model.backbone', value=None
         )
-    wanted = {k: v for k, v in model.backbone.items() if k not in ('init_cfg', 'mask_token')}
+    weights = args.weights
+    if weights is None and info is None and not cfg.get('load_from'):
+        raise UserError(
+            f'{args.model}: add --weights FILE, or --weights random for an untrained network',
+            key='--weights',
+            value=None,
+        )
+    if args.classifier:
+        model = get_model(cfg, {None: True, 'random': False}.get(weights, weights))
+        if not isinstance(model, Classifier):
+            raise UserError(
+                f'{args.model}: predicts no classes; leave --classifier out',
+                key='--classifier',
+                value=True,
+            )
+        size = args.size or size_of(cfg)
+        names = tuple(model._dataset_meta.get('classes', ()))
+        return Source(ExportedClassifier(model).eval(), {}, size, names, str(weights))
+    wanted = {k: v for k, v in cfg.model.backbone.items() if k not in ('init_cfg', 'mask_token')}
     if args.maps:
         wanted['out_indices'] = tuple(args.maps)
     backbone = MODELS.build(wanted).eval()
-    if args.checkpoint != 'random':
-        load(backbone, args.checkpoint, part='backbone', branch=args.branch)
-    return backbone, dict(model.get('data_preprocessor') or {})
+    if weights != 'random':
+        file = weights or (info.fetch() if info else cfg.load_from)
+        load(backbone, file, part='backbone', branch=args.branch)
+    network = ExportedNetwork(backbone, bool(args.maps)).eval()
+    pixels = dict(cfg.model.get('data_preprocessor') or {})
+    return Source(network, pixels, args.size or size_of(cfg), (), str(weights))
 
 
-def to_onnx(net: ExportedNetwork, example: Tensor, images: Tensor, out: Path) -> list[Tensor]:
+def size_of(cfg: Any) -> int:
+    """Return the pixels of a side that a network was built for, or else measured with."""
+    if size := cfg.model.backbone.get('img_size'):
+        return int(size)
+    loader = cfg.get('test_dataloader') or cfg.get('val_dataloader')
+    steps = loader['dataset']['pipeline'] if loader else ()
+    return next((step['size'] for step in steps if 'size' in step), 224)
+
+
+def to_onnx(source: Source, example: Tensor, images: Tensor, out: Path) -> list[Tensor]:
     """Write an .onnx file; return its outputs for ``images`` (B, 3, H, W).
 
-    Raises UserError when onnx or onnxruntime is not installed.
+    A classifier's names of classes are in its metadata, as JSON. Raises UserError when onnx or
+    onnxruntime is not installed.
     """
     try:
-        import onnx  # noqa: F401
+        import onnx
         import onnxruntime
         import onnxscript  # noqa: F401
     except ImportError as error:
         raise UserError(
             f"kind onnx needs {error.name}: pip install 'mmssl[deploy]'", key='kind', value='onnx'
         ) from None
-    count = len(net.backbone.out_channels) if net.maps else 1
+    net = source.network
     big = sum(p.numel() * p.element_size() for p in net.parameters()) > BIG
     torch.onnx.export(
         net,
         (example,),
         out,
         input_names=['image'],
-        output_names=[f'map{i}' for i in range(count)] if net.maps else ['features'],
+        output_names=net.outputs,
         dynamic_shapes={'image': {0: torch.export.Dim('batch')}},
         dynamo=True,
         external_data=big,
         verbose=False,
     )
+    if source.classes:
+        model = onnx.load(out, load_external_data=False)
+        onnx.helper.set_model_props(model, {'classes': json.dumps(source.classes)})
+        onnx.save(model, out)
     session = onnxruntime.InferenceSession(out, providers=['CPUExecutionProvider'])
     return [torch.from_numpy(y) for y in session.run(None, {'image': images.numpy()})]
 
 
-def to_program(net: ExportedNetwork, example: Tensor, images: Tensor, out: Path) -> list[Tensor]:
+def to_program(source: Source, example: Tensor, images: Tensor, out: Path) -> list[Tensor]:
     """Write a .pt2 file; return its outputs for ``images`` (B, 3, H, W)."""
+    net = source.network
     program = torch.export.export(net, (example,), dynamic_shapes=({0: torch.export.Dim('batch')},))
     torch.export.save(program, out)
     found = torch.export.load(out).module()(images)
     return [found] if isinstance(found, Tensor) else list(found)
 
 
-def _written(values: Tensor) -> list[float]:
-    """Return mean or standard deviation (3, 1, 1) of pixels as a config writes them."""
-    return [round(value, 6) for value in values.flatten().tolist()]
-
-
-def to_huggingface(backbone: Backbone, size: int, pixels: dict, out: Path) -> str:
-    """Write config.json and model.safetensors; return what timm computes otherwise, or ''."""
-    name, args, differs = twin(backbone)
-    out.mkdir(parents=True, exist_ok=True)
-    tensors = {k: v.contiguous() for k, v in backbone.net.state_dict().items()}
-    save_file(tensors, out / 'model.safetensors', metadata={'format': 'pt'})
-    known = timm.get_pretrained_cfg(name)
-    # what the network was trained on, which is not what timm states of the network of this name
-    seen = MODELS.build({'type': 'ViewPreprocessor', **pixels})
-    adopt_normalisation(seen, backbone)
-    pretrained = dict(
-        tag='mmssl',
-        custom_load=False,
-        input_size=[3, size, size],
-        fixed_input_size=known.fixed_input_size,
-        crop_pct=0.875,
-        mean=_written(seen.mean),
-        std=_written(seen.std),
-        num_classes=0,
-        first_conv=known.first_conv,
-        classifier=known.classifier,
-    )
-    config = dict(architecture=name, num_classes=0, num_features=backbone.num_features)
-    config |= dict(model_args=args, pretrained_cfg=pretrained)
-    atomic_write(out / 'config.json', json.dumps(config, indent=2) + '\n')
-    return differs
-
-
 @torch.no_grad()
 def main(argv: Sequence[str] | None = None) -> float:
     """Export, print the check, and return the largest absolute difference.
 
-    Raises UserError for --maps with a Hugging Face folder, and for a result that differs.
+    Raises UserError for a result that differs.
     """
     args = parse(argv)
     out = Path(args.out)
-    differs = ''
-    backbone, pixels = read(args)
+    source = read(args)
     out.parent.mkdir(parents=True, exist_ok=True)
-    net = ExportedNetwork(backbone, bool(args.maps)).eval()
+    net, size, differs = source.network, source.size, ''
     generator = torch.Generator().manual_seed(0)
-    images = torch.randn(3, 3, args.size, args.size, generator=generator)
+    images = torch.randn(3, 3, size, size, generator=generator)
+    if args.classifier:
+        images = images.mul(64).add(128).clamp(0, 255)
     if args.kind == 'huggingface':
-        if args.maps:
-            raise UserError(
-                '--maps: a Hugging Face folder holds the whole network; leave it out',
-                key='--maps',
-                value=args.maps,
-            )
         images = images.double()
-        differs = to_huggingface(backbone, args.size, pixels, out)
+        trained = f'weights {source.weights}'
+        differs = hub_folder.write(net.backbone, size, source.pixels, trained, out)
         found = [timm.create_model(f'local-dir:{out}', pretrained=True).double().eval()(images)]
         net.double()
     else:
-        write = to_onnx if args.kind == 'onnx' else to_program
-        found = write(net, images[:2] * 0.5, images, out)
+        export = to_onnx if args.kind == 'onnx' else to_program
+        found = export(source, images[:2] * 0.5, images, out)
     expected = net(images)
     expected = [expected] if isinstance(expected, Tensor) else list(expected)
-    return check(args, differs, found, expected)
+    worst = check(args, size, differs, found, expected)
+    if args.push:
+        print(f'{args.out}: at {hub_folder.push(out, args.push, args.private)}')
+    return worst
 
 
 def check(
-    args: argparse.Namespace, differs: str, found: list[Tensor], expected: list[Tensor]
+    args: argparse.Namespace, size: int, differs: str, found: list[Tensor], expected: list[Tensor]
 ) -> float:
     """Print the largest absolute difference of the outputs ``found`` and ``expected``; return it.
 
@@ -206,7 +263,7 @@ def check(
     tolerance = args.tolerance or (1e-3 if differs else TOLERANCE[args.kind])
     text = (
         f'{args.out}: largest absolute difference {worst:.1e}, of values up to {largest:.1e} '
-        f'(3 images of {args.size} px; tolerance {tolerance:g} of the largest)'
+        f'(3 images of {size} px; tolerance {tolerance:g} of the largest)'
     )
     print(f'{text}; {differs}' if differs else text)
     if not worst <= tolerance * largest:

@@ -35,7 +35,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """
     raw = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=raw)
-    parser.add_argument('model', help='name of a published model, or config file')
+    parser.add_argument('model', help='published model, config, or training file of ours')
     parser.add_argument('data', help='folder of images, in class folders or not')
     parser.add_argument('--out', required=True, type=Path, help='.npz, .csv or .parquet file')
     parser.add_argument(

@@ -72,6 +72,17 @@ class OptionAction(DictAction):
         return list(found) if isinstance(found, tuple) and text[0] != '(' else found
 
 
+def option_words(options: dict[str, Any]) -> list[str]:
+    """Write options for a command line; text that would be read as something else is quoted."""
+
+    def written(value: Any) -> str:
+        same = isinstance(value, str) and OptionAction.value(value) == value
+        return value if same else repr(value)
+
+    words = [f'{key}={written(value)}' for key, value in options.items()]
+    return ['--cfg-options', *words] if words else []
+
+
 def add_run_options(parser: argparse.ArgumentParser) -> None:
     """Add the options that train.py and test.py have in common."""
     parser.add_argument('--work-dir', help='folder for logs and checkpoints')

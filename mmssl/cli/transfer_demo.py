@@ -18,8 +18,7 @@ from ..reports.html_page import Section, figure, page, png_bytes, tiles
 from ..transfer.class_checks import listed_images
 from ..transfer.settings import read_transfer_config
 from .logged_tools import Job, run_logged
-from .options import OptionAction
-from .quickstart import option_words
+from .options import OptionAction, option_words
 from .subprocess_tools import REPO, prepare_folder, stored_json
 
 SMALL = REPO / 'configs' / 'transfer' / 'small'

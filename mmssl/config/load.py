@@ -19,6 +19,7 @@ from .check import check, check_top_kinds
 from .class_types import name_classes
 from .custom_imports import import_custom
 from .defaults import merge_over_defaults
+from .nested import nested_dicts
 from .replaced_parts import check_replaced_parts
 
 # keys of ours beside those that mmengine's runner takes
@@ -216,19 +217,6 @@ def _fill_derived(cfg: Config) -> None:
             cfg[f'{mode}_evaluator'] = []
     pretrained.copy_options(cfg)
     cfg.setdefault('work_dir', None)
-
-
-def nested_dicts(node: Any) -> Iterator[dict[str, Any]]:
-    """Yield every dict below a value of a config, the value itself first if it is one."""
-    if isinstance(node, dict):
-        yield node
-        children: Iterable[Any] = node.values()
-    elif isinstance(node, (list, tuple)):
-        children = node
-    else:
-        return
-    for child in children:
-        yield from nested_dicts(child)
 
 
 def check_recipe(cfg: Config) -> None:

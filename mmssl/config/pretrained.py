@@ -14,6 +14,7 @@ from ..core import UserError
 from ..core.errors import closest
 from ..zoo.hub import ModelHub, identify, published
 from ..zoo.metafile import ModelInfo
+from .stored_settings import check_types
 
 RANDOM = 'random'  # the untrained network, which must be requested explicitly
 OPTION = '--cfg-options pretrained=PATH|URL|NAME'
@@ -68,6 +69,7 @@ def backbone_of(source: str) -> dict[str, Any]:
     elif source != RANDOM and not is_address(source):
         require_file(source)
         found = backbone_settings(read(source))
+        check_types(found, source, 'name the network by --cfg-options model.backbone.type=...')
     if not found:
         raise UserError(
             f'pretrained={source} does not tell which network it is; describe it, for example by '

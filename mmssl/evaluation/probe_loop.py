@@ -1,15 +1,17 @@
 """Linear probe on stored features, as a loop of the runner: a grid of classifiers side by side."""
 
 import math
+from pathlib import Path
 from typing import Any
 
 import torch
 from mmengine.runner import Runner
 
-from ..core import UserError
+from ..core import UserError, dist
 from ..core.errors import NoData, closest
+from ..core.io import unwrap_model
 from ..registry import LOOPS
-from . import probe
+from . import probe, probe_classifier
 from .feature_loop import BankLoop, check_classes
 from .knn import accuracy
 from .predictions import of_votes
@@ -43,7 +45,8 @@ class ProbeLoop(BankLoop):
     is dict(blocks=, pool=) as `Backbone.last_blocks_features` takes them. ``probe`` holds the
     settings of `Recipe`. The pair of learning rate and weight decay is chosen on images held out
     of the training set, the layer is trained again on all of them, and the loader's images are
-    scored once, at the end. ``fp16`` extracts under autocast on a GPU. Raises NoData when images
+    scored once, at the end. ``fp16`` extracts under autocast on a GPU. ``classifier`` names a file
+    of the work dir that gets network and layer, to predict with. Raises NoData when images
     have no labels, UserError when a setting is unknown or out of range or the two sets have
     different classes.
     """
@@ -59,7 +62,9 @@ class ProbeLoop(BankLoop):
         probe: dict[str, Any] | None = None,
         fp16: bool = False,
         evaluator: Any = None,
+        classifier: str | None = None,
     ) -> None:
+        self.classifier = classifier
         self.recipe = recipe(probe)
         super().__init__(runner, dataloader, bank, feature or {}, fp16)
         sets = {'training': self.bank.dataset, 'test': self.dataloader.dataset}
@@ -90,6 +95,8 @@ class ProbeLoop(BankLoop):
         self.runner.step_status.predictions = of_votes(
             dataset, logits.double().softmax(1), query.indices
         )
+        if self.classifier and not dist.rank():
+            self._write_classifier(Path(self.runner.work_dir, self.classifier), chosen, scale)
         top1 = accuracy(logits, query.labels)
         low, high = probe.interval(top1, len(logits))
         return {
@@ -129,6 +136,20 @@ class ProbeLoop(BankLoop):
                 'test_cfg.probe.rates'
             )
         return grid[best], percent[best]
+
+    def _write_classifier(self, path: Path, layers: Layers, scale: Scale) -> None:
+        """Write the network and the one layer (1, classes, C) as a classifier."""
+        runner, names = self.runner, self.bank.dataset.classes
+        settings = probe_classifier.settings_of(runner.cfg, self.layer, self.classes)
+        model = probe_classifier.classifier_of(
+            unwrap_model(runner.model).backbone,
+            settings,
+            layers.weights[0].cpu(),
+            layers.biases[0].cpu(),
+            Scale(scale.mean.cpu(), scale.std.cpu()),
+        )
+        probe_classifier.write(model, settings, runner.cfg, names, path)
+        runner.logger.info(f'classifier in {path}')
 
     def _train(self, x: torch.Tensor, labels: torch.Tensor, grid: list) -> Layers:
         return probe.train(x, labels, self.classes, grid, self.recipe, self.runner.seed)

@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.utils.data import default_collate
 
 from ..core import Progress, UserError
+from ..core.protocols import Method
 from ..datasets.encoded_image import EncodedImage
 from ..datasets.transforms.multi_view import build_multi_view
 from ..registry import MODELS
@@ -104,10 +105,13 @@ class StandaloneTraining:
 
         The order is the runner's: `begin_update`, forward, backward and update, `end_step`.
         """
-        self.model.begin_update()
+        method = isinstance(self.model, Method)  # a classifier's update is the optimizer's alone
+        if method:
+            self.model.begin_update()
         for _ in range(self.wrapper._accumulative_counts):
             before_forward()
             loss = self.forward(batch)
             self.wrapper.update_params(loss)
-        self.model.end_step()
+        if method:
+            self.model.end_step()
         return loss.detach()

@@ -1,6 +1,7 @@
 """Time and peak memory of real training steps on this machine."""
 
 import time
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
@@ -8,8 +9,9 @@ from mmengine.registry import DefaultScope
 
 from ..registry import MODELS
 from .memory import Memory
-from .standalone_step import StandaloneTraining, noise_batch
+from .standalone_step import Batch, StandaloneTraining, noise_batch
 
+MakeBatch = Callable[[Any, int], Batch]
 MIN_BATCH = 2  # for batch norm
 MAX_SECONDS = 3.0  # seconds of a step after which no larger one is tried
 
@@ -32,22 +34,22 @@ class Probe(NamedTuple):
         return last + slope * (batch - b)
 
 
-def probe(cfg: Any, device: str, target: int) -> Probe:
+def probe(cfg: Any, device: str, target: int, batch_of: MakeBatch = noise_batch) -> Probe:
     """Take real steps on this machine, each of twice the images, until they are long enough.
 
     The peak, in bytes, is that of the GPU's allocator in the last step; on a CPU that of the
-    tensors of the first.
+    tensors of the first. ``batch_of`` makes a batch of so many images, by default of noise.
     """
     times: list[tuple[int, float]] = []
     batch, cuda = MIN_BATCH, device == 'cuda'
     with DefaultScope.overwrite_default_scope('mmssl'), Memory() as memory:
         training = StandaloneTraining(cfg, MODELS.build(cfg.model).to(device))
         memory.peak = memory.now
-        training.step(noise_batch(cfg, MIN_BATCH))  # cold and logged_embeddings: not timed
+        training.step(batch_of(cfg, MIN_BATCH))  # cold and logged_embeddings: not timed
     peak = memory.peak
     while True:
         try:
-            once, update = _timed(training, noise_batch(cfg, batch), cuda)
+            once, update = _timed(training, batch_of(cfg, batch), cuda)
         except torch.OutOfMemoryError:
             break
         times.append((batch, once))

@@ -12,13 +12,12 @@ from mmengine.dist import is_distributed
 from torch import Tensor
 
 from ..config.defaults import DEFAULTS
-from ..config.load import nested_dicts
+from ..config.stored_settings import check_types
 from ..core import UserError, dist
 from ..core.launch import init_distributed
 from ..core.precision import read_dtype
 from ..engine import Runner
 from ..engine.state import work_dir_files
-from ..registry import all_registries
 from .compare import Comparison, compare
 from .record_file import Record, read_record
 from .trace import Trace, TraceHook
@@ -88,7 +87,8 @@ def configuration(record: Record, path: str | Path, settings: dict[str, Any] | N
     """
     if settings is None:
         settings = record.start['meta']['settings']
-        check_types({key: settings.get(key) for key in SETTINGS}, str(path))
+        used = {key: settings.get(key) for key in SETTINGS}
+        check_types(used, path, 'give --config CONFIG, whose classes you trust')
     defaults = copy.deepcopy(DEFAULTS)
     hooks = {k: v if k in NEEDED_HOOKS else None for k, v in defaults['default_hooks'].items()}
     loader = dict(
@@ -101,20 +101,6 @@ def configuration(record: Record, path: str | Path, settings: dict[str, Any] | N
     kept['train_cfg'] = dict(kept['train_cfg'], val_at_start=False)
     given = dict(train_dataloader=loader, default_hooks=hooks, log_level='ERROR')
     return Config(defaults | kept | given)
-
-
-def check_types(settings: Any, path: str) -> None:
-    """Refuse a ``type`` that no registry of ours has, or that is a path into a module."""
-    known = {name for each in all_registries() for name in each.module_dict}
-    for node in nested_dicts(settings):
-        kind = node.get('type')
-        if kind is not None and kind not in known:
-            raise UserError(
-                f'{path}: its settings name type={kind!r}, which is not of mmssl; give --config '
-                'CONFIG, whose classes you trust',
-                key='type',
-                value=kind,
-            )
 
 
 def _in_dtype(start: dict[str, Any], dtype: torch.dtype) -> dict[str, Any]:

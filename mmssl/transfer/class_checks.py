@@ -12,7 +12,7 @@ from mmengine.config import Config
 from mmengine.registry import DATASETS
 from torch import nn
 
-from ..config.load import nested_dicts
+from ..config.nested import nested_dicts
 from ..core import UserError
 from ..core.io import atomic_write
 

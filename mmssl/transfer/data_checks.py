@@ -6,7 +6,7 @@ from typing import Any
 
 from mmengine.config import Config
 
-from ..config.load import nested_dicts
+from ..config.nested import nested_dicts
 from ..core import UserError
 
 LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')

@@ -13,13 +13,8 @@ from mmengine.registry import MODELS
 
 from ..config.check import check_call
 from ..config.custom_imports import import_custom
-from ..config.load import (
-    OWN_KEYS,
-    RUNNER_KEYS,
-    merge_options,
-    nested_dicts,
-    read_config_file,
-)
+from ..config.load import OWN_KEYS, RUNNER_KEYS, merge_options, read_config_file
+from ..config.nested import nested_dicts
 from ..core import UserError, dist
 from ..zoo.hub import config_file, recipes
 from .data_checks import move_data

@@ -1,15 +1,20 @@
 """Exports of backbones: the files, their checks, and what is refused."""
 
 import json
+import os
+import stat
 import sys
 
+import huggingface_hub
 import numpy as np
 import pytest
 import timm
 import torch
+import yaml
 from safetensors import safe_open
 
-from mmssl.cli import export
+from mmssl.apis import get_model
+from mmssl.cli import export, hub_folder
 from mmssl.models.backbones import (
     CvT,
     ResNet,
@@ -22,6 +27,7 @@ from mmssl.models.backbones.to_timm import twin
 
 from ..helpers.refusals import refuses
 
+FILES = ['README.md', 'config.json', 'model.safetensors']
 VIL = 'l1,h2,d8,n1,s1,g1,p4,f3,a0_l2,h2,d16,n1,s0,g1,p2,f3,a0_l3,h4,d16,n1,s0,g0,p1,f3,a0'
 BACKBONES = {
     'vit': dict(type='VisionTransformer', arch=(16, 2, 2), img_size=48, patch_size=8),
@@ -51,7 +57,8 @@ def config(tmp_path):
 
 
 def run(kind, config, out, *more, checkpoint='random', size=48):
-    return export.main([kind, config, str(checkpoint), str(out), '--size', str(size), *more])
+    words = ['--weights', str(checkpoint), '--size', str(size)]
+    return export.main([kind, config, str(out), *words, *more])
 
 
 # two families a day; the others every night
@@ -119,7 +126,7 @@ def test_what_cannot_be_exported_is_named(config, tmp_path):
 
 
 def test_a_result_that_differs_is_an_error(config, tmp_path, monkeypatch):
-    monkeypatch.setattr(export, 'to_program', lambda net, a, b, out: [net(b) + 1e-2])
+    monkeypatch.setattr(export, 'to_program', lambda source, a, b, out: [source.network(b) + 1e-2])
     with refuses('file', str(tmp_path / 'net.pt2')):
         run('torch', config(BACKBONES['vit']), tmp_path / 'net.pt2')
 
@@ -140,7 +147,11 @@ def test_timm_loads_the_folder(name, config, tmp_path, capsys):
     pixels = dict(type='ViewPreprocessor', std=(0.228, 0.224, 0.225))
     worst = run('huggingface', config(EXACT[name], data_preprocessor=pixels), out)
     assert worst <= 1e-9
-    assert sorted(p.name for p in out.iterdir()) == ['config.json', 'model.safetensors']
+    assert sorted(p.name for p in out.iterdir()) == [
+        'README.md',
+        'config.json',
+        'model.safetensors',
+    ]
     found = timm.create_model(f'local-dir:{out}', pretrained=True)
     assert list(found.pretrained_cfg['std']) == [0.228, 0.224, 0.225]
     assert found.num_classes == 0
@@ -243,3 +254,101 @@ def test_the_config_says_how_to_build_it(config, tmp_path):
         mlp_ratio=4.0,
     )
     assert found['pretrained_cfg']['input_size'] == [3, 48, 48]
+
+
+# folders for the Hub ------------------------------------------------------------------------------
+def test_a_folder_is_whole_or_absent_and_readable(config, tmp_path, monkeypatch):
+    out = tmp_path / 'hub'
+    path = config(BACKBONES['vit'])
+    before = os.umask(0o077)  # files of others' machines
+    run('huggingface', path, out)
+    os.umask(before)
+    assert {stat.S_IMODE(p.stat().st_mode) for p in out.iterdir()} == {0o644}
+    assert stat.S_IMODE(out.stat().st_mode) == 0o755
+    before = (out / 'model.safetensors').read_bytes()
+
+    def fail(tensors, file, metadata):
+        file.write_bytes(b'half')
+        raise OSError('disk full')
+
+    monkeypatch.setattr(hub_folder, 'save_file', fail)
+    for place in (out, tmp_path / 'new'):
+        with pytest.raises(OSError, match='disk full'):
+            run('huggingface', path, place)
+    assert (out / 'model.safetensors').read_bytes() == before
+    assert sorted(p.name for p in tmp_path.iterdir()) == ['config.py', 'hub']
+
+    (out / 'notes.txt').write_text('mine')
+    with refuses('folder', str(out)):
+        run('huggingface', path, out)
+
+
+def test_the_size_is_the_networks(config, tmp_path):
+    out = tmp_path / 'hub'
+    path = config(BACKBONES['vit'])
+    export.main(['huggingface', path, str(out), '--weights', 'random'])
+    stated = json.loads((out / 'config.json').read_text())
+    assert stated['pretrained_cfg']['input_size'] == [3, 48, 48]
+    card = (out / 'README.md').read_text()
+    head = yaml.safe_load(card.split('---')[1])
+    assert head['library_name'] == 'timm' and '48 x 48 px' in card and '16 numbers' in card
+
+
+def test_transformers_loads_the_folder(config, tmp_path):
+    transformers = pytest.importorskip('transformers')
+    out = tmp_path / 'hub'
+    run('huggingface', config(BACKBONES['vit']), out)
+    x = torch.randn(2, 3, 48, 48)
+    theirs = transformers.AutoModel.from_pretrained(out).eval()(x)
+    net = timm.create_model(f'local-dir:{out}', pretrained=True).eval()
+    assert torch.equal(theirs.pooler_output, net(x))
+
+
+def test_push_uploads_the_folder(config, tmp_path, monkeypatch, capsys):
+    asked = []
+
+    class Hub:
+        def create_repo(self, name, private, exist_ok):
+            asked.append((name, private, exist_ok))
+
+        def upload_folder(self, repo_id, folder_path, commit_message):
+            if repo_id == 'no/one':
+                raise OSError('401 Unauthorized')
+            asked.append((repo_id, sorted(p.name for p in folder_path.iterdir())))
+
+    monkeypatch.setattr(huggingface_hub, 'HfApi', Hub)
+    out = tmp_path / 'hub'
+    run('huggingface', config(BACKBONES['vit']), out, '--push', 'me/net', '--private')
+    assert asked == [('me/net', True, True), ('me/net', FILES)]
+    assert 'https://huggingface.co/me/net' in capsys.readouterr().out
+    with refuses('--push', 'no/one') as caught:
+        run('huggingface', config(BACKBONES['vit']), out, '--push', 'no/one')
+    assert '401 Unauthorized' in str(caught.value) and 'hf auth login' in str(caught.value)
+    assert out.is_dir()
+    for words in (['onnx', '--push', 'a/b'], ['huggingface', '--private']):
+        with refuses(words[1], 'a/b' if '--push' in words else True):
+            run(words[0], config(BACKBONES['vit']), out, *words[1:])
+
+
+# classifiers --------------------------------------------------------------------------------------
+def test_a_classifier_takes_pixels(config, tmp_path):
+    path = config(BACKBONES['vit'])
+    out = tmp_path / 'net.pt2'
+    torch.manual_seed(3)  # random weights are those of the seed
+    assert run('torch', path, out, '--classifier') <= 1e-5
+    pixels = torch.randint(0, 256, (2, 3, 48, 48)).float()
+    scores = torch.export.load(out).module()(pixels)
+    torch.manual_seed(3)
+    net = get_model(path)
+    expected = net.logits(net.data_preprocessor.normalize(pixels.byte())).softmax(1)
+    assert torch.allclose(scores, expected, rtol=0, atol=1e-6)
+    for words in (['torch', '--maps', '0'], ['huggingface']):
+        with refuses('--classifier', True):
+            run(words[0], path, out, '--classifier', *words[1:])
+
+
+def test_weights_must_be_named(config, tmp_path):
+    path = config(BACKBONES['vit'])
+    with refuses('--weights') as caught:
+        export.main(['torch', path, str(tmp_path / 'net.pt2')])
+    assert '--weights random' in str(caught.value)

@@ -16,10 +16,10 @@ from mmssl.cli import (
     make_shapes,
     neighbours,
     options,
+    own_images,
     penn_fudan,
     plan,
     plot_schedule,
-    quickstart,
     report,
     test,
     transfer,
@@ -149,7 +149,7 @@ def test_folders_to_pretrain_on(tmp_path, files, fact):
         for i in range(count):
             make_image((9, 9), i).save(root / name / f'{i}.png')
     with refuses('folder', str(root)) as caught:
-        quickstart.user_data(root)
+        own_images.read_folder(root)
     assert fact in str(caught.value)
 
 

@@ -1,0 +1,329 @@
+"""Pretrain a network on a folder of your own images, measure it, and report.
+
+Method, network, size, batch and length are chosen by the images and the machine, and printed. The
+config that is trained is in the work dir: change it, and go on with `mmssl train`.
+"""
+
+import argparse
+import json
+import math
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from mmengine.config import Config
+
+from ..apis import load_config
+from ..apis.methods import list_methods, training_settings_of
+from ..core.io import atomic_write
+from ..engine.state.work_dir_files import training_files
+from ..evaluation.probe import interval
+from ..planning.throughput import seconds_of_a_step
+from .options import OptionAction, option_words
+from .own_images import (
+    Folder,
+    add_folder_options,
+    check_numbers,
+    device,
+    divided_cores,
+    read_folder,
+)
+from .subprocess_tools import REPO, call_tool, json_or_run, prepare_folder
+
+CONFIG = REPO / 'configs' / 'own_images' / 'mocov3_resnet18-w16_1xb128-20e_own-images.py'
+METHOD = 'mocov3'
+# by device: sizes of views, largest batch, minutes, and the ResNet's depth and width
+SIZES = {'cpu': (32, 64), 'cuda': (32, 64, 96, 128, 224)}
+BATCHES = {'cpu': 128, 'cuda': 256}
+MINUTES = {'cpu': 15.0, 'cuda': 60.0}
+NETWORKS = {'cpu': dict(depth=18, width=16), 'cuda': dict(depth=18, width=64)}
+SMALL_VIEWS = 32  # pixels up to which a ResNet has a stem of stride 1
+STEPS = 8  # least steps of an epoch
+MAX_EPOCHS = 800
+MONITORED = 5  # measurements while training
+# images of the bank and of the queries: of the monitor, and of the last measurement
+MONITOR = (5000, 2000)
+FINAL = (20000, 10000)
+
+
+class Choice(NamedTuple):
+    """What is trained; ``reasons`` say why, by name."""
+
+    method: str
+    backbone: str | None  # None: the narrow ResNet of `CONFIG`
+    img_size: int
+    batch_size: int
+    reasons: dict[str, str]
+
+
+def parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Read the command line. Raises UserError for numbers that are too small."""
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=raw)
+    usual = ', '.join(f'{value:g} with {name}' for name, value in MINUTES.items())
+    add_folder_options(parser, 'pretrain', f'default: {usual}')
+    parser.add_argument('--method', choices=list_methods(), help=f'default: {METHOD}')
+    parser.add_argument('--backbone', help="a name such as 'resnet50' or timm's")
+    parser.add_argument('--cfg-options', nargs='+', action=OptionAction, default={})
+    args = parser.parse_args(argv)
+    check_numbers(args)
+    return args
+
+
+def choose(folder: Folder, where: str, args: argparse.Namespace) -> Choice:
+    """Choose method, network, size and batch for a folder; what ``args`` give is kept."""
+    reasons = {}
+
+    def chosen(name: str, value: Any, why: str) -> Any:
+        given = getattr(args, name)
+        reasons[name] = 'as given' if given is not None else why
+        return value if given is None else given
+
+    sizes = [size for size in SIZES[where] if size <= max(folder.side, SIZES[where][0])]
+    on = 'a GPU' if where == 'cuda' else 'a CPU'
+    network = f'a ResNet that {on} trains in the time'
+    if args.method not in (None, METHOD):
+        network = f'the published one of {args.method}; --backbone names another'
+    batch = BATCHES[where]
+    while batch > 16 and folder.images // batch < STEPS:
+        batch //= 2
+    return Choice(
+        chosen('method', METHOD, 'learns without labels from small batches'),
+        chosen('backbone', None, network),
+        chosen('img_size', sizes[-1], f'short sides of {folder.side} px, on {on}'),
+        chosen('batch_size', batch, f'{folder.images:,} images'),
+        reasons,
+    )
+
+
+def options_of(folder: Folder, choice: Choice, where: str, epochs: int) -> dict[str, Any]:
+    """Return the options that make `CONFIG` train what was chosen, and measure it a few times."""
+    size = choice.img_size
+    if choice.method == METHOD and choice.backbone is None:
+        width = NETWORKS[where]['width']
+        options: dict[str, Any] = {
+            **{f'model.backbone.{key}': value for key, value in NETWORKS[where].items()},
+            'model.backbone.small_stem': size <= SMALL_VIEWS,
+            'model.neck.dims': (8 * width, 512, 128),
+            'train_dataloader.dataset.pipeline.1.views.0.size': size,
+            'train_dataloader.dataset.pipeline.1.views.1.size': size,
+            'param_scheduler.0.warmup': round(epochs / 10, 2),
+        }
+        if size <= SMALL_VIEWS:  # a blur of such images takes their content
+            options |= {f'train_dataloader.dataset.pipeline.1.views.{i}.blur': 0 for i in (0, 1)}
+    else:
+        options = published_options(folder, choice, epochs)
+    for name in ('size', 'resize'):
+        options[f'val_dataloader.dataset.pipeline.1.{name}'] = size
+    _, workers = divided_cores()
+    for loader in ('train_dataloader', 'val_dataloader'):
+        options[f'{loader}.num_workers'] = workers
+        options[f'{loader}.persistent_workers'] = workers > 0
+    if where == 'cuda':
+        options['optim_wrapper.amp'] = 'bfloat16' if torch.cuda.is_bf16_supported() else 'float16'
+    each = max(1, epochs // MONITORED)
+    return {
+        **options,
+        **folder_options(folder),
+        'train_dataloader.batch_size': min(choice.batch_size, folder.images),
+        'train_cfg.max_epochs': epochs,
+        'train_cfg.val_interval': each,
+        'default_hooks.checkpoint.interval': each,
+    }
+
+
+def published_options(folder: Folder, choice: Choice, epochs: int) -> dict[str, Any]:
+    """Return the options of a published method for another network, size and batch."""
+    found = training_settings_of(
+        choice.method,
+        choice.backbone,
+        img_size=choice.img_size,
+        batch_size=choice.batch_size,
+        epochs=epochs,
+        images=folder.images,
+    )
+    return {
+        'model': dict(found.model, _delete_=True),
+        'optim_wrapper': dict(found.optim_wrapper, _delete_=True),
+        'param_scheduler': found.param_scheduler,
+        'train_dataloader.dataset.pipeline': found.pipeline,
+        'sync_bn': found.sync_bn,
+    }
+
+
+def folder_options(folder: Folder) -> dict[str, Any]:
+    """Return the options that name the folder and its two parts."""
+    train, measure = folder.parts
+    options: dict[str, Any] = {'data_root': str(folder.path)}
+    for place, part in (
+        ('train_dataloader.dataset', train),
+        ('val_dataloader.dataset', measure),
+        ('val_cfg.bank', train),
+    ):
+        options |= {f'{place}.{key}': value for key, value in part.items()}
+        if place != 'train_dataloader.dataset':
+            options[f'{place}.with_label'] = bool(folder.classes)
+    return options | capped(folder, MONITOR)
+
+
+def capped(folder: Folder, limits: tuple[int, int]) -> dict[str, Any]:
+    """Return the options that keep bank and queries within limits, the same for each class."""
+    places = 'val_cfg.bank.per_class', 'val_dataloader.dataset.per_class'
+    counts = folder.images, folder.measured or folder.images
+    classes = max(len(folder.classes), 1)
+    return {
+        place: math.ceil(limit / classes) if count > limit else None
+        for place, count, limit in zip(places, counts, limits, strict=True)
+    }
+
+
+def fitting_length(folder: Folder, cfg: Config, minutes: float) -> tuple[int, float, str]:
+    """Return epochs that fit into the time, the share of the images they see, and why."""
+    threads, _ = divided_cores()
+    if device() == 'cpu':
+        torch.set_num_threads(threads)
+    step = seconds_of_a_step(cfg, device())
+    batch = cfg.train_dataloader.batch_size
+    steps = max(folder.images // batch, 1)
+    epochs = int(60 * minutes / (steps * step))
+    why = f'{step:.2g} s for a step of {batch} images here, {minutes:g} minutes'
+    if epochs >= 1:
+        return min(epochs, MAX_EPOCHS), 1.0, why
+    share = 60 * minutes / (steps * step)
+    return 1, share, f'{why}: a pass over all takes {steps * step / 60:,.0f} minutes'
+
+
+def trained_config(args: argparse.Namespace, folder: Folder, work_dir: Path) -> Path:
+    """Return the config of a work dir, chosen and written where it is not there yet."""
+    file = work_dir / 'pretrain.py'
+    if file.is_file():
+        print(f'{file} is there: no new choices')
+        return file
+    where = device()
+    choice = choose(folder, where, args)
+    if args.epochs is not None:
+        epochs, share, why = args.epochs, 1.0, 'as given'
+    else:
+        cfg = load_config(CONFIG, options_of(folder, choice, where, 1) | args.cfg_options)
+        epochs, share, why = fitting_length(folder, cfg, args.minutes or MINUTES[where])
+    options = options_of(folder, choice, where, epochs) | {'randomness.seed': args.seed}
+    if share < 1:
+        begin, end = folder.parts[0].get('share', (0.0, 1.0))
+        options['train_dataloader.dataset.share'] = (begin, begin + share * (end - begin))
+    cfg = load_config(CONFIG, options | args.cfg_options)
+    tell(folder, choice, cfg, why)
+    atomic_write(file, cfg.pretty_text)
+    return file
+
+
+def tell(folder: Folder, choice: Choice, cfg: Config, why: str) -> None:
+    """Print what was found and chosen, with a reason for each."""
+    network = {key: value for key, value in cfg.model.backbone.items() if key != 'init_cfg'}
+    rows = [
+        ('method', choice.method, choice.reasons['method']),
+        ('network', ' '.join(f'{k}={v}' for k, v in network.items()), choice.reasons['backbone']),
+        ('views', f'{choice.img_size} px', choice.reasons['img_size']),
+        ('batch', str(cfg.train_dataloader.batch_size), choice.reasons['batch_size']),
+        ('epochs', str(cfg.train_cfg.max_epochs), why),
+    ]
+    share = cfg.train_dataloader.dataset.get('share', (0.0, 1.0))
+    print(folder.describe())
+    for name, value, reason in rows:
+        print(f'  {name:8} {value}  ({reason})')
+    if share[1] - share[0] < 0.75:  # four fifths are what is trained on without a part to measure
+        print(f'  trained on {100 * (share[1] - share[0]):.0f} % of the images; --minutes for more')
+    limits = cfg.val_cfg.bank.get('per_class'), cfg.val_dataloader.dataset.get('per_class')
+    if folder.classes and any(limits):
+        parts = [
+            f'{limit} images of each class {what}'
+            for limit, what in zip(limits, ('in the bank', 'as queries'), strict=True)
+            if limit
+        ]
+        print(f'  monitor  kNN with at most {" and ".join(parts)}')
+
+
+def call(tool: str, *args: str) -> None:
+    """Run a tool, which leaves half of the cores to the processes that read images."""
+    call_tool(tool, *args, threads=divided_cores()[0])
+
+
+def train(config: str, work_dir: Path, epochs: int, options: dict[str, Any]) -> Path:
+    """Train to the end, or go on, or do nothing; return the last checkpoint."""
+    last = work_dir / f'epoch_{epochs}.pth'
+    if last.is_file():
+        print(f'{last} is there: trained already')
+        return last
+    for old in work_dir.glob('results/*.json'):
+        old.unlink()
+    resume = ['--resume'] if training_files(work_dir) else []
+    call('train', config, '--work-dir', str(work_dir), *resume, *option_words(options))
+    return last
+
+
+def evaluate(config: str, work_dir: Path, last: Path, options: dict[str, Any]) -> dict[str, float]:
+    """Measure kNN of raw pixels, the untrained and the trained network, each once.
+
+    Returns top-1 in percent of 'pixels', 'random' and 'pretrained'.
+    """
+    folder = work_dir / 'results'
+    folder.mkdir(exist_ok=True)
+    runs = {
+        'pixels': ('random', options | {'val_cfg.feature': 'pixels'}),
+        'random': ('random', options),
+        'pretrained': (last, options),
+    }
+    top1 = {}
+    for name, (checkpoint, given) in runs.items():
+        out = folder / f'{name}.json'
+        where = ['--work-dir', str(work_dir / 'test'), '--out', str(out), '--out-item', 'metrics']
+        command = ['test', config, str(checkpoint), *where, *option_words(given)]
+        top1[name] = json_or_run(out, partial(call, *command))['knn/top1']
+    return top1
+
+
+def verdict(top1: dict[str, float], measured: int) -> str:
+    """Return the figures in a line, with the 95 % interval of the last and what follows from it."""
+    low, high = interval(top1['pretrained'], measured)
+    lower = max(top1['pixels'], top1['random'])
+    figures = ', '.join(
+        f'{name} {top1[key]:.1f}'
+        for name, key in (
+            ('raw pixels', 'pixels'),
+            ('random weights', 'random'),
+            ('pretrained', 'pretrained'),
+        )
+    )
+    above = low > max(interval(lower, measured)[1], lower)
+    text = f'kNN top-1 of {measured:,} images: {figures} % (95 % interval {low:.1f} to {high:.1f})'
+    if above:
+        return text
+    return f'{text}: not clearly above what needs no training; give more images, or --minutes'
+
+
+def main(argv: Sequence[str] | None = None) -> Path:
+    """Choose, train, evaluate and report; return the last checkpoint.
+
+    Steps whose result exists are skipped.
+    """
+    args = parse(argv)
+    name = args.folder.resolve().name
+    work_dir = args.work_dir or Path('work_dirs') / f'pretrain_{name}'
+    folder = read_folder(args.folder)
+    asked = {key: str(value) for key, value in sorted(vars(args).items()) if key != 'work_dir'}
+    prepare_folder(work_dir, json.dumps([asked, folder.images, folder.classes]))
+    config = trained_config(args, folder, work_dir)
+    cfg = load_config(config)
+    last = train(str(config), work_dir, cfg.train_cfg.max_epochs, {})
+    said = f'{folder.images:,} images without classes, so there is no accuracy'
+    if folder.classes:
+        final = capped(folder, FINAL)
+        measured = min(folder.measured, FINAL[1])
+        said = verdict(evaluate(str(config), work_dir, last, final), measured)
+    call('analysis_tools/report', str(work_dir), '--checkpoint', str(last))
+    print(f'pretrain: {said}')
+    print(f'pretrain: weights {last}, report {work_dir / "report.html"}')
+    if folder.classes:
+        print(f'next: mmssl probe {args.folder} --pretrained {last}')
+    return last
