@@ -90,7 +90,8 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
     if args.amp:
         require_gpu_for_amp()
         cfg.test_cfg.fp16 = True
-    cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), dict(type='PredictionHook')]
+    hook = dict(type='PredictionHook', mask_folder=args.show_dir)
+    cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), hook]
     runner = Runner.from_cfg(cfg)
     register_result_hook(runner)
     metrics = runner.test()
@@ -123,5 +124,5 @@ def write_outputs(
         return
     if args.out:
         predictions.write(Path(args.out), metrics if args.out_item == 'metrics' else found)
-    if args.show_dir:
+    if args.show_dir and found:  # masks are drawn as they come
         predictions.draw(Path(args.show_dir), found, dataset)

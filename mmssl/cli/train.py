@@ -3,6 +3,7 @@
 import argparse
 from collections.abc import Sequence
 
+from ..analysis.pictures_hook import register_pictures
 from ..apis import load_config
 from ..config import pretrained
 from ..core import UserError
@@ -73,6 +74,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     recorder = StepRecorder(args.record, args.record_steps) if args.record else None
     runner = Runner.from_cfg(cfg)
     register_result_hook(runner)
+    register_pictures(runner)
     if recorder is not None:
         runner.register_hook(recorder)
     runner.train()

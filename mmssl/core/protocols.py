@@ -140,6 +140,7 @@ class OptionalLoop(Protocol):
     """A class of evaluation loops that a run can do without: ``mmssl.evaluation.KNNLoop``."""
 
     off_without_data: str  # begins the line that is logged when its images or labels are missing
+    instead: str  # type of the loop that takes its place where only the labels are missing
 
 
 @runtime_checkable

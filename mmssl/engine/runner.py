@@ -254,6 +254,8 @@ class Runner(Base):
     def build_val_loop(self, loop: Any) -> Any:
         """Build the monitor; without labels or a validation folder it turns itself off.
 
+        Without labels the loop takes its place that needs none.
+
         Raises UserError where the ranks do not have the same images.
         """
         built = self._val_loop_or_none(loop)
@@ -269,7 +271,9 @@ class Runner(Base):
             if not isinstance(kind, OptionalLoop):
                 raise
             self.logger.warning(f'{kind.off_without_data}: {error}')
-            return None
+            if error.key != 'labels':
+                return None
+            return super().build_val_loop(dict(type=kind.instead))
 
     def scale_lr(self, optim_wrapper: Any, auto_scale_lr: dict[str, Any] | None = None) -> None:
         """Scale the base rate to the real batch when asked, printing both values."""

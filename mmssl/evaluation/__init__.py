@@ -6,6 +6,7 @@ from .metrics.accuracy import Accuracy
 from .metrics.mean_iou import MeanIoU
 from .predictions import PredictionHook
 from .probe_loop import ProbeLoop
+from .rank_loop import RankLoop
 from .sweep_hook import SweepHook
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     'MeanIoU',
     'PredictionHook',
     'ProbeLoop',
+    'RankLoop',
     'SweepHook',
     'knn',
 ]

@@ -8,11 +8,13 @@ from torch.nn import functional as F
 
 from ..core import UserError
 from ..core.errors import NoData
+from ..functional.embedding_stats import rankme
 from ..registry import LOOPS
 from .feature_extraction import Bank
 from .feature_loop import BankLoop, check_classes
 from .knn import accuracy, by_k, check_numbers
 from .predictions import of_votes
+from .rank_loop import METRIC
 from .sanity_checks import ALIKE, advice_on_labels
 
 TEMPERATURE = 0.07  # config key val_cfg.temperature (or test_cfg)
@@ -26,7 +28,8 @@ class KNNLoop(BankLoop):
     per_class=100). Reports top-1 and top-5 (in percent) for every k; 'knn/top1' is that of the
     first k. ``feature`` is 'pooled', the feature that pretraining uses; dict(blocks=4,
     pool='mean'), as `Backbone.last_blocks_features` takes them; or 'pixels', the normalised
-    pixels, as a lower bound. ``fp16`` extracts under autocast on a GPU. A k above the bank is
+    pixels, as a lower bound. A monitor reports 'health/rankme' of the queries' features too.
+    ``fp16`` extracts under autocast on a GPU. A k above the bank is
     lowered, and a bank of one class is scored, both with a warning. ``mode`` is 'val' in training
     and 'test' for ``tools/test.py``: it selects the hooks that are called and whether features
     may be stored. Raises NoData when images have no labels, UserError when mode or feature is
@@ -34,6 +37,7 @@ class KNNLoop(BankLoop):
     """
 
     off_without_data = 'kNN monitor off'
+    instead = 'RankLoop'
 
     def __init__(
         self,
@@ -91,7 +95,10 @@ class KNNLoop(BankLoop):
                 self.runner.step_status.predictions = of_votes(
                     self.dataloader.dataset, votes, query.indices
                 )
-        return {'knn/top1': next(iter(metrics.values())), **metrics}
+        first = {'knn/top1': next(iter(metrics.values()))}
+        if self.mode == 'val':
+            metrics[METRIC] = rankme(query.features)
+        return first | metrics
 
     def _features(self) -> tuple[Bank, Bank]:
         """Return the features of bank and queries; warn when those of the bank are all equal."""

@@ -1,13 +1,17 @@
 """Predictions of each image: collected over ranks, written as JSON, drawn below the image."""
 
+import colorsys
 import json
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from PIL import Image, ImageDraw
+from torch import Tensor
 
 from ..core import dist
 from ..core.bad_samples import readable
@@ -17,6 +21,7 @@ from ..registry import HOOKS
 
 Prediction = dict[str, Any]
 HEIGHT = 256  # of a drawn image, in pixels
+NAMED = 4  # classes of a mask that its caption names, the largest first
 FONT = 10  # of its caption
 
 
@@ -35,7 +40,13 @@ def describe(dataset: Any, index: int, label: int, score: float) -> Prediction:
 
 @HOOKS.register_module()
 class PredictionHook(Hook):
-    """Keep the predictions of a test loop in the step status, one for each image."""
+    """Keep the predictions of a test loop in the step status, one for each image.
+
+    Of segmentation, whose outputs are masks, ``mask_folder`` receives each image with its mask.
+    """
+
+    def __init__(self, mask_folder: str | None = None) -> None:
+        self.mask_folder = mask_folder
 
     def before_test(self, runner: Runner) -> None:
         """Delete the predictions of earlier tests."""
@@ -44,7 +55,7 @@ class PredictionHook(Hook):
     def after_test_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
     ) -> None:
-        """Keep the predictions of a batch; segmentation has none, its outputs are masks."""
+        """Keep the predictions of a batch, or draw its masks."""
         if not outputs:
             return
         dataset = runner.test_dataloader.dataset
@@ -55,6 +66,8 @@ class PredictionHook(Hook):
                 label = output['pred_label']
                 prediction = describe(dataset, indices[i], label, output['pred_score'])
                 runner.step_status.predictions.append(prediction)
+            elif 'pred_mask' in output and self.mask_folder:
+                draw_mask(Path(self.mask_folder), indices[i], output['pred_mask'], dataset)
 
 
 def of_votes(dataset: Any, votes: Any, indices: Any) -> list[Prediction]:
@@ -103,3 +116,32 @@ def draw(folder: Path, predictions: Sequence[Prediction], dataset: Any) -> None:
         right = prediction.get('gt_label') in (None, prediction['pred_label'])
         sheet = captioned(image, caption(prediction), 'darkgreen' if right else 'darkred')
         sheet.save(folder / f'{i:06d}_{Path(path).stem}.png')
+
+
+def draw_mask(folder: Path, index: int, mask: Tensor, dataset: Any) -> None:
+    """Save image ``index`` under its predicted mask (H, W), with the largest classes named below.
+
+    Class 0, the background of ImageNet-S, is left without colour.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    path = dataset.name(index)
+    image = reader(dataset.transforms)(dict(path=path, bytes=dataset.read(index)))['image'].pil
+    classes = mask.cpu().numpy().astype(np.int64)  # (H, W)
+    colors = Image.fromarray(palette()[classes % len(palette())])
+    colors = colors.resize(image.size, Image.Resampling.NEAREST)
+    seen = Image.fromarray((classes > 0).astype(np.uint8) * 128)
+    image.paste(colors, mask=seen.resize(image.size, Image.Resampling.NEAREST))
+    found, counts = np.unique(classes[classes > 0], return_counts=True)
+    largest = found[np.argsort(-counts, kind='stable')][:NAMED]
+    known = dataset.classes
+    names = [known[c] if c < len(known) else str(c) for c in largest.tolist()]
+    text = ', '.join(names) or 'background'
+    captioned(image, text, 'black').save(folder / f'{index:06d}_{Path(path).stem}.png')
+
+
+@cache
+def palette() -> np.ndarray:
+    """Return colours (256, 3), uint8, of classes: neighbouring numbers differ in hue."""
+    hues = [(i * 0.618034) % 1 for i in range(256)]
+    rows = [colorsys.hsv_to_rgb(hue, 0.75, 0.55 + 0.4 * (i % 2)) for i, hue in enumerate(hues)]
+    return np.array([[round(255 * value) for value in row] for row in rows], np.uint8)

@@ -18,11 +18,14 @@ def embedding_std(x: Tensor) -> float:
 def rankme(x: Tensor) -> float:
     """Effective rank, exp of the entropy of the normalised singular values: (B, D) -> float.
 
-    Between 1 and min(B, D) (RankMe, Garrido et al. 2023, eq. 1). NaN for non-finite x.
+    Between 1 and min(B, D) (RankMe, Garrido et al. 2023, eq. 1). NaN for non-finite x. The values
+    are roots of the eigenvalues of the smaller Gram matrix, in float64.
     """
     if not torch.isfinite(x).all():
         return float('nan')
-    values = torch.linalg.svdvals(x.float())
+    x = x.double()
+    gram = x.T @ x if x.shape[0] > x.shape[1] else x @ x.T
+    values = torch.linalg.eigvalsh(gram).clamp_min(0).sqrt()
     share = values / values.sum().clamp_min(1e-12) + 1e-7
     return torch.exp(-(share * share.log()).sum()).item()
 

@@ -1,14 +1,18 @@
 """Fine-tuning from the command line: whole labels, few labels, masks."""
 
+import io
 import json
 import re
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from mmssl.apis import load_config
 from mmssl.checkpoint import load
 from mmssl.datasets import ImageDataset
+from mmssl.evaluation.predictions import HEIGHT, palette
 from mmssl.registry import MODELS
 
 from ..helpers.command import call, refused
@@ -113,7 +117,9 @@ def test_masks_of_imagenet_s(tmp_path, capsys):
     assert re.search(r'epoch 3  mIoU \d+\.\d %$', log(work), re.MULTILINE)
     shown = [x['segmentation/miou'] for x in scalars(work) if 'segmentation/miou' in x]
     assert len(shown) == 3
-    words = (config, work / 'epoch_3.pth', '--work-dir', tmp_path / 'test', *options)
+    show = tmp_path / 'show'
+    where = ('--work-dir', tmp_path / 'test', '--show-dir', show)
+    words = (config, work / 'epoch_3.pth', *where, *options)
     done = call(capsys, *words, script='tools/test.py')
     assert done.code == 0, done.err
     cfg = load_config(config)
@@ -133,6 +139,9 @@ def test_masks_of_imagenet_s(tmp_path, capsys):
             scores = torch.nn.functional.interpolate(model(x), mask.shape, mode='bilinear')
         pairs.append((scores[0].argmax(0), mask))
     assert len(pairs) == 6
+    drawn = sorted(show.iterdir())
+    assert [int(file.name[:6]) for file in drawn] == list(range(6))
+    check_overlay(drawn[0], images, pairs[0][0])
     expected = by_hand(pairs, 4)
     assert shown[-1] == pytest.approx(expected, abs=1e-6)
     result = json.loads((tmp_path / 'test/result.json').read_text())
@@ -140,6 +149,19 @@ def test_masks_of_imagenet_s(tmp_path, capsys):
     assert result['metric']['last'] == pytest.approx(expected, abs=1e-6)
     assert result['protocol'] == 'ImageNet-S50 segmentation'
     assert result['data']['test']['classes'] == 4
+
+
+def check_overlay(drawn, images, predicted):
+    """Check a drawn image: background as it was, other classes half their colour."""
+    image = Image.open(io.BytesIO(images.read(0))).convert('RGB')
+    colors = palette()[predicted.numpy()].astype(int)
+    under = np.asarray(image).astype(int)
+    seen = predicted.numpy()[..., None] > 0
+    expected = np.where(seen, np.round((under * 127 + colors * 128) / 255), under)
+    width = max(round(image.width * HEIGHT / image.height), 160)
+    expected = Image.fromarray(expected.astype(np.uint8)).resize((width, HEIGHT))
+    found = Image.open(drawn).convert('RGB').crop((0, 0, width, HEIGHT))
+    assert np.abs(np.asarray(found).astype(int) - np.asarray(expected)).max() <= 2
 
 
 def test_images_without_a_mask_end_the_run_before_it_starts(tmp_path, capsys):

@@ -4,6 +4,7 @@ import math
 import re
 import sys
 
+import numpy as np
 import pytest
 import torch
 from mmengine.hooks import Hook
@@ -267,6 +268,42 @@ def test_without_labels_or_folder_the_monitor_turns_itself_off(tiny_config, tmp_
     numbers = {key for line in scalars(tmp_path) for key in line}
     assert {'loss', 'embedding_std', 'rankme'} <= numbers  # the health line stays
     assert 'knn/top1' not in numbers
+    # without labels the rank of the features is measured; without images nothing is
+    assert ('health/rankme' in numbers) == ('have no labels' in reason)
+
+
+@pytest.mark.parametrize('labels', [True, False])
+def test_the_best_file_and_the_end_by_the_rank_of_features(tiny_config, tmp_path, labels):
+    options = dict(
+        train_cfg__max_epochs=6,
+        val_dataloader__dataset__with_label=labels,
+        default_hooks__checkpoint__save_best='health/rankme',
+    )
+    runner = make_runner(tiny_config(), tmp_path, **options)
+    stop = dict(type='EarlyStoppingHook', monitor='health/rankme', rule='greater', patience=1,
+                min_delta=0.3)  # fmt: skip
+    runner.register_hook(stop, priority='LOWEST')
+    seen = []
+
+    class Features(Hook):
+        def after_val_epoch(self, runner, metrics=None):
+            dataset = runner.val_loop.dataloader.dataset
+            views = torch.stack([dataset[i]['inputs'] for i in range(len(dataset))])
+            model = runner.model.eval()
+            x = model.encode(model.data_preprocessor.normalize(views)).pooled
+            shares = np.linalg.svd(x.detach().double().numpy(), compute_uv=False)
+            shares = shares / shares.sum() + 1e-7
+            seen.append(np.exp(-(shares * np.log(shares)).sum()))
+            assert metrics['health/rankme'] == pytest.approx(seen[-1], rel=1e-5)
+
+    runner.register_hook(Features())
+    runner.train()
+    assert 2 <= len(seen) <= 6
+    best = torch.load(tmp_path / 'best.pth', weights_only=False)
+    assert best['progress']['iter'] == PER_EPOCH * (1 + int(np.argmax(seen)))
+    if len(seen) < 6:  # stopped: the last two gained less than asked
+        gain = np.diff(seen)
+        assert gain[-1] < 0.3
 
 
 def test_too_few_images_for_a_batch(tiny_config, tmp_path):

@@ -1,5 +1,6 @@
 """Base class of all pretraining methods: student and teacher, schedules, forward modes."""
 
+import inspect
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
@@ -13,7 +14,7 @@ from ...core.kinds import ScheduleSettings
 from ...core.protocols import StepMemory, dims_of
 from ...optim.recipe import Recipe
 from ...registry import MODELS
-from ..backbones import Backbone, Features
+from ..backbones import Backbone, Features, VisionTransformer
 from ..branch import Branch
 from ..preprocessor import adopt_normalisation
 from ..teacher import copy_teacher, is_due, make_teacher, update_teacher
@@ -96,7 +97,7 @@ class Pretrainer(BaseModel):
         """Check a config before anything is built: its model, its views and its mask.
 
         ``views`` has one entry per view, those with ``repeat`` several times. Raises UserError
-        for too few or too many views.
+        for too few or too many views, and for sizes that the patches do not divide.
         """
         if len(views) < cls.min_views:
             raise UserError(
@@ -114,6 +115,28 @@ class Pretrainer(BaseModel):
             )
         if len(views) > 2:
             cls.check_order(views, cls.leading(model))
+        cls.check_patches(model['backbone'], views)
+
+    @classmethod
+    def check_patches(cls, backbone: dict, views: list[dict]) -> None:
+        """Check that the patches of a ViT divide its views: pixels beside them would be lost.
+
+        Raises UserError naming the size of the view.
+        """
+        kind = MODELS.get(backbone.get('type') or '')
+        if kind is None or not issubclass(kind, VisionTransformer):
+            return
+        default = inspect.signature(kind).parameters['patch_size'].default
+        patch = backbone.get('patch_size', default)
+        for size in {view.get('size', 224) for view in views}:
+            if size % patch:
+                below, above = size // patch * patch, (size // patch + 1) * patch
+                raise UserError(
+                    f'views of {size} px are no multiple of the {patch} px of a patch; use '
+                    f'{f"{below} or " if below else ""}{above}',
+                    key='MultiView.views',
+                    value=size,
+                )
 
     @classmethod
     def leading(cls, model: dict) -> Sequence[int]:
