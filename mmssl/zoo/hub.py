@@ -108,10 +108,15 @@ def published(text: str) -> ModelInfo | None:
 
 
 def identify(asked: str | None) -> ModelInfo | None:
-    """Return the published model of a name, an address or a downloaded file, else None."""
+    """Return the published model of a name, an address or a downloaded file, else None.
+
+    `mmssl models --download` names files so.
+    """
     if not asked:
         return None
     if info := published(asked):
+        return info
+    if Path(asked).is_file() and (info := published(Path(asked).stem)):
         return info
     for info in ModelHub.models().values():
         address = info.weights

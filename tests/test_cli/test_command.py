@@ -12,7 +12,7 @@ from mmssl.apis import get_model, load_config
 from mmssl.cli import command, doctor, models
 from mmssl.engine.hooks.run_info_hook import command_line
 from mmssl.transfer import library_of
-from mmssl.zoo.hub import ModelHub, recipes
+from mmssl.zoo.hub import ModelHub, identify, recipes
 
 from ..helpers.paths import REPO
 from ..helpers.refusals import refuses
@@ -119,6 +119,8 @@ def test_downloads_for_machines_without_a_network(
     (found,) = models.main(['--download', name, '--to', str(tmp_path / 'to')])
     assert found == tmp_path / 'to' / f'{name}.pth'
     assert found.read_bytes() == b'weights'
+    assert identify(str(found)) is ModelHub.get(name)
+    assert identify(str(tmp_path / 'no' / found.name)) is None
     with refuses('name', 'mocov4'):
         models.main(['--download', name, 'mocov4', '--to', str(tmp_path / 'other')])
     assert not (tmp_path / 'other').exists()
