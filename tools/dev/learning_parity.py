@@ -44,21 +44,18 @@ QUANTILES = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776, 6: 2.571, 7: 2.447, 8: 2.3
 ADAMW = dict(_delete_=True, type='AdamW', lr=2e-3, weight_decay=0.05)
 SHORT: dict[str, dict[str, Any]] = {
     'mocov2': {
-        'train_cfg.max_epochs': 5,
         'model.neck.dims': (FEATURES, 256, 128),
         'model.queue_length': 2048,
         'model.head.temperature': 0.2,
         'optim_wrapper.optimizer': ADAMW,
     },
     'swav': {
-        'train_cfg.max_epochs': 5,
         'model.neck.dims': (FEATURES, 256, 128),
         'model.head.prototypes': 128,
         'model.head.epsilon': 0.03,
         'optim_wrapper.optimizer.lr': 1e-3,
     },
     'dino': {
-        'train_cfg.max_epochs': 5,
         'train_dataloader.dataset.pipeline.1.views.0.scale': (0.4, 1.0),
         'model.neck.dims': (FEATURES, 256, 256, 64),
         'model.neck.hidden_norm': True,
@@ -70,7 +67,9 @@ SHORT: dict[str, dict[str, Any]] = {
 }
 
 
-def recipe(method: str, data: Path, seed: int, options: dict[str, Any] | None = None) -> Config:
+def recipe(
+    method: str, data: Path, seed: int, epochs: int, options: dict[str, Any] | None = None
+) -> Config:
     """Return the shortened config of a method."""
     (file,) = (root() / 'configs/cifar10').glob(f'{method}_resnet18_1xb512*.py')
     return load_config(
@@ -90,6 +89,7 @@ def recipe(method: str, data: Path, seed: int, options: dict[str, Any] | None = 
             'val_cfg.k': (20,),
             **{f'model.backbone.{key}': value for key, value in NETWORK.items()},
             'default_hooks.checkpoint.save_best': None,
+            'train_cfg.max_epochs': epochs,
             'train_cfg.val_at_start': False,
             'train_cfg.val_interval': 1000,  # measured before and after, not in between
             **SHORT[method],
@@ -152,20 +152,20 @@ def make_runner(cfg: Config, folder: str) -> Runner:
 def first_steps(method: str, data: Path, dtype: str) -> dict[str, list[float]]:
     """Return the losses of all sides in a training of four epochs of five steps."""
     hook = Lockstep(method, METHODS[method].forms)
-    few = {'train_dataloader.dataset.per_class': 64, 'train_cfg.max_epochs': 4, 'dtype': dtype}
+    few = {'train_dataloader.dataset.per_class': 64, 'dtype': dtype}
     with tempfile.TemporaryDirectory() as folder:
-        runner = make_runner(recipe(method, data, 0, few), folder)
+        runner = make_runner(recipe(method, data, 0, 4, few), folder)
         runner.register_hook(hook)
         runner.train()
     return hook.losses
 
 
-def learn(method: str, data: Path, seed: int, form: str) -> dict[str, Any]:
+def learn(method: str, data: Path, seed: int, form: str, epochs: int) -> dict[str, Any]:
     """Train; return kNN top-1 in percent of random weights, ours and theirs, and last losses."""
     hook = Lockstep(method, [form])
     began = time.process_time()
     with tempfile.TemporaryDirectory() as folder:
-        runner = make_runner(recipe(method, data, seed), folder)
+        runner = make_runner(recipe(method, data, seed, epochs), folder)
         start = runner.val_loop.run()['knn/top1']
         runner.register_hook(hook)
         runner.train()
@@ -184,7 +184,7 @@ def interval(values: Sequence[float]) -> tuple[float, float]:
     return statistics.fmean(values), QUANTILES[len(values)] * error
 
 
-def comparison(method: str, form: str, runs: Sequence[dict[str, Any]]) -> list[str]:
+def comparison(method: str, form: str, epochs: int, runs: Sequence[dict[str, Any]]) -> list[str]:
     """Return the cells of a method: kNN of both sides, their difference over seeds, a verdict."""
     ours = [run['ours'] for run in runs]
     theirs = [run['theirs'] for run in runs]
@@ -194,6 +194,7 @@ def comparison(method: str, form: str, runs: Sequence[dict[str, Any]]) -> list[s
         f'{statistics.fmean(run["start"] for run in runs):.1f}',
         *('{:.2f} ± {:.2f}'.format(*interval(values)) for values in (ours, theirs)),
         form,
+        str(epochs),
         f'{mean:+.2f} ± {width:.2f}',
         'within' if abs(mean) <= width else 'differs',
         ', '.join(f'{a:.1f} and {b:.1f}' for a, b in zip(ours, theirs, strict=True)),
@@ -223,7 +224,7 @@ def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 STEPS_HEAD = ('method', 'form', *(f'{d}, {s}' for d in DTYPES for s in ('step 1', 'steps 2 to 20')))
 RUNS_HEAD = (
-    *('method', 'random', 'ours', 'lightly', 'form', 'difference', 'verdict'),
+    *('method', 'random', 'ours', 'lightly', 'form', 'epochs', 'difference', 'verdict'),
     *('ours and lightly by seed', 'CPU seconds of a pair'),
 )
 
@@ -237,10 +238,10 @@ def report(found: Sequence[dict[str, Any]]) -> str:
         for form in line['losses'][DTYPES[0]]
         if form != 'ours'
     ]
-    runs: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    runs: dict[tuple[str, str, int], list[dict[str, Any]]] = {}
     for line in found:
         if line['kind'] == 'run':
-            runs.setdefault((line['method'], line['form']), []).append(line)
+            runs.setdefault((line['method'], line['form'], line['epochs']), []).append(line)
     rows = [comparison(*key, lines) for key, lines in runs.items() if len(lines) > 1]
     return markdown(STEPS_HEAD, steps) + '\n\n' + markdown(RUNS_HEAD, rows)
 
@@ -253,6 +254,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument('--out', type=Path, default=Path('parity.jsonl'))
     parser.add_argument('--methods', nargs='+', choices=METHODS, default=list(METHODS))
     parser.add_argument('--seeds', nargs='*', type=int, default=[0, 1, 2])
+    parser.add_argument('--epochs', type=int, default=20)
     parser.add_argument(
         '--form',
         choices=sorted({form for method in METHODS.values() for form in method.forms}),
@@ -279,7 +281,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     jobs = [dict(kind='steps', method=method) for method in args.methods]
     for seed in args.seeds:
         jobs += [
-            dict(kind='run', method=method, seed=seed, form=args.form)
+            dict(kind='run', method=method, seed=seed, form=args.form, epochs=args.epochs)
             for method in args.methods
             if args.form in METHODS[method].forms
         ]
@@ -290,7 +292,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             losses = {dtype: first_steps(job['method'], args.data, dtype) for dtype in DTYPES}
             result = dict(losses=losses)
         else:
-            result = learn(job['method'], args.data, job['seed'], job['form'])
+            result = learn(job['method'], args.data, job['seed'], job['form'], job['epochs'])
         with args.out.open('a') as file:
             file.write(json.dumps({**job, **result, 'commit': commit}) + '\n')
     print(report(finished(args.out)))
