@@ -23,7 +23,7 @@ def parity(monkeypatch):
 
 def run(method, seed, ours, theirs):
     figures = dict(start=20.0 + seed, ours=ours, theirs=theirs, seconds=10 * seed)
-    return dict(kind='run', method=method, seed=seed, form='as documented', **figures)
+    return dict(kind='run', method=method, seed=seed, form='as documented', epochs=20, **figures)
 
 
 @pytest.fixture
@@ -57,7 +57,7 @@ def test_intervals_are_those_of_scipy(parity):
 )
 def test_a_difference_is_judged_by_its_own_interval(parity, theirs, verdict):
     runs = [run('dino', seed, *pair) for seed, pair in enumerate(zip(OURS, theirs, strict=True))]
-    assert parity.comparison('dino', 'as documented', runs)[6] == verdict
+    assert parity.comparison('dino', 'as documented', 20, runs)[7] == verdict
 
 
 def test_finished_work_is_told_and_not_done_again(parity, finished, capsys):
@@ -66,9 +66,9 @@ def test_finished_work_is_told_and_not_done_again(parity, finished, capsys):
     cells = [[c.strip() for c in line.strip('|').split('|')] for line in done.out.splitlines()]
     gaps = {row[1]: row[2:4] for row in cells if row[0] == 'dino' and len(row) == 6}
     assert gaps == {'as documented': ['0e+00', '5e-02'], 'views joined': ['5e-02', '0e+00']}
-    (learnt,) = (row for row in cells if len(row) == 9 and row[0] == 'dino')
+    (learnt,) = (row for row in cells if len(row) == 10 and row[0] == 'dino')
     assert learnt[1:4] == ['21.0', '34.17 ± 2.88', '33.07 ± 4.02']
-    assert learnt[5:7] == ['+1.10 ± 4.49', 'within'] and learnt[8] == '20'
+    assert learnt[5:8] == ['20', '+1.10 ± 4.49', 'within'] and learnt[9] == '20'
 
 
 def test_too_many_seeds(parity, capsys):
