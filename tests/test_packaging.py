@@ -1,6 +1,7 @@
 """Contents of the wheel, and that it works without the sources."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -29,6 +30,7 @@ print(cfg.train_cfg.max_epochs, cfg.model.backbone.arch, cfg.optim_wrapper.optim
 print(type(mmssl.get_model('mine.py')).__name__)
 print(sorted(p.name for p in (place / '.mim').iterdir()))
 """
+RUN = 'from mmssl.cli.command import run; run()'  # the console script
 MINE = """
 '''A recipe that builds on ours.'''
 
@@ -102,3 +104,33 @@ def test_an_installed_package_works_anywhere(wheel: Path, tmp_path: Path):
     assert values == '50 small 0.0024'
     assert kind == 'MoCoV3'
     assert beside == "['configs', 'model-index.yml', 'tools']"
+
+
+@pytest.mark.nightly
+def test_from_images_to_classes_by_the_wheels_command(
+    wheel: Path, image_folder: Path, tmp_path: Path
+):
+    place, cwd = tmp_path / 'site', tmp_path / 'elsewhere'
+    cwd.mkdir()
+    zipfile.ZipFile(wheel).extractall(place)
+    environment = {k: v for k, v in os.environ.items() if k != 'PYTHONPATH'}
+
+    def mmssl(*words: str) -> str:
+        done = subprocess.run(
+            [sys.executable, '-W', 'ignore', '-c', RUN, *words],
+            capture_output=True, text=True, cwd=cwd, check=False,
+            env=environment | dict(PYTHONPATH=str(place), OMP_NUM_THREADS='1'),
+        )  # fmt: skip
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    told = mmssl('pretrain', str(image_folder), '--epochs', '1', '--work-dir', 'features')
+    pretrained = re.search(r'^pretrain: weights (\S+),', told, re.MULTILINE)[1]
+    assert '$ mmssl train features/pretrain.py' in told
+    mmssl('probe', str(image_folder), '--pretrained', pretrained, '--work-dir', 'probe')
+    folder = image_folder / 'val' / 'red'
+    told = mmssl('predict', 'probe/classifier.pth', str(folder))
+    classes = {p.name for p in (image_folder / 'val').iterdir()}
+    found = [re.fullmatch(r'(.*): (\w+) \(\d\.\d{3}\)', line) for line in told.splitlines()]
+    assert [match[1] for match in found if match] == [str(p) for p in sorted(folder.iterdir())]
+    assert {match[2] for match in found if match} <= classes

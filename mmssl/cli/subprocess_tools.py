@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..zoo.hub import root
+from .command import COMMANDS
 
 REPO = root()
 
@@ -28,8 +29,17 @@ def tool_status(tool: str, *args: str | Path, threads: int | None = None) -> int
     """
     words = [os.path.relpath(REPO / 'tools' / f'{tool}.py'), *map(str, args)]
     environment = tool_environment(threads)
-    print('$', shlex.join(['python', *words]), flush=True)
+    print('$', shown(tool, words), flush=True)
     return subprocess.run([sys.executable, *words], env=environment, check=False).returncode
+
+
+def shown(tool: str, words: list[str]) -> str:
+    """Return the command line of a tool as a user types it: of the wheel, or of the sources."""
+    module = tool.rpartition('/')[2]
+    names = [name for name, command in COMMANDS.items() if command.module == module]
+    if REPO.name == '.mim' and names:
+        return shlex.join(['mmssl', names[0], *words[1:]])
+    return shlex.join(['python', *words])
 
 
 def call_tool(tool: str, *args: str | Path, threads: int | None = None) -> None:
