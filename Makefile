@@ -4,7 +4,7 @@ SETUP := tools/dev/setup_env.sh
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart transfer-demo install install-all test fast nightly gpu lint types unit clean distclean
+.PHONY: help quickstart transfer-demo install install-all test fast nightly gpu lint types unit clean distclean workflows
 
 PYTEST := $(BIN)/python -m pytest tests
 PARALLEL := --numprocesses auto --maxprocesses 4 --dist loadfile
@@ -18,7 +18,7 @@ help:
 	@echo 'make install-all                also the checks, and mmcv with compiled operators, mmdet and mmseg'
 	@echo 'make fast                       lint, types and the quick tests, without mmcv: a few minutes'
 	@echo 'make test                       install-all, then lint, types and unit'
-	@echo 'make lint                       ruff check, ruff format --check, codespell'
+	@echo 'make lint                       ruff, codespell, shellcheck, hadolint; workflows by their schemas'
 	@echo 'make types                      mypy'
 	@echo 'make unit [ARGS="-k name"]      pytest without the nightly tests, on up to four cores'
 	@echo 'make nightly                    install-all, then every test'
@@ -75,6 +75,17 @@ lint:
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/codespell
+	$(BIN)/shellcheck $$(git ls-files '*.sh' .ci/run)
+	$(if $(wildcard $(BIN)/hadolint),$(BIN)/hadolint -c .hadolint.yaml Dockerfile)
+	@$(MAKE) --no-print-directory workflows
+
+SCHEMA := $(BIN)/check-jsonschema --builtin-schema
+
+workflows:
+	$(SCHEMA) vendor.github-workflows .github/workflows/*.yml
+	$(SCHEMA) vendor.github-issue-forms .github/ISSUE_TEMPLATE/*.yml
+	$(SCHEMA) vendor.dependabot .github/dependabot.yml
+	$(SCHEMA) vendor.citation-file-format CITATION.cff
 
 types:
 	@$(SETUP) dev

@@ -1,3 +1,4 @@
+# shellcheck shell=bash disable=SC2034
 # Sourced by dist_train.sh and dist_test.sh: torchrun's options for the machines, in `nodes`.
 # What is set by hand wins; else one task per node of an srun knows the nodes, this one's number
 # and the first one's address; else there is this machine alone.

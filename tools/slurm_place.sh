@@ -1,3 +1,4 @@
+# shellcheck shell=bash disable=SC2034
 # Sourced by slurm_*.sh: what a job asks Slurm for, in `place`, and the threads of its processes.
 per_node=${GPUS_PER_NODE:-8}
 place=(--ntasks="${GPUS:-8}")

@@ -23,6 +23,7 @@ fi
 
 # inside the job ---------------------------------------------------------------------------------
 asked='' again='' step=''
+# shellcheck disable=SC2329  # trap calls it
 forward() {
     asked=yes again=yes
     echo "job $SLURM_JOB_ID: the time limit is near, asking the training to save"
