@@ -24,6 +24,10 @@ RESNETS: dict[int, tuple[bool, tuple[int, ...]]] = {
 STAGES = 8
 ANY_SIZE = 1 << 20
 LARGEST = {'windows': 64, 'patch_size': 64, 'mlp_ratio': 64}
+# how DINOv2 with registers resizes positions; without, DINO and iBOT have an offset of 0.1
+ANTIALIASED = dict(interpolate_offset=0.0, interpolate_antialias=True)
+# what networks compute and official files have all the same
+STORED = ('num_batches_tracked', 'rope.periods', 'qkv.bias_mask')
 # a name that each family has and no other
 SIGNS = {
     'swin': r'net\.layers\.0\.blocks\.0\.attn\.relative_position_bias_table',
@@ -37,8 +41,9 @@ PLAIN = {
     'swin': r'(absolute_pos_embed$|net\.(patch_embed\.(proj|norm)\.|norm\.|layers\.\d+\.'
     r'(downsample\.(norm|reduction)\.|blocks\.\d+\.(norm[12]|mlp\.fc[12]'
     r'|attn\.(qkv|proj|relative_position_bias_table)))))',
-    'vit': r'net\.(cls_token|pos_embed|norm\.|patch_embed\.proj\.'
-    r'|blocks\.\d+\.(norm[12]|attn\.(qkv|proj)|mlp\.fc[12])\.(weight|bias)$)',
+    'vit': r'net\.(cls_token|reg_token|pos_embed|rope\.periods|norm\.|patch_embed\.proj\.'
+    r'|blocks\.\d+\.((norm[12]|attn\.(qkv|proj)|mlp\.fc[12])\.(weight|bias)$'
+    r'|ls[12]\.gamma|attn\.qkv\.bias_mask))',
     'resnet': r'net\.(conv1|bn1|layer\d\.\d+\.((conv|bn)[123]|downsample\.[01]))\.',
 }
 
@@ -88,7 +93,8 @@ def _check_sizes(found: dict[str, Any]) -> None:
     for key, value in found.items():
         several = value if isinstance(value, tuple) else (value,)
         numbers = [size for size in several if type(size) is int]
-        smallest = 0 if key == 'layers' else 1  # of a ResNet without the last stages
+        # a ResNet may lack its last stages
+        smallest = 0 if key in ('layers', 'registers') else 1
         if any(not smallest <= size <= LARGEST.get(key, ANY_SIZE) for size in numbers):
             raise ValueError(f'{key}={value}')
         if len(several) > STAGES:
@@ -106,7 +112,7 @@ def leftovers(state: State) -> list[str]:
 
     They are heads, decoders and mask tokens, and whatever is no part of a plain ViT, Swin or
     ResNet without making it another one: `load` reports the same ones as unexpected. What a
-    network computes is among them, but for the counters of batch norms.
+    network computes is among them, but for what official files have (`STORED`).
     """
     known, more = _by_plain(state)
     beside = set(more).difference(of_another_network(more, known))
@@ -114,7 +120,7 @@ def leftovers(state: State) -> list[str]:
         beside = {key for key in state if BESIDE.match(inner_name(key))}
     beside = {key for key in beside if key != 'mask_token' and not MAP_NORMS.match(key)}
     computed = [key for key in state if COMPUTED.search(key)]
-    beside.update(key for key in computed if not key.endswith('num_batches_tracked'))
+    beside.update(key for key in computed if not key.endswith(STORED))
     return [key for key in state if key in beside]
 
 
@@ -139,7 +145,8 @@ def differences(given: State, wanted: State) -> list[str]:
         found, ours = sizes(given), sizes(wanted)
     except UserError:  # a part of a network
         return []
-    return [f'{key}={found[key]} for {ours[key]}' for key in found if found[key] != ours[key]]
+    both = [key for key in found if key in ours]
+    return [f'{key}={found[key]} for {ours[key]}' for key in both if found[key] != ours[key]]
 
 
 def _numbers(state: State, pattern: str) -> set[tuple[str, ...]]:
@@ -174,17 +181,61 @@ def _swin(state: State) -> dict[str, Any]:
 
 def _vit(state: State) -> dict[str, Any]:
     width = state['net.cls_token'].shape[-1]
-    side = math.isqrt(state['net.pos_embed'].shape[1] - 1)
     proj = state.get('net.patch_embed.proj.weight')
     patch = 16 if proj is None else proj.shape[-1]
-    return dict(
+    table = state.get('net.pos_embed')
+    if table is None and 'net.rope.periods' not in state and 'net.reg_token' not in state:
+        raise KeyError('net.pos_embed')
+    registers = state.get('net.reg_token')
+    first, hidden = (state[f'net.blocks.0.mlp.fc{i}.weight'] for i in (1, 2))
+    gates = len(first) // hidden.shape[1]  # 2 of a SwiGLU
+    found = dict(
         width=width,
         depth=len(_numbers(state, r'net\.blocks\.(\d+)\.')),
-        img_size=side * patch,
         patch_size=patch,
         stem='conv' if proj is None else 'patch',
-        mlp_ratio=len(state['net.blocks.0.mlp.fc1.weight']) // width,
+        mlp_ratio=_whole(hidden.shape[1] / width),
+        mlp='swiglu' if gates == 2 else 'gelu',
+        registers=0 if registers is None else registers.shape[1],
+        layer_scale='net.blocks.0.ls1.gamma' in state,
+        positions='rotary' if table is None else 'table',
+        qkv_bias='net.blocks.0.attn.qkv.bias' in state,
+        key_bias='net.blocks.0.attn.qkv.bias_mask' not in state,
     )
+    if table is not None:
+        found['img_size'] = math.isqrt(table.shape[1]) * patch  # with a class token or without
+    return found
+
+
+def _whole(ratio: float) -> float:
+    """Return a ratio as a whole number where it is one."""
+    return int(ratio) if ratio == int(ratio) else ratio
+
+
+def vit_settings(state: State, num_heads: int | None, norm_eps: float | None) -> dict[str, Any]:
+    """Return the settings of our VisionTransformer for the tensors (any shapes) of a ViT.
+
+    Heads and epsilon are not in them. Plain settings are left out.
+    """
+    size = sizes(state)
+    settings = dict(
+        type='VisionTransformer',
+        arch=(size['width'], size['depth'], num_heads),
+        patch_size=size['patch_size'],
+    )
+    if 'img_size' in size:
+        settings['img_size'] = size['img_size']
+    else:
+        settings['positions'] = 'rotary'
+    plain = dict(stem='patch', mlp_ratio=4, mlp='gelu', registers=0, qkv_bias=True, key_bias=True)
+    settings |= {key: size[key] for key, value in plain.items() if size[key] != value}
+    if size['layer_scale']:
+        settings['layer_scale'] = 1e-5
+    if norm_eps not in (None, 1e-6):
+        settings['norm_eps'] = norm_eps
+    if size['registers'] and 'img_size' in size:
+        settings |= ANTIALIASED
+    return settings
 
 
 def _resnet(state: State) -> dict[str, Any]:

@@ -25,6 +25,8 @@ TARGETS: dict[str, dict[str, str]] = {
     'mmssl': dict.fromkeys(('resnet', 'vit', 'swin', 'cvt', 'vil', 'other'), 'mmssl'),
     'torchvision': {'resnet': 'torchvision'},
     'timm': {'resnet': 'torchvision', 'vit': 'timm', 'swin': 'timm', 'other': 'timm'},
+    'dinov2': {'vit': 'dinov2'},
+    'dinov3': {'vit': 'dinov3'},
     # a ViT, CvT or ViL in mmdet is ours
     'mmdet': {'resnet': 'torchvision', 'swin': 'mmdet', 'vit': 'mmssl'}
     | dict.fromkeys(('cvt', 'vil'), 'mmssl'),
@@ -93,9 +95,10 @@ def with_counters(state: State) -> State:
 def export(state: State, target: str) -> Exported:
     """Rename a backbone's tensors (``net.*``) for torchvision, timm, mmdet, mmseg or mmssl.
 
-    Shapes stay, but for Swin's position biases (n*n, heads), which mmdet and mmseg have of one
-    window size only. Raises UserError when the target is unknown, has no such network, or would
-    fill it with wrong or random numbers.
+    And for the official DINOv2 and DINOv3. Shapes stay, but for what a library keeps as several
+    tensors or one (`layouts.dinov2`), and Swin's position biases (n*n, heads), which mmdet and
+    mmseg have of one window size only. Raises UserError when the target is unknown, has no such
+    network, or would fill it with wrong or random numbers.
     """
     if target not in TARGETS:
         raise UserError(
@@ -112,8 +115,11 @@ def export(state: State, target: str) -> Exported:
         )
     layout = TARGETS[target][kind]
     notes: list[str] = []
-    if 'mask_token' in state and layout != 'mmssl':
+    if layout == 'timm' and kind == 'vit' and 'net.pos_embed' not in state:
+        layout = 'timm_dinov3'
+    if 'mask_token' in state and layout not in ('mmssl', 'dinov2', 'dinov3'):
         notes.append('the mask token is left out: masks belong to pretraining')
+        state = {key: value for key, value in state.items() if key != 'mask_token'}
     if layout == 'mmdet':
         state, notes = _one_window(state, notes)
     if layout == 'mmssl':
@@ -148,6 +154,8 @@ def unfit(state: State, target: str) -> str:
 def _lacks(state: State, kind: str, target: str) -> str:
     """Return what another library's network of this kind does not have, '' if all is there."""
     found = sizes(state)
+    if kind == 'vit' and (reason := _vit_lacks(found, target)):
+        return reason
     if found.get('small_stem') and target != 'timm':
         return 'its ResNet has a 7x7 stem, this network a 3x3 one'
     if found.get('stem') == 'conv':
@@ -156,6 +164,23 @@ def _lacks(state: State, kind: str, target: str) -> str:
         return 'its Swin has no batch norm before the MLPs'
     if 'absolute_pos_embed' in state:
         return 'its Swin has no absolute positions'
+    return ''
+
+
+def _vit_lacks(found: dict[str, Any], target: str) -> str:
+    """Return what another library's ViT does not have of one of these sizes, '' if all is there."""
+    rotary = found['positions'] == 'rotary'
+    if target == 'mmseg':
+        for key in ('registers', 'layer_scale'):
+            if found[key]:
+                return f'its ViT has no {key}'
+        if rotary or found['mlp'] == 'swiglu' or not found['qkv_bias']:
+            return 'its ViT has learned positions, biases and an MLP of GELU'
+    biases = found['key_bias'] and found['qkv_bias']
+    if target == 'dinov2' and (rotary or not biases or not found['layer_scale']):
+        return 'its ViT has learned positions, biases of keys, and LayerScale'
+    if target == 'dinov3' and not rotary:
+        return 'its ViT has rotary positions'
     return ''
 
 

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from ..core.errors import escaped
 from .architecture import differences, family
-from .matching import MAP_NORMS, StateMatch, match_state, of_another_network
+from .matching import StateMatch, is_new, match_state, of_another_network
 
 State = dict[str, Tensor]
 SHOWN = 3  # names of each kind in a message
@@ -28,9 +28,9 @@ class Misfit(NamedTuple):
 def misfit(match: StateMatch, wanted: State) -> Misfit:
     """Return what keeps a file from filling a network, whose tensors (any shapes) are ``wanted``.
 
-    Leftovers of the file, and norms of single maps that it lacks, do not.
+    Leftovers of the file do not, nor norms of single maps and a mask token that it lacks.
     """
-    missing = [name for name in match.missing if not MAP_NORMS.match(name)]
+    missing = [name for name in match.missing if not is_new(name)]
     return Misfit(missing, match.mismatched, of_another_network(match.unexpected, wanted))
 
 

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from ..core import UserError
 from ..core.protocols import KnowsItsFile
-from .architecture import family
+from .architecture import additions, family, sizes, vit_settings
+from .layouts import LAYOUTS
 
 # the layouts of each method's own files; files of one network fit every method
 METHODS = {
@@ -23,13 +24,17 @@ METHODS = {
     'dino': ('dino',),
     'sere': ('sere', 'ibot'),
     'swav': ('swav', 'mm_swav'),
+    'dinov2': ('dinov2',),
+    'dinov3': ('dinov3',),
 }
 # layouts whose methods use an epsilon of 1e-6 in every network
-SMALL_EPS = ('esvit', 'dino', 'sere', 'ibot')
+SMALL_EPS = ('esvit', 'dino', 'sere', 'ibot', 'dinov2')
 # layout -> {width of a ViT that the method's authors publish: its heads}
 _DEIT = {192: 3, 384: 6, 768: 12, 1024: 16}
 _MOCO = {384: 12, 768: 12}
+_FOUNDATION = {384: 6, 768: 12, 1024: 16, 1280: 20, 1536: 24, 4096: 32}
 ATTENTION_HEADS = {
+    **{layout: _FOUNDATION for layout in ('dinov2', 'dinov3')},
     **{layout: _DEIT for layout in ('moby', 'esvit', 'dino', 'sere', 'ibot')},
     **{layout: _MOCO for layout in METHODS['mocov3']},
 }
@@ -43,6 +48,34 @@ def backbone_settings(content: Mapping[str, Any]) -> dict[str, Any]:
     # names that are none would become code in the config that a converter prints
     named = isinstance(entry, dict) and all(str(key).isidentifier() for key in entry)
     return dict(entry) if named else {}
+
+
+def foundation_settings(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings of our network for a file of DINOv2 or DINOv3; {} for other files.
+
+    Their heads have 64 channels, those of the 7B model 128. A file of timm's names is DINOv2's
+    where it has LayerScale and patches of 14 pixels.
+    """
+    names = ('dinov2', 'dinov3', 'timm_dinov3', 'timm')
+    found = [LAYOUTS[name].find(dict(content)) for name in names]
+    layout, foreign = next(
+        ((name, state) for name, state in zip(names, found, strict=True) if state), ('', {})
+    )
+    if not layout:
+        return {}
+    ours, _ = LAYOUTS[layout].translate(foreign)
+    state = {
+        key.removeprefix('backbone.'): value
+        for key, value in ours.items()
+        if key.startswith('backbone.')
+    }
+    if family(state) != 'vit' or additions(state):
+        return {}
+    size = sizes(state)
+    if layout == 'timm' and not (size['layer_scale'] and size['patch_size'] == 14):
+        return {}
+    heads = ATTENTION_HEADS['dinov2'].get(size['width'], max(size['width'] // 64, 1))
+    return vit_settings(state, heads, 1e-6 if 'img_size' in size else 1e-5)
 
 
 def compare(
@@ -106,4 +139,6 @@ def _eps(layout: str, default: float) -> float | None:
     """Return the epsilon of layer norms in the networks of a layout's method, None if unknown."""
     if layout in SMALL_EPS:
         return 1e-6
+    if layout == 'dinov3':
+        return 1e-5
     return default if any(layout in layouts for layouts in METHODS.values()) else None

@@ -22,9 +22,9 @@ from .fit import advice, describe, misfit, some
 from .layouts import Layout, State, detect
 from .matching import (
     BRANCHES,
-    MAP_NORMS,
     StateMatch,
     is_backbone_alone,
+    is_new,
     match_branches,
     match_state,
 )
@@ -38,7 +38,8 @@ class Report:
     """Names of the tensors that a load filled and left, by our names (``dropped``: the file's).
 
     ``computed`` and ``new`` are of the model, and no file needs to have them: buffers that the
-    network computes, and norms of single maps.
+    network computes, norms of single maps and mask tokens. ``resized`` are tables of positions of
+    another size of images, with the two sizes.
     """
 
     path: str
@@ -51,6 +52,7 @@ class Report:
     mismatched: list[str] = field(default_factory=list)  # with the reason behind the name
     computed: list[str] = field(default_factory=list)
     new: list[str] = field(default_factory=list)
+    resized: list[str] = field(default_factory=list)
     epoch: int | None = None  # epochs done, where the file says so
     model: str = ''  # the class that trained it, where the file says so
     classes: tuple[str, ...] = ()  # names of a classifier's outputs, where the file says so
@@ -66,6 +68,7 @@ class Report:
             ('dropped', self.dropped),
             ('computed', self.computed),
             ('new', self.new),
+            ('resized', self.resized),
         ):
             if keys:
                 text += f', {len(keys)} {word} ({some(keys)})'
@@ -124,7 +127,9 @@ def load(
     report.model = trained_as(content)
     report.classes = stated_classes(content)
     hyperparameters.compare(model, content, file_layout.name, target, str(path))
-    fill(target, {k: ours[v] for k, v in names.items()}, part, report)
+    given = {k: ours[v] for k, v in names.items()}
+    report.resized = adapt(model, given)
+    fill(target, given, part, report)
     if any('backbone.' in name for name in names.values()):
         _tell_backbones(model, report)
     if verbose:
@@ -136,7 +141,25 @@ def _names_in_a_model(target: Iterable[str]) -> set[str]:
     """Return the model's names; those of a Backbone alone as they are within a model."""
     if is_backbone_alone(target):
         return {f'backbone.{key}' for key in target}
-    return set(target)
+    names = set(target)
+    for branch in BRANCHES:  # what a file of one network fills
+        names.update(name.removeprefix(f'{branch}.') for name in target)
+    return names
+
+
+def adapt(model: nn.Module, given: State) -> list[str]:
+    """Bring positions (1, n, C) of a file to the networks of a model, in place.
+
+    ``given`` are the file's tensors by the model's names. Returns what was changed, in words.
+    """
+    notes = []
+    for name, module in model.named_modules():
+        if isinstance(module, KnowsItsFile):
+            start = f'{name}.' if name else ''
+            adapted, changes = module.adapt_positions(_inside(given, start))
+            given.update({start + key: value for key, value in adapted.items()})
+            notes += [f'{start}{change}' for change in changes]
+    return notes
 
 
 def _tell_backbones(model: nn.Module, report: Report) -> None:
@@ -219,8 +242,8 @@ def fill(target: State, ours: State, part: str, report: Report) -> None:
         wanted = {key: value for key, value in target.items() if _is_of_backbone(key)}
     match = match_state(wanted, ours)
     report.matched = match.matched
-    report.missing = [key for key in match.missing if not MAP_NORMS.match(key)]
-    report.new = [key for key in match.missing if MAP_NORMS.match(key)]
+    report.missing = [key for key in match.missing if not is_new(key)]
+    report.new = [key for key in match.missing if is_new(key)]
     report.computed = match.computed
     report.mismatched = [f'{key} {reason}' for key, reason in match.mismatched.items()]
     report.unexpected = match.unexpected

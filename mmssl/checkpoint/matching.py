@@ -23,10 +23,13 @@ Names = dict[str, str]  # {name in the model: our name in the file}
 State = dict[str, Tensor]  # tensors by name
 # what networks compute, so that a file may have or lack it
 COMPUTED = re.compile(
-    r'(^|\.)(num_batches_tracked|relative_position_index|relative_coords_table|attn_mask)$'
+    r'(^|\.)(num_batches_tracked|relative_position_index|relative_coords_table|attn_mask'
+    r'|rope\.periods|qkv\.bias_mask)$'
 )
 # norms of a backbone's single maps, which detectors train: files of pretraining lack them
 MAP_NORMS = re.compile(r'(.*\bbackbone\.)?norm\d+\.(weight|bias)$')
+# a mask token: files of networks that took no masks lack it
+MASK_TOKEN = re.compile(r'(.*\bbackbone\.)?mask_token$')
 # sums of an incomplete update, zero where a file lacks them
 SUMS = re.compile(r'(^|\.)collected$')
 # heads, which a file may have over the network; timm keeps norms of its own there
@@ -139,6 +142,11 @@ def shape_difference(given: Tensor, wanted: Tensor) -> str:
     if given.shape == wanted.shape:
         return ''
     return f'{tuple(given.shape)} for {tuple(wanted.shape)}'
+
+
+def is_new(name: str) -> bool:
+    """Whether a part of a backbone may be new, a file without it being whole."""
+    return MAP_NORMS.match(name) is not None or MASK_TOKEN.match(name) is not None
 
 
 def value_difference(given: Tensor, wanted: Tensor) -> str:

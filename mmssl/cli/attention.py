@@ -1,4 +1,4 @@
-"""Draw the attention maps of each head and their entropy: ViT, Swin, CvT, ViL and timm's ViTs."""
+"""Draw the attention maps of each head and their entropy: of any transformer, timm's too."""
 
 import argparse
 from collections.abc import Sequence

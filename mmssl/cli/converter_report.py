@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ..checkpoint import save
-from ..checkpoint.architecture import additions, family, sizes
+from ..checkpoint.architecture import additions, family, sizes, vit_settings
 from ..checkpoint.export import TARGETS, Network, export, network
 from ..checkpoint.fit import LAST_NORM, compare, describe
 from ..checkpoint.hyperparameters import METHODS
@@ -72,7 +72,7 @@ def convert(
 # what to paste ------------------------------------------------------------------------------------
 def usage_lines(found: Network, target: str, output: str) -> str:
     """Return the config lines (mmdet, mmseg, mmssl) or the Python line that use the file."""
-    if target in ('timm', 'torchvision'):
+    if target in ('timm', 'torchvision', 'dinov2', 'dinov3'):
         read = (
             f'safetensors.torch.load_file({output!r})'
             if output.endswith('.safetensors')
@@ -160,9 +160,8 @@ def _ours(found: Network, kind: str, size: dict[str, Any]) -> dict[str, Any]:
     settings['type'] = f'mmssl.{settings["type"].removeprefix("mmssl.")}'
     if not found.settings:
         if kind == 'vit':
-            settings['arch'] = (size['width'], size['depth'], num_heads(found))
-            settings['img_size'] = size['img_size']
-            settings['patch_size'] = size['patch_size']
+            own = vit_settings(found.state, num_heads(found), norm_eps(found))
+            settings |= {key: value for key, value in own.items() if key != 'type'}
         if kind == 'swin':
             settings['arch'] = (size['width'], size['depths'], size['heads'])
             settings['window_size'] = max(size['windows'])

@@ -238,7 +238,15 @@ def main(argv: Sequence[str] | None = None) -> float:
         images = images.double()
         trained = f'weights {source.weights}'
         differs = hub_folder.write(net.backbone, size, source.pixels, trained, out)
-        found = [timm.create_model(f'local-dir:{out}', pretrained=True).double().eval()(images)]
+        theirs = timm.create_model(f'local-dir:{out}', pretrained=True).double().eval()
+        try:
+            found = [theirs(images)]
+        except AssertionError as error:
+            raise UserError(
+                f'--size {size}: {error} Give --size the size that the network has in timm',
+                key='--size',
+                value=size,
+            ) from None
         net.double()
     else:
         export = to_onnx if args.kind == 'onnx' else to_program

@@ -13,8 +13,9 @@ import timm
 from safetensors.torch import save_file
 from torch import Tensor
 
+from ..checkpoint.export import export
 from ..core import UserError
-from ..models.backbones import Backbone
+from ..models.backbones import Backbone, VisionTransformer
 from ..models.backbones.to_timm import twin
 from ..models.preprocessor import adopt_normalisation
 from ..registry import MODELS
@@ -105,6 +106,8 @@ def write(backbone: Backbone, size: int, pixels: dict[str, Any], trained: str, o
     config = dict(architecture=name, num_classes=0, num_features=backbone.num_features)
     config |= dict(model_args=args, pretrained_cfg=pretrained)
     tensors = {k: v.contiguous() for k, v in backbone.net.state_dict().items()}
+    if isinstance(backbone, VisionTransformer):
+        tensors = export({f'net.{key}': value for key, value in tensors.items()}, 'timm').state
     card = CARD.format(
         title=out.name,
         architecture=name,

@@ -1,6 +1,5 @@
 """The ``pretrained`` key: which encoder an evaluation measures, and where its weights come from."""
 
-import re
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +7,9 @@ from mmengine.config import Config
 
 from ..checkpoint import read
 from ..checkpoint.fetch.library_names import PREFIXES as LIBRARIES
+from ..checkpoint.fetch.library_names import library_backbone
 from ..checkpoint.fetch.web import is_address
-from ..checkpoint.hyperparameters import backbone_settings
+from ..checkpoint.hyperparameters import backbone_settings, foundation_settings
 from ..core import UserError
 from ..core.errors import closest
 from ..zoo.hub import ModelHub, identify, published
@@ -58,17 +58,19 @@ def backbone_of(source: str) -> dict[str, Any]:
     """Return the ``model.backbone`` that an encoder belongs to.
 
     It is that of a published model's config, for its name, its address or its downloaded file, for
-    a training file of ours the one stored in it, and for a name of timm or torchvision theirs.
+    a training file of ours the one stored in it, for a file of DINOv2 or DINOv3 what its tensors
+    tell, and for a name of timm or torchvision theirs.
     Raises UserError for other files, and for a path that does not exist.
     """
     found: Any = {}
     if info := identify(source):
         found = _published_backbone(info)
     elif source.startswith(LIBRARIES):
-        found = _library_backbone(source)
+        found = library_backbone(source)
     elif source != RANDOM and not is_address(source):
         require_file(source)
-        found = backbone_settings(read(source))
+        content = read(source)
+        found = backbone_settings(content) or foundation_settings(content)
         check_types(found, source, 'name the network by --cfg-options model.backbone.type=...')
     if not found:
         raise UserError(
@@ -156,15 +158,6 @@ def require_pretrained(cfg: Config) -> None:
             value=None,
         )
     require_file((backbone.get('init_cfg') or {}).get('checkpoint'))
-
-
-def _library_backbone(name: str) -> dict[str, Any]:
-    """Return the network of ``timm:NAME`` or ``torchvision:NAME``, {} for another than a ResNet."""
-    library, _, model = name.partition(':')
-    if library == 'timm':
-        return dict(type='TimmBackbone', name=model)
-    depth = re.fullmatch(r'resnet(\d+)', model)
-    return dict(type='ResNet', depth=int(depth[1])) if depth else {}
 
 
 def require_file(file: str | None) -> None:

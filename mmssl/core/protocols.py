@@ -134,6 +134,10 @@ class KnowsItsFile(Protocol):
         """Return ``hyperparameters`` of a network of these settings, as far as they tell."""
         ...
 
+    def adapt_positions(self, given: dict[str, Tensor]) -> tuple[dict[str, Tensor], list[str]]:
+        """Return (tensors of a file, (*) each, that were brought to this network, and how)."""
+        ...
+
 
 @runtime_checkable
 class OptionalLoop(Protocol):

@@ -1,4 +1,4 @@
-"""Resizing of maps as products with fixed matrices.
+"""Resizing of maps as products with fixed matrices, with antialiasing or without.
 
 CUDA's backward of `torch.nn.functional.interpolate` is not deterministic, and raises where
 deterministic algorithms are asked for; a product is, and equals it to rounding.
@@ -13,6 +13,7 @@ from ..core.precision import full_precision
 from ..core.table_cache import remembered
 
 CUBIC = -0.75  # the free coefficient of torch's cubic convolution
+SMOOTH_CUBIC = -0.5  # with antialiasing, as Pillow has it
 
 
 def _linear_weights(share: Tensor) -> list[Tensor]:
@@ -52,20 +53,47 @@ def _matrix(mode: str, size: int, new: int, scale: float, dtype: torch.dtype) ->
     return matrix.to(dtype)
 
 
+def _smooth_cubic(x: Tensor) -> Tensor:
+    """Cubic kernel (Keys 1981) at distances ``x`` from its centre, in cells; zero from 2 on."""
+    a = SMOOTH_CUBIC
+    near = ((a + 2) * x - (a + 3)) * x * x + 1
+    far = ((a * x - 5 * a) * x + 8 * a) * x - 4 * a
+    return torch.where(x < 1, near, torch.where(x < 2, far, torch.zeros_like(x)))
+
+
+@remembered
+def _smooth_matrix(size: int, new: int, scale: float, dtype: torch.dtype) -> Tensor:
+    """Matrix (new, size) of bicubic resizing whose kernel widens where the axis shrinks."""
+    centre = (torch.arange(new, dtype=torch.float64) + 0.5) / scale  # in cells of the old axis
+    width = max(1 / scale, 1.0)
+    cells = torch.arange(size, dtype=torch.float64) + 0.5
+    weights = _smooth_cubic((cells - centre[:, None]).abs() / width)  # (new, size)
+    return (weights / weights.sum(1, keepdim=True)).to(dtype)
+
+
 @full_precision
 def resize(
-    x: Tensor, height: int, width: int, mode: str, scale: tuple[float, float] | None = None
+    x: Tensor,
+    height: int,
+    width: int,
+    mode: str,
+    scale: tuple[float, float] | None = None,
+    antialias: bool = False,
 ) -> Tensor:
-    """Resize maps (..., h, w) -> (..., height, width), in at least float32, without antialiasing.
+    """Resize maps (..., h, w) -> (..., height, width), in at least float32.
 
-    ``mode``: 'bilinear' or 'bicubic'. ``scale`` are the factors (down, across) by which places
-    are mapped where they are not height / h and width / w. Equal to `interpolate` with
-    ``align_corners=False`` (with a ``scale``, to its 'bicubic').
+    ``mode``: 'bilinear' or 'bicubic', which alone takes ``antialias``. ``scale`` are the factors
+    (down, across) by which places are mapped where they are not height / h and width / w. Equal to
+    `interpolate` with ``align_corners=False`` (with a ``scale``, to its 'bicubic').
     """
     h, w = int(x.shape[-2]), int(x.shape[-1])
     # numbers: under tracing sizes are tensors
     height, width = int(height), int(width)
     down, across = scale or (height / h, width / w)
-    rows = _matrix(mode, h, height, float(down), x.dtype, device=x.device)  # (height, h)
-    columns = _matrix(mode, w, width, float(across), x.dtype, device=x.device)  # (width, w)
+    if antialias:
+        rows = _smooth_matrix(h, height, float(down), x.dtype, device=x.device)  # (height, h)
+        columns = _smooth_matrix(w, width, float(across), x.dtype, device=x.device)  # (width, w)
+    else:
+        rows = _matrix(mode, h, height, float(down), x.dtype, device=x.device)  # (height, h)
+        columns = _matrix(mode, w, width, float(across), x.dtype, device=x.device)  # (width, w)
     return rows @ (x @ columns.T)

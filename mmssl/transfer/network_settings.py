@@ -30,7 +30,8 @@ def check_method(layout: str, source: str, method: str | None) -> None:
 
 def norm_eps(found: Network) -> float:
     """Return the epsilon of the network's layer norms, from its settings or its method."""
-    default = 1e-6 if family(found.state) == 'vit' or found.layout in SMALL_EPS else 1e-5
+    small = family(found.state) == 'vit' and 'net.pos_embed' in found.state
+    default = 1e-6 if small or found.layout in SMALL_EPS else 1e-5
     return float(found.settings.get('norm_eps', default))
 
 

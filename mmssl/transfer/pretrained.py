@@ -132,8 +132,8 @@ def _check_fit(
     wanted = _by_our_names(target)
     ours = str(backbone['type']).startswith('mmssl.')
     tables = [names['net.pos_embed'] for names in (given, wanted) if 'net.pos_embed' in names]
-    if not ours and len(tables) == 2 and tables[0].shape[-1] == tables[1].shape[-1]:
-        wanted['net.pos_embed'] = tables[0]  # mmseg's ViT resizes it while loading
+    if len(tables) == 2 and tables[0].shape[-1] == tables[1].shape[-1]:
+        wanted['net.pos_embed'] = tables[0]  # a ViT resizes it while loading
     _, found = compare(given, wanted)
     if found:
         raise UserError(

@@ -34,7 +34,7 @@ pytestmark = pytest.mark.slow
 def cells() -> Iterator[Any]:
     """Every source to us, every network and EsViT's Swin everywhere; the rest marked slow."""
     for layout, kind in table.ROWS:
-        for target in TARGETS:
+        for target in table.LIBRARIES:
             if layout == 'mmdet' and target in ('mmssl', 'timm'):
                 continue  # mmdet keeps no last norm
             fast = target == 'mmssl' or layout == 'mmssl' or (layout, kind) == ('esvit', 'swin')

@@ -43,7 +43,7 @@ def test_a_network_of_timm_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         hub, 'fetch', lambda text: (asked.append(text), tmp_path / 'model.safetensors')[1]
     )
     cfg = load_config('knn_in1k', {'pretrained': 'timm:test_vit.r160_in1k'})
-    assert cfg.model.backbone.type == 'TimmBackbone'
+    assert cfg.model.backbone.type == 'VisionTransformer'
     backbone = MODELS.build(cfg.model.backbone).eval()
     backbone.init_weights()
     assert asked == ['hf-hub:timm/test_vit.r160_in1k']

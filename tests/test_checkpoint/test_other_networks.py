@@ -16,6 +16,7 @@ from mmssl.checkpoint.layouts import LAYOUTS
 from mmssl.checkpoint.matching import of_another_network
 from mmssl.cli import extract_backbone
 from mmssl.models.backbones import CvT, ResNet, SwinTransformer, TimmBackbone, VisionTransformer
+from mmssl.models.backbones.vit import resize_positions
 
 from ..helpers.methods import build
 from ..helpers.refusals import refuses
@@ -167,11 +168,12 @@ def test_our_own_deeper_file_fills_no_method(tmp_path: Path) -> None:
             load(build('mocov3', 1), path, part=part)
 
 
-def test_another_size_of_images_is_named(tmp_path: Path) -> None:
-    path = write(tmp_path / 'x.pth', TimmViT(**VIT).state_dict())
-    with refuses('file', str(path)) as caught:
-        load(vit(img_size=64), path)
-    assert 'set img_size=32' in str(caught.value)
+def test_positions_of_another_size_of_images_are_resized(tmp_path: Path) -> None:
+    state = TimmViT(**VIT).state_dict()
+    net = vit(img_size=64)
+    report = load(net, write(tmp_path / 'x.pth', state))
+    assert report.resized == ['net.pos_embed 4x4 -> 8x8']
+    assert torch.equal(net.net.pos_embed, resize_positions(state['pos_embed'], 8, 8, 0.1))
 
 
 # what tensors do not tell -------------------------------------------------------------------------
@@ -259,17 +261,30 @@ def test_models_by_config_refuse_another_network(tmp_path: Path) -> None:
 def test_converters_refuse_what_a_library_does_not_have(
     tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
-    state = TimmViT(**VIT, init_values=0.1).state_dict()
+    state = TimmViT(**VIT, qk_norm=True).state_dict()
     path = write(tmp_path / 'x.pth', state)
     found = network(path)
-    assert additions(found.state)[0] == 'net.blocks.0.ls1.gamma'
+    assert additions(found.state)[0] == 'net.blocks.0.attn.q_norm.weight'
     for target in ('mmseg', 'mmdet'):
         with refuses('target', target) as caught:
             export(found.state, target)
-        assert 'ls1.gamma' in str(caught.value)
+        assert 'q_norm.weight' in str(caught.value)
     assert export(found.state, 'timm').state.keys() == state.keys()
     extract_backbone.main([str(path), str(tmp_path / 'out.pth')])
     assert "type='mmssl.TimmBackbone'" in capsys.readouterr().out
+
+
+def test_layer_scale_is_no_other_network(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    path = write(tmp_path / 'x.pth', TimmViT(**VIT, init_values=0.1).state_dict())
+    state = network(path).state
+    assert additions(state) == []
+    with refuses('target', 'mmseg') as caught:
+        export(state, 'mmseg')
+    assert 'layer_scale' in str(caught.value)
+    extract_backbone.main([str(path), str(tmp_path / 'out.pth')])
+    printed = capsys.readouterr().out
+    assert "type='mmssl.VisionTransformer'" in printed
+    assert 'layer_scale=1e-05' in printed
 
 
 def test_plain_networks_have_no_additions() -> None:

@@ -190,10 +190,10 @@ BUILT: dict[str, Case] = {
         lambda: vit(img_size=32, stem='conv', patch_size=14), 'patch_size', 14, ('16, 8 or 4',)
     ),
     'ViT positions': Case(
-        lambda: vit(positions='sine'), 'positions', 'sine', ("'learned' or 'sincos'",)
+        lambda: vit(positions='sine'), 'positions', 'sine', ('learned, sincos, rotary',)
     ),
     'width of positions': Case(lambda: sincos_positions(2, 2, 18, torch.float32), 'dim', 18),
-    'ViT init': Case(lambda: vit(init='xavier'), 'init', 'xavier', ("'moco' or 'trunc_normal'",)),
+    'ViT init': Case(lambda: vit(init='xavier'), 'init', 'xavier', ('moco, trunc_normal',)),
     'Swin arch': Case(lambda: swin(arch='smal'), 'arch', 'smal', ('tiny, small, base, large',)),
     'Swin norm': Case(
         lambda: swin(norm_before_mlp='group'), 'norm_before_mlp', 'group', ("'layer' or 'batch'",)

@@ -1,9 +1,13 @@
-"""Weights of timm and torchvision by name: where their libraries keep them."""
+"""Weights of timm and torchvision by name: where their libraries keep them, of which network."""
 
+import re
 from typing import Any
+
+import torch
 
 from ...core import UserError
 from ...core.errors import closest
+from ..timm_networks import vit_settings
 
 PREFIXES = ('timm:', 'torchvision:')
 
@@ -18,6 +22,29 @@ def library_address(text: str) -> str:
     if f'{prefix}:' not in PREFIXES:
         return text
     return _of_timm(name) if prefix == 'timm' else _of_torchvision(name)
+
+
+def library_backbone(text: str) -> dict[str, Any]:
+    """Return the ``model.backbone`` of ``timm:NAME`` or ``torchvision:NAME``.
+
+    A vision transformer of timm that ours equals is ours, at the size that timm states. Empty for
+    networks of torchvision other than ResNets, and for text that is no such name. Raises UserError
+    for a name that timm does not know.
+    """
+    library, _, name = text.partition(':')
+    if library == 'timm':
+        import timm
+
+        if not timm.is_model(name):
+            raise _unknown('timm', name, timm.list_models(pretrained=True))
+        with torch.device('meta'):
+            net = timm.create_model(name, num_classes=0)
+        ours = vit_settings(net)
+        if ours is None:
+            return dict(type='TimmBackbone', name=name)
+        return ours | dict(img_size=net.patch_embed.img_size[0])
+    depth = re.fullmatch(r'resnet(\d+)', name)
+    return dict(type='ResNet', depth=int(depth[1])) if depth and library == 'torchvision' else {}
 
 
 def _of_timm(name: str) -> str:

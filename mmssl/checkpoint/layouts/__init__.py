@@ -7,6 +7,7 @@ from torch import Tensor
 
 from ...core import UserError
 from ...core.errors import escaped
+from .dinov2 import DINOV2, DINOV3, TIMM_DINOV3
 from .distillation import DINO, ESVIT, IBOT, SERE
 from .heads import LINEAR
 from .layout import Layout, State, branches, strip_wrappers
@@ -41,12 +42,22 @@ OURS = Layout(
     ),
 )
 
-_OFFICIAL = (MOCO, MOCOV3, MOBY, SWAV, SERE, IBOT, ESVIT, DINO)
+_OFFICIAL = (MOCO, MOCOV3, MOBY, SWAV, SERE, IBOT, ESVIT, DINO, DINOV2, DINOV3)
 _TOOLBOXES = (VISSL, LIGHTLY, SOLO_LEARN, HUGGINGFACE)
 _OPENMMLAB = (OPENSELFSUP_MOCO, MM_MOCO, MM_MOCOV3, MM_SWAV, MMPRETRAIN, MM_SWIN, MMSEG)
 LAYOUTS = {
     layout.name: layout
-    for layout in (*_OFFICIAL, *_OPENMMLAB, *_TOOLBOXES, TORCHVISION, TIMM, MICROSOFT, LINEAR, OURS)
+    for layout in (
+        *_OFFICIAL,
+        *_OPENMMLAB,
+        *_TOOLBOXES,
+        TORCHVISION,
+        TIMM,
+        TIMM_DINOV3,
+        MICROSOFT,
+        LINEAR,
+        OURS,
+    )
 }
 
 
@@ -89,6 +100,8 @@ def detect(
         state = candidate.find(content)
         if state is not None:
             found.append((candidate, state))
+    general = {candidate.special_of for candidate, _ in found}
+    found = [entry for entry in found if entry[0].name not in general]
     if len(found) > 1:
         names = ', '.join(candidate.name for candidate, _ in found)
         raise UserError(

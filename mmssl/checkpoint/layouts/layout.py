@@ -6,7 +6,7 @@ A name in the file is called foreign. Our own names: ``student.backbone.net.*``,
 """
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -43,12 +43,14 @@ class Layout:
 
     Of the table ``pairs`` the first row that matches counts. ``roots`` are top-level entries to
     look in ('' is the file itself), the first that fits; ``sections`` are entries that belong
-    together, their names put in front of the keys. ``sign`` is a pattern some key must match and
-    ``unless`` one that none may, wrappers' ``module.`` and ``prefix`` removed. ``prepare``
-    changes the tensors before the table is applied: it picks one of several networks, or
-    renames. ``export`` is the branch meant for downstream use. ``order`` lists, per optimizer
-    group, the keys whose optimizer state the file stores by position. ``epochs_ahead`` is added to
-    the file's epoch to give the epochs that are done.
+    together, their names put in front of the keys. ``sign`` and ``also`` are patterns that some key
+    must match and ``unless`` one that none may, wrappers' ``module.`` and ``prefix`` removed; a
+    file that also fits the layout ``special_of`` is of this one. ``prepare`` changes the tensors
+    before the table is applied: it picks one of several networks, or renames. ``merge`` makes one
+    tensor of several that we have as one, given the names of the model that is filled, and
+    ``split`` undoes it when a file is written. ``export`` is the branch meant for downstream use.
+    ``order`` lists, per optimizer group, the keys whose optimizer state the file stores by
+    position. ``epochs_ahead`` is added to the file's epoch to give the epochs that are done.
     """
 
     name: str
@@ -59,9 +61,13 @@ class Layout:
     export: str = 'student'
     order: Callable[[State], list[list[str]]] | None = field(default=None, compare=False)
     unless: str = ''
+    also: str = ''
+    special_of: str = ''
     prefix: str = ''
     epochs_ahead: int = 0
     prepare: Callable[[dict[str, Any], State], State] | None = field(default=None, compare=False)
+    merge: Callable[[State, Collection[str]], State] | None = field(default=None, compare=False)
+    split: Callable[[State], State] | None = field(default=None, compare=False)
 
     def strip_prefixes(self, key: str) -> str:
         """Remove what wrappers and the layout's ``prefix`` put in front of a name."""
@@ -89,11 +95,15 @@ class Layout:
         return [entry for entry in entries if isinstance(entry, dict)]
 
     def _recognises(self, state: State) -> bool:
-        """Whether a name matches ``sign`` and none matches ``unless``."""
-        sign, unless = re.compile(self.sign), re.compile(self.unless)
-        if not any(sign.match(self.strip_prefixes(key)) for key in state):
+        """Whether names match ``sign`` and ``also``, and none matches ``unless``."""
+
+        def some(pattern: str) -> bool:
+            compiled = re.compile(pattern)
+            return any(compiled.match(self.strip_prefixes(key)) for key in state)
+
+        if not some(self.sign) or (self.also and not some(self.also)):
             return False
-        return not (self.unless and any(unless.match(self.strip_prefixes(key)) for key in state))
+        return not (self.unless and some(self.unless))
 
     def find_pair(self, key: str, target: Iterable[str] = ()) -> tuple[NamePair | None, str | None]:
         """Return (row of the table, our name) for a foreign name; the name None drops it.
@@ -129,6 +139,8 @@ class Layout:
         names = set(target)
         ours: State = {}
         dropped = []
+        if self.merge:
+            state = self.merge({self.strip_prefixes(k): v for k, v in state.items()}, names)
         for key, value in state.items():
             pair, name = self.find_pair(key, names)
             taken = not names and self._is_taken(key, value, ours)
@@ -163,7 +175,7 @@ class Layout:
                     state[name] = OPS[pair.op].to_foreign(value)
                 if name is not None:
                     break
-        return state
+        return self.split(state) if self.split else state
 
 
 def _entry(content: Any, root: str) -> Any:

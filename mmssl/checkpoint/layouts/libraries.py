@@ -6,6 +6,7 @@ torchvision's or timm's, those of MoBY microsoft's or timm's.
 
 from typing import Any
 
+from .dinov2 import plain_vit
 from .layout import (
     ROOTS,
     UNCHANGED,
@@ -39,6 +40,7 @@ TIMM = Layout(
     unless=rf'({MERGES_LAST}|{SOLO_LEARN.sign})',
     prefix=rf'({WRAPPERS}|{MODULES})',
     pairs=one_network(*VIT_HEADS, *RELATIONS, *UNCHANGED),
+    split=plain_vit,
 )
 
 

@@ -68,6 +68,13 @@ class Backbone(nn.Module):
         """Return the ``hyperparameters`` of a network of these arguments, as far as they tell."""
         return {}
 
+    def adapt_positions(self, given: dict[str, Tensor]) -> tuple[dict[str, Tensor], list[str]]:
+        """Return (tensors of a file that were brought to this network's size, and how, in words).
+
+        ``given`` are a file's tensors (any shapes) by the names of this backbone.
+        """
+        return {}, []
+
     def iter_blocks(self, x: Tensor, mask: Tensor | None = None) -> Iterator[Tokens]:
         """Yield the tokens after each block; x (B, 3, H, W), mask (B, h, w) bool or None."""
         raise NotImplementedError

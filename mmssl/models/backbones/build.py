@@ -5,13 +5,12 @@ from typing import Any
 
 import timm
 import torch
-from timm.layers import Mlp, PatchEmbed
 from timm.models.eva import Eva
 from timm.models.swin_transformer import SwinTransformer as TimmSwin
-from timm.models.vision_transformer import Attention, Block
 from timm.models.vision_transformer import VisionTransformer as TimmViT
 from torch import nn
 
+from ...checkpoint.timm_networks import vit_settings
 from ...core import UserError
 from ...core.errors import closest
 from ...registry import MODELS
@@ -36,8 +35,9 @@ def build_backbone(backbone: dict | nn.Module) -> nn.Module:
 def backbone_settings(backbone: str | dict | nn.Module, img_size: int) -> dict | Backbone:
     """Return the settings of a backbone for images of ``img_size`` pixels, or the backbone itself.
 
-    A name is 'resnet18' and the like, of timm.list_models(), or 'torchvision/NAME'. Names of plain
-    vision and Swin transformers become ours, which take masks and crops of several sizes. Raises
+    A name is 'resnet18' and the like, of timm.list_models(), or 'torchvision/NAME'. Names of
+    vision transformers (DINOv2's and DINOv3's too) and Swin become ours where they are equal, which
+    take masks and crops of several sizes. Raises
     UserError for an unknown name and for what is none of these.
     """
     if isinstance(backbone, Backbone):
@@ -99,15 +99,9 @@ def _of_timm(name: str, img_size: int) -> dict:
         )
     with torch.device('meta'):
         net = timm.create_model(short, num_classes=0)
-    if short == name and _is_plain_vit(net):
-        block = net.blocks[0]
-        return dict(
-            type='VisionTransformer',
-            arch=(net.embed_dim, len(net.blocks), block.attn.num_heads),
-            patch_size=net.patch_embed.patch_size[0],
-            mlp_ratio=block.mlp.fc1.out_features / net.embed_dim,
-            img_size=img_size,
-        )
+    ours = vit_settings(net)
+    if short == name and ours:
+        return {**ours, 'img_size': img_size}
     if short == name and type(net) is TimmSwin:
         heads = [layer.blocks[0].attn.num_heads for layer in net.layers]
         return dict(
@@ -123,25 +117,3 @@ def _of_timm(name: str, img_size: int) -> dict:
     elif isinstance(net, TimmSwin):
         settings['args'] = dict(img_size=img_size)
     return settings
-
-
-def _is_plain_vit(net: Any) -> bool:
-    """Whether a network of timm is the vision transformer that `VisionTransformer` makes."""
-    if type(net) is not TimmViT or type(net.patch_embed) is not PatchEmbed:
-        return False
-    block: Any = net.blocks[0]
-    return bool(
-        type(block) is Block
-        and type(block.attn) is Attention
-        and type(block.mlp) is Mlp
-        and isinstance(block.mlp.act, nn.GELU)
-        and isinstance(block.ls1, nn.Identity)
-        and isinstance(block.attn.q_norm, nn.Identity)
-        and block.attn.qkv.bias is not None
-        and isinstance(net.norm_pre, nn.Identity)
-        and isinstance(net.fc_norm, nn.Identity)
-        and net.cls_token is not None
-        and net.num_prefix_tokens == 1
-        and net.pos_embed.shape[1] == net.patch_embed.num_patches + 1
-        and net.global_pool == 'token'
-    )

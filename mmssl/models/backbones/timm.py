@@ -1,18 +1,22 @@
 """Backbone of any network of timm, by its name."""
 
 import inspect
+import math
 from collections.abc import Iterator
 from typing import Any
 
 import timm
+from timm.layers import AttentionRope, resample_abs_pos_embed
 from timm.models._manipulate import group_with_matcher
+from timm.models.eva import Eva, EvaAttention
 from timm.models.vision_transformer import VisionTransformer as TimmViT
 from torch import Tensor, nn
 
+from ...checkpoint.layouts.dinov2 import without_class_position
 from ...core import UserError
 from ...core.errors import closest
 from ...registry import MODELS
-from .attention import plain
+from .attention import of_eva, plain
 from .base import Backbone
 from .tokens import Tokens
 
@@ -52,7 +56,7 @@ class TimmBackbone(Backbone):
         stated = self.net.pretrained_cfg or {}
         if 'mean' in stated and 'std' in stated:
             self.normalisation = tuple(stated['mean']), tuple(stated['std'])
-        if isinstance(self.net, TimmViT):
+        if isinstance(self.net, (TimmViT, Eva)):
             self.hyperparameters = dict(num_heads=self.net.blocks[0].attn.num_heads)
         widths, strides = zip(
             *((i['num_chs'], i['reduction']) for i in self.net.feature_info), strict=True
@@ -111,7 +115,7 @@ class TimmBackbone(Backbone):
 
     def attention_layers(self) -> list[nn.Module]:
         """Return the attention of each block. Raises UserError for networks other than ViT."""
-        if not isinstance(self.net, TimmViT):
+        if not isinstance(self.net, (TimmViT, Eva)):
             raise UserError(
                 f'timm/{self.name} shows no attention; use a vision transformer',
                 key='backbone',
@@ -121,7 +125,37 @@ class TimmBackbone(Backbone):
 
     def attention_weights(self, layer: Any, *inputs: Any, **options: Any) -> Tensor:
         """Return weights (B, heads, g + N, g + N)."""
+        if isinstance(layer, (EvaAttention, AttentionRope)):
+            return of_eva(layer, *inputs, **options)
         return plain(layer, *inputs)
+
+    def adapt_positions(self, given: dict[str, Tensor]) -> tuple[dict[str, Tensor], list[str]]:
+        """Return a ViT's positions (1, n, C) at this network's size, and how they were changed.
+
+        timm's own rule resizes them; a class token takes in its position where timm's has none.
+        """
+        own = getattr(self.net, 'pos_embed', None)
+        if not isinstance(self.net, (TimmViT, Eva)) or own is None:
+            return {}, []
+        names = ('pos_embed', 'cls_token', 'reg_token')
+        state = {name: given[f'net.{name}'] for name in names if f'net.{name}' in given}
+        table = state.get('pos_embed')
+        if table is None or table.ndim != 3 or table.shape[2] != own.shape[2]:
+            return {}, []
+        first = own.shape[1] - self.net.patch_embed.num_patches
+        if not first and 'cls_token' in state:
+            state = without_class_position(state)
+        table = state['pos_embed']
+        side, wanted = math.isqrt(table.shape[1] - first), self.net.patch_embed.grid_size
+        notes = []
+        if (side, side) != tuple(wanted):
+            if side * side + first != table.shape[1]:
+                return {}, []
+            state['pos_embed'] = resample_abs_pos_embed(
+                table, list(wanted), num_prefix_tokens=first
+            )
+            notes = [f'net.pos_embed {side}x{side} -> {wanted[0]}x{wanted[1]}']
+        return {f'net.{name}': value for name, value in state.items()}, notes
 
     def stem_and_stages(self) -> tuple[list[nn.Module | nn.Parameter], list[list[nn.Module]]]:
         """Return (stem, stages), blocks for a ViT, as timm groups them for layer decay."""

@@ -4,7 +4,8 @@ from functools import singledispatch
 from typing import Any, NamedTuple
 
 import timm
-from timm.layers import PatchEmbed
+import torch
+from timm.layers import GluMlp, PatchEmbed
 from torch import nn
 from torchvision.models.resnet import Bottleneck
 
@@ -14,6 +15,7 @@ from .resnet import DEPTHS, ResNet
 from .swin import ARCHS, SwinTransformer
 from .timm import TimmBackbone
 from .vit import VisionTransformer
+from .vit_parts import RotaryPositions
 
 
 class Twin(NamedTuple):
@@ -78,6 +80,8 @@ def _(backbone: VisionTransformer) -> Twin:
             key='last_norm',
             value=False,
         )
+    if backbone.net.pos_embed is None:
+        return _dinov3(backbone)
     dim, patch = backbone.num_features, backbone.patch_size
     size = {192: 'tiny', 384: 'small', 768: 'base', 1024: 'large', 1280: 'huge'}.get(dim, 'small')
     name = f'vit_{size}_patch{patch}_224'
@@ -90,7 +94,51 @@ def _(backbone: VisionTransformer) -> Twin:
         mlp_ratio=net.blocks[0].mlp.fc1.out_features / dim,
     )
     name = name if timm.is_model(name) else 'vit_small_patch16_224'
+    if isinstance(net.blocks[0].mlp, GluMlp):
+        name = 'vit_giant_patch14_dinov2'  # alone has a SwiGLU
+    args |= _more(net, 'reg_tokens')
+    if net.reg_token is not None:
+        args['no_embed_class'] = True
     return Twin(name, args, _epsilon(net.norm.eps, 1e-6))
+
+
+def _more(net: Any, registers: str) -> dict[str, Any]:
+    """Return timm's arguments for LayerScale, registers and biases."""
+    args: dict[str, Any] = {}
+    if not isinstance(net.blocks[0].ls1, nn.Identity):
+        args['init_values'] = 1e-5  # any: the weights follow
+    if net.reg_token is not None:
+        args[registers] = net.reg_token.shape[1]
+    if net.blocks[0].attn.qkv.bias is None:
+        args['qkv_bias'] = False
+    return args
+
+
+def _dinov3(backbone: VisionTransformer) -> Twin:
+    """Return timm's equal of a ViT with rotary positions."""
+    net, dim = backbone.net, backbone.num_features
+    mlp = net.blocks[0].mlp
+    swiglu = isinstance(mlp, GluMlp)
+    args = dict(
+        img_size=net.patch_embed.img_size[0],
+        patch_size=backbone.patch_size,
+        embed_dim=dim,
+        depth=len(net.blocks),
+        num_heads=backbone.num_heads,
+        mlp_ratio=mlp.fc2.in_features / dim,
+        swiglu_mlp=swiglu,
+        swiglu_align_to=1 if swiglu else 0,
+        rope_temperature=backbone.rope_base,
+        global_pool='token',
+        qkv_bias=net.blocks[0].attn.qkv.bias is not None,
+    )
+    args |= dict(init_values=None, num_reg_tokens=0) | _more(net, 'num_reg_tokens')
+    differs = [_epsilon(net.norm.eps, 1e-5)]
+    computed = RotaryPositions(dim // backbone.num_heads, backbone.rope_base).state_dict()
+    given = net.rope.periods
+    if not torch.allclose(computed['periods'].to(given), given, rtol=1e-6):
+        differs.append("periods of positions are the file's here, which rounds them")
+    return Twin('vit_small_patch16_dinov3', args, '; '.join(filter(None, differs)))
 
 
 @twin.register

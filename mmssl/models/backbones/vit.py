@@ -1,12 +1,14 @@
-"""Vision transformer: timm's, with the official codes' positions, stems and initialisations."""
+"""Vision transformer: timm's, with the official codes' positions, tokens and initialisations."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
-from typing import Any
+from typing import Annotated, Any
 
 import torch
-from timm.layers import PatchEmbed
+from pydantic import Field
+from timm.layers import GluMlp, Mlp, PatchEmbed
+from timm.models.vision_transformer import Attention, Block
 from timm.models.vision_transformer import VisionTransformer as TimmViT
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -15,9 +17,17 @@ from ...core import UserError
 from ...core.kinds import Count, DropRate
 from ...functional.resize import resize
 from ...registry import MODELS
-from .attention import plain
+from .attention import plain, weights
 from .base import Backbone
 from .tokens import Tokens
+from .vit_parts import (
+    QueryValueLinear,
+    RotaryAttention,
+    RotaryBlock,
+    RotaryPositions,
+    SwiGLU,
+    swiglu_ratio,
+)
 
 # name -> (width, depth, heads); MoCo v3's ViT-S has 12 heads, DeiT's 6: recipes say which
 ARCHS: dict[str, tuple[int, int, int]] = {
@@ -26,7 +36,12 @@ ARCHS: dict[str, tuple[int, int, int]] = {
     'base': (768, 12, 12),
     'large': (1024, 24, 16),
     'huge': (1280, 32, 16),
+    'giant': (1536, 40, 24),
 }
+POSITIONS = ('learned', 'sincos', 'rotary')
+MLPS = {'gelu': Mlp, 'swiglu': SwiGLU}
+Registers = Annotated[int, Field(ge=0, description='a whole number of tokens, 0 or more')]
+LayerScale = Annotated[float, Field(gt=0, description='a number above 0, or None')]
 
 
 def sincos_positions(width: int, height: int, dim: int, dtype: torch.dtype) -> Tensor:
@@ -47,19 +62,37 @@ def sincos_positions(width: int, height: int, dim: int, dtype: torch.dtype) -> T
     return torch.cat([table.new_zeros(1, dim), table])[None]  # (1, 1 + w*h, dim)
 
 
-def resize_positions(table: Tensor, height: int, width: int, offset: float = 0.1) -> Tensor:
-    """Resize square positions (1, 1 + n*n, C) -> (1, 1 + height*width, C) as DINO and iBOT do.
+def positions_side(count: int) -> tuple[int, int]:
+    """Return (side of the grid, tokens before it, 0 or 1) of a table of ``count`` positions.
 
-    Bicubic, without antialiasing, by a scale factor that is ``offset`` cells too large, which
-    is not the same as asking for the size (``interpolate_pos_encoding``). EsViT's code has no
-    offset; timm's own resizing differs.
+    Raises UserError for a table of no square grid.
+    """
+    for first in (1, 0):
+        side = math.isqrt(count - first)
+        if side and side * side == count - first:
+            return side, first
+    raise UserError(
+        f'pos_embed: {count} positions are those of no square grid, with a class token or without',
+        key='pos_embed',
+        value=count,
+    )
+
+
+def resize_positions(
+    table: Tensor, height: int, width: int, offset: float = 0.1, antialias: bool = False
+) -> Tensor:
+    """Resize square positions (1, 1 + n*n, C) -> (1, 1 + height*width, C) by the method's rule.
+
+    Bicubic. DINO, iBOT and DINOv2 ask for a scale that is ``offset`` cells too large, which is not
+    the same as asking for the size (``interpolate_pos_encoding``), without ``antialias``; EsViT's
+    code has no offset; DINOv2 with registers has no offset and antialiasing, as timm has.
     """
     side = math.isqrt(table.shape[1] - 1)
     if (height, width) == (side, side):
         return table
     grid = table[:, 1:].reshape(1, side, side, -1).permute(0, 3, 1, 2)  # (1, C, n, n)
     scale = ((float(height) + offset) / side, (float(width) + offset) / side)
-    grid = resize(grid, height, width, 'bicubic', scale)  # (1, C, h, w)
+    grid = resize(grid, height, width, 'bicubic', scale, antialias)  # (1, C, h, w)
     return torch.cat([table[:, :1], grid.permute(0, 2, 3, 1).flatten(1, 2)], 1)
 
 
@@ -107,14 +140,19 @@ class ConvStem(nn.Module):
 class VisionTransformer(Backbone):
     """Vision transformer (Dosovitskiy et al. 2021); features are the class token.
 
-    ``arch`` names a size of `ARCHS` or gives (width, depth, heads). ``positions``: 'learned' or
-    'sincos' (fixed); at other sizes than ``img_size`` they are resized with
-    ``interpolate_offset`` (`resize_positions`: 0.1 in DINO, iBOT and SERE, 0 in EsViT).
-    ``stem``: 'patch' or 'conv' (one block fewer, as MoCo v3 counts, when ``arch`` is a name).
-    ``init``: 'moco' or 'trunc_normal' (DeiT, iBOT). ``mask_token`` adds the token that masked
-    patches become. Without ``last_norm`` tokens stay as the last block left them, for heads that
-    norm the mean of them (MAE's fine-tuning). Raises UserError for unknown names, and for a width
-    that the heads do not divide.
+    ``arch`` names a size of `ARCHS` or gives (width, depth, heads). ``positions``: 'learned',
+    'sincos' (fixed) or 'rotary' (DINOv3, ``rope_base``: its longest period); tables are resized at
+    other sizes than ``img_size`` with ``interpolate_offset`` and ``interpolate_antialias``
+    (`resize_positions`: 0.1 in DINO, iBOT, SERE and DINOv2, 0 in EsViT; 0 and antialiasing in
+    DINOv2 with registers). ``registers`` are tokens without a place between class token and
+    patches (Darcet et al. 2024). ``layer_scale`` is the first value of LayerScale. ``mlp``:
+    'gelu' or 'swiglu', which has ``mlp_ratio`` times the width in gate and value each.
+    ``qkv_bias=False`` leaves out the biases of attention's inputs, ``key_bias=False`` masks those
+    of keys (DINOv3). ``stem``: 'patch' or 'conv' (one block fewer, as MoCo v3 counts, when ``arch``
+    is a name). ``init``: 'moco' or 'trunc_normal' (DeiT, iBOT). ``mask_token`` adds the token that
+    masked patches become. Without ``last_norm`` tokens stay as the last block left them, for heads
+    that norm the mean of them (MAE's fine-tuning). Raises UserError for unknown names, for a width
+    that the heads do not divide, and for options that exclude each other.
     """
 
     supports_masks = True
@@ -130,6 +168,13 @@ class VisionTransformer(Backbone):
         drop_path_rate: DropRate = 0.0,
         positions: str = 'learned',
         interpolate_offset: float = 0.1,
+        interpolate_antialias: bool = False,
+        rope_base: float = 100.0,
+        registers: Registers = 0,
+        layer_scale: LayerScale | None = None,
+        mlp: str = 'gelu',
+        qkv_bias: bool = True,
+        key_bias: bool = True,
         stem: str = 'patch',
         init: str = 'trunc_normal',
         freeze_patch_embed: bool = False,
@@ -139,8 +184,21 @@ class VisionTransformer(Backbone):
     ) -> None:
         super().__init__(**dense)
         dim, depth, heads = self._size(arch, stem, num_heads)
+        _one_of('positions', positions, POSITIONS)
+        _one_of('mlp', mlp, MLPS)
+        rotary = positions == 'rotary'
+        if rotary and dim // heads % 4:
+            raise UserError(
+                f'rotary positions need heads of a multiple of 4 channels: num_heads={heads} gives '
+                f'{dim // heads}',
+                key='num_heads',
+                value=heads,
+            )
         self.patch_size = patch_size
+        self.rope_base = rope_base
         self.interpolate_offset = interpolate_offset
+        self.interpolate_antialias = interpolate_antialias
+        self.fixed_positions = positions == 'sincos'
         self.freeze_patch_embed = freeze_patch_embed
         stems = {'patch': partial(PatchEmbed, strict_img_size=False), 'conv': ConvStem}
         self.net = TimmViT(
@@ -150,12 +208,26 @@ class VisionTransformer(Backbone):
             embed_dim=dim,
             depth=depth,
             num_heads=heads,
-            mlp_ratio=mlp_ratio,
+            mlp_ratio=swiglu_ratio(dim, mlp_ratio) if mlp == 'swiglu' else mlp_ratio,
+            qkv_bias=qkv_bias,
+            init_values=layer_scale,
+            pos_embed='none' if rotary else 'learn',
             drop_path_rate=drop_path_rate,
             weight_init='moco' if init == 'moco' else '',
             embed_layer=stems[stem],
             norm_layer=partial(nn.LayerNorm, eps=norm_eps),
+            mlp_layer=MLPS[mlp],
+            act_layer=nn.SiLU if mlp == 'swiglu' else nn.GELU,
+            block_fn=RotaryBlock if rotary else Block,
+            attn_layer=RotaryAttention if rotary else Attention,
         )
+        if registers:
+            self.net.reg_token = nn.Parameter(torch.zeros(1, registers, dim))
+        if rotary:
+            self.net.rope = RotaryPositions(dim // heads, rope_base)
+        if not key_bias and qkv_bias:
+            for block in self.net.blocks:
+                block.attn.qkv = QueryValueLinear(block.attn.qkv)
         self.num_features = dim
         self.widths = (dim,)
         self.strides = (patch_size,)
@@ -204,30 +276,49 @@ class VisionTransformer(Backbone):
 
     @torch.no_grad()
     def _init(self, init: str, positions: str, stem: str) -> None:
+        _one_of('init', init, ('moco', 'trunc_normal'))
         net = self.net
         if positions == 'sincos':
             side = net.patch_embed.grid_size[0]
             table = sincos_positions(side, side, self.num_features, torch.float32)
             net.pos_embed = nn.Parameter(table, requires_grad=False)
-        elif positions != 'learned':
-            raise UserError(
-                f"ViT positions '{positions}' is unknown; use 'learned' or 'sincos'",
-                key='positions',
-                value=positions,
-            )
         if init == 'trunc_normal':
             nn.init.trunc_normal_(net.cls_token, std=0.02)
-        elif init != 'moco':
-            raise UserError(
-                f"ViT init '{init}' is unknown; use 'moco' or 'trunc_normal'",
-                key='init',
-                value=init,
-            )
+        if net.reg_token is not None:
+            nn.init.trunc_normal_(net.reg_token, std=0.02)
+        for block in net.blocks:
+            if isinstance(block.mlp, GluMlp):  # timm's start mutes half of its channels
+                nn.init.trunc_normal_(block.mlp.fc1.weight, std=0.02)
+                nn.init.zeros_(block.mlp.fc1.bias)
         if init == 'moco' and stem == 'patch':
             # Xavier over the flattened patch, as if the projection were a Linear
             bound = math.sqrt(6 / (3 * self.patch_size**2 + self.num_features))
             nn.init.uniform_(net.patch_embed.proj.weight, -bound, bound)
             nn.init.zeros_(net.patch_embed.proj.bias)
+
+    def adapt_positions(self, given: dict[str, Tensor]) -> tuple[dict[str, Tensor], list[str]]:
+        """Return a file's positions (1, n, C) at this network's size, and how they were changed.
+
+        They are resized by `resize_positions`; fixed ones are this network's own. A table without
+        the class token's position (timm's networks with registers) gets one of zeros. Raises
+        UserError for a table of no square grid.
+        """
+        name, own = 'net.pos_embed', self.net.pos_embed
+        table = given.get(name)
+        if table is None or own is None or table.ndim != 3 or table.shape[2] != own.shape[2]:
+            return {}, []
+        side, first = positions_side(table.shape[1])
+        wanted, _ = positions_side(own.shape[1])
+        if not first:
+            table = torch.cat([torch.zeros_like(table[:, :1]), table], 1)
+        if side == wanted:
+            return {name: table}, []
+        if self.fixed_positions:
+            table = own.detach()
+        else:
+            rule = self.interpolate_offset, self.interpolate_antialias
+            table = resize_positions(table.float(), wanted, wanted, *rule).to(table.dtype)
+        return {name: table}, [f'{name} {side}x{side} -> {wanted}x{wanted}']
 
     def drop_mask_token(self) -> None:
         """Remove the mask token: a teacher gets no masks."""
@@ -241,10 +332,10 @@ class VisionTransformer(Backbone):
             self.net.patch_embed.proj.requires_grad_(False)
 
     def iter_blocks(self, x: Tensor, mask: Tensor | None = None) -> Iterator[Tokens]:
-        """Yield cls (B, 1, C) and grid (B, h, w, C) after each block of x (B, 3, H, W).
+        """Yield cls (B, 1 + R, C) and grid (B, h, w, C) after each block of x (B, 3, H, W).
 
-        Patches in the mask (B, h, w) are replaced by the mask token before block 0. Raises
-        UserError for a mask when there is no such token.
+        R are the registers. Patches in the mask (B, h, w) are replaced by the mask token before
+        block 0. Raises UserError for a mask when there is no such token.
         """
         net, p = self.net, self.patch_size
         x = F.pad(x, (0, -x.shape[-1] % p, 0, -x.shape[-2] % p))
@@ -259,13 +350,22 @@ class VisionTransformer(Backbone):
                 )
             x = torch.where(mask.flatten(1)[..., None], self.mask_token.to(x.dtype), x)
         x = torch.cat([net.cls_token.expand(x.shape[0], -1, -1), x], 1)  # (B, 1 + N, C)
-        x = x + resize_positions(net.pos_embed, h, w, self.interpolate_offset)
+        if net.pos_embed is not None:
+            x = x + resize_positions(
+                net.pos_embed, h, w, self.interpolate_offset, self.interpolate_antialias
+            )
+        first = 1
+        if net.reg_token is not None:
+            registers = net.reg_token.expand(x.shape[0], -1, -1)
+            x = torch.cat([x[:, :1], registers, x[:, 1:]], 1)  # (B, 1 + R + N, C)
+            first += registers.shape[1]
+        turns = net.rope(h, w) if net.pos_embed is None else ()
         for block in net.blocks:
-            x = self.run(block, block, x)
-            yield Tokens(x[:, :1], x[:, 1:].unflatten(1, (h, w)))
+            x = self.run(block, block, x, *turns)
+            yield Tokens(x[:, :first], x[:, first:].unflatten(1, (h, w)))
 
     def final_norm(self, tokens: Tokens) -> Tokens:
-        """Apply the final LayerNorm to cls (B, 1, C) and grid (B, h, w, C)."""
+        """Apply the final LayerNorm to cls (B, 1 + R, C) and grid (B, h, w, C)."""
         assert tokens.cls is not None
         return Tokens(self.net.norm(tokens.cls), self.net.norm(tokens.grid))
 
@@ -274,20 +374,36 @@ class VisionTransformer(Backbone):
         return [block.attn for block in self.net.blocks]
 
     def attention_weights(self, layer: Any, *inputs: Any, **options: Any) -> Tensor:
-        """Return weights (B, heads, 1 + N, 1 + N), class token first."""
+        """Return weights (B, heads, 1 + R + N, 1 + R + N), class token and registers first."""
+        if isinstance(layer, RotaryAttention):
+            q, k, _ = layer.turned(*inputs)
+            return weights(q, k)
         return plain(layer, *inputs)
 
+    def _stem(self) -> list[nn.Module | nn.Parameter]:
+        """Return (patch embedding, class token, positions, registers), as far as there are any."""
+        net = self.net
+        tokens = (net.cls_token, net.pos_embed, net.reg_token)
+        return [net.patch_embed, *(token for token in tokens if token is not None)]
+
     def stem_and_stages(self) -> tuple[list[nn.Module | nn.Parameter], list[list[nn.Module]]]:
-        """Return (patch embedding, class token, positions), one part per block.
+        """Return (patch embedding, tokens, positions), one part per block.
 
         The final norm belongs to the last block, as mmpretrain's ViT freezes it.
         """
         net = self.net
         stages: list[list[nn.Module]] = [[block] for block in net.blocks]
         stages[-1].append(net.norm)
-        return [net.patch_embed, net.cls_token, net.pos_embed], stages
+        return self._stem(), stages
 
     def layer_groups(self) -> list[list[nn.Module | nn.Parameter]]:
         """Return [stem, block 1, ...] (MAE ``lr_decay.py``)."""
-        stem: list[nn.Module | nn.Parameter] = [self.net.patch_embed, self.net.cls_token]
-        return [[*stem, self.net.pos_embed], *([block] for block in self.net.blocks)]
+        return [self._stem(), *([block] for block in self.net.blocks)]
+
+
+def _one_of(key: str, value: str, known: Iterable[str]) -> None:
+    """Raise UserError for a value that is none of the known ones."""
+    if value not in known:
+        raise UserError(
+            f"ViT {key} '{value}' is unknown; use one of {', '.join(known)}", key=key, value=value
+        )
