@@ -17,6 +17,7 @@ from ..config.method_recipes import (
     scaled_model,
     training_settings,
 )
+from ..config.pretrained import encoder_settings
 from ..core import UserError
 from ..core.errors import at_least
 from ..datasets.transforms.multi_view import build_multi_view
@@ -44,6 +45,7 @@ def build_method(
     batch_size: int | None = None,
     epochs: int | None = None,
     steps_per_epoch: int | None = None,
+    teacher: str | dict | nn.Module | None = None,
 ) -> Pretrainer:
     """Build a method with its paper's settings for a batch, to be trained by a loop of one's own.
 
@@ -52,8 +54,10 @@ def build_method(
     ``batch_size`` the images of an update, over all processes and accumulated batches. A training
     of ``epochs`` times ``steps_per_epoch`` steps; where it is shorter than the published one,
     warm-ups keep their share of it. The recipe's learning rate follows the batch in proportion.
-    Weights are random: `mmssl.get_model` and ``init_cfg`` load some. Raises UserError for an
-    unknown name, a missing number, and what the method cannot use.
+    Weights are random: `mmssl.get_model` and ``init_cfg`` load some. ``teacher`` is the encoder
+    that 'distillation' learns from: what ``pretrained=`` takes, settings of a backbone with their
+    ``init_cfg``, or a module; other methods have none. Raises UserError for an unknown name, a
+    missing number, and what the method cannot use.
     """
     numbers = dict(batch_size=batch_size, epochs=epochs, steps_per_epoch=steps_per_epoch)
     given: dict[str, int] = dict(img_size=img_size)
@@ -67,6 +71,7 @@ def build_method(
         given[key] = value
     scale = Scale(*(at_least(key, value) for key, value in given.items()))
     settings, cfg = _with_recipe(name, backbone, scale.img_size, scale.batch_size)
+    _set_teacher(cfg.model, name, teacher)
     with DefaultScope.overwrite_default_scope('mmssl'):
         shape = _shape(settings)
         model = scaled_model(cfg, shape.width, scale)
@@ -149,6 +154,22 @@ def build_transform(
         shape = _shape(settings)
         views = resize_views(pipeline_of(cfg), img_size, shape.cell, shape.mask_cell)
         return ViewTransform(build_multi_view([views]))
+
+
+def _set_teacher(model: Any, name: str, teacher: str | dict | nn.Module | None) -> None:
+    """Put the encoder that is distilled into a recipe's model.
+
+    Raises UserError where it is missing, and where the method has none.
+    """
+    if ('teacher' in model) != (teacher is not None):
+        why = 'learns from an encoder, teacher=NAME' if teacher is None else 'has no such encoder'
+        raise UserError(
+            f'build_method: teacher={teacher!r}: {name} {why}', key='teacher', value=teacher
+        )
+    if isinstance(teacher, str):
+        model.teacher = encoder_settings(teacher)
+    elif teacher is not None:
+        model.teacher = teacher
 
 
 def _check_views(model: dict[str, Any], multi: dict[str, Any]) -> None:

@@ -87,9 +87,10 @@ def _rival(name: str) -> str | None:
 def training_step() -> str:
     """Take one step of a small method on this machine's device; return a line about it."""
     began = time.perf_counter()
-    sizes = dict(img_size=32, batch_size=4, epochs=1, steps_per_epoch=1)
     device = model_device()
-    method = build_method('mocov3', 'resnet18', **sizes).to(device)
+    method = build_method(
+        'mocov3', 'resnet18', img_size=32, batch_size=4, epochs=1, steps_per_epoch=1
+    ).to(device)
     optimizer = method.build_optimizer()
     method.begin_step(0, optimizer)
     views = [torch.randint(0, 256, (4, 3, 32, 32), dtype=torch.uint8) for _ in range(2)]

@@ -10,6 +10,7 @@ from mmengine.logging import MMLogger
 
 from ..apis import load_config
 from ..core.errors import at_least
+from ..core.protocols import HasFrozenTeacher
 from ..planning.complexity import count
 from ..planning.plan import GIB, Plan, Planner, accumulated_batches, read_memory
 from ..planning.timing import Probe, probe
@@ -58,6 +59,14 @@ def describe(planner: Planner) -> str:
     size_all = count(training.model) / 1e6
     forward, both = (x / 1e9 for x in planner.fake_step.operations())
     trained = sum(p.numel() for p in parameters)
+    teacher = ''
+    if isinstance(training.model, HasFrozenTeacher):
+        network = training.model.frozen_teacher
+        size_teacher, cost = count(network) / 1e6, planner.fake_step.teacher_operations(network)
+        teacher = (
+            f'teacher     {size_teacher:.2f} M parameters beside them, frozen, and '
+            f'{cost / 1e9:.3g} G of the forward\n'
+        )
     data = f'{planner.images:,} images' if planner.images else 'an unknown number of images'
     return (
         f'{planner.cfg.train_cfg.max_epochs} epochs of {data}\n'
@@ -65,6 +74,7 @@ def describe(planner: Planner) -> str:
         f'operations  {forward:.3g} G, with the backward {both:.3g} G, for all crops '
         'of one image\n            through student, teacher and heads: products, convolutions, '
         'attention;\n            a multiplication with its addition counts once\n'
+        f'{teacher}'
     )
 
 

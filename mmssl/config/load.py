@@ -216,6 +216,7 @@ def _fill_derived(cfg: Config) -> None:
         elif cfg.get(f'{mode}_cfg') is not None and cfg.get(f'{mode}_evaluator') is None:
             cfg[f'{mode}_evaluator'] = []
     pretrained.copy_options(cfg)
+    pretrained.expand_teacher(cfg)
     cfg.setdefault('work_dir', None)
 
 

@@ -32,6 +32,11 @@ RECIPES: dict[str, dict[str, str]] = {
         'swin': 'ibot_swin-tiny-w7_16xb64-amp-mcrop-coslr-300e_in1k',
     },
     'sere': {'vit': 'sere_vit-small-p16_8xb128-amp-mcrop-coslr-100e_in1k'},
+    'distillation': {
+        'vit': 'distillation_vit-small-p14_8xb128-amp-coslr-100e_in1k',
+        'convnet': 'distillation_resnet50_8xb128-amp-coslr-100e_in1k',
+        'swin': 'distillation_swin-tiny-w7_8xb128-amp-coslr-100e_in1k',
+    },
     'moby': {
         'swin': 'moby_swin-tiny_8xb64-amp-coslr-300e_in1k',
         'vit': 'moby_deit-small_8xb64-amp-coslr-300e_in1k',
@@ -132,13 +137,14 @@ def scaled_model(cfg: Config, width: int, scale: Scale) -> dict[str, Any]:
     Warm-ups of a shorter training keep their share of it; a queue is at most half an epoch.
     """
     model: dict[str, Any] = copy.deepcopy(cfg.model.to_dict())
-    model['neck']['dims'] = (width, *model['neck']['dims'][1:])
+    if 'neck' in model:  # a method may make its own
+        model['neck']['dims'] = (width, *model['neck']['dims'][1:])
     share = scale.epochs / cfg.train_cfg.max_epochs
     for key, value in model.items():
         if isinstance(value, dict) and 'start' in value:
             model[key] = shorten(value, share)
     half = scale.steps_per_epoch // 2 * scale.batch_size
-    for part in (model, model['head']):
+    for part in (model, model.get('head', {})):
         if part.get('queue_length') is not None:
             part['queue_length'] = min(part['queue_length'], max(half, scale.batch_size))
         if part.get('queue_start') is not None:

@@ -1,4 +1,4 @@
-"""The ``pretrained`` key: which encoder an evaluation measures, and where its weights come from."""
+"""Encoders by name or file: the ``pretrained`` key, and the teacher that is distilled."""
 
 from pathlib import Path
 from typing import Any
@@ -82,6 +82,26 @@ def backbone_of(source: str) -> dict[str, Any]:
     return {key: value for key, value in found.items() if key != 'init_cfg'}
 
 
+def encoder_settings(source: str) -> dict[str, Any]:
+    """Return the settings of a backbone that starts from an encoder: its network and its file.
+
+    ``source`` is what ``pretrained=`` takes. Raises UserError as `backbone_of` does.
+    """
+    init = {'type': 'Pretrained', 'checkpoint': source}
+    return {**backbone_of(source), 'init_cfg': init}
+
+
+def expand_teacher(cfg: Config) -> None:
+    """Replace ``model.teacher``, where it is a name or file, by the settings of its network.
+
+    Raises UserError as `backbone_of` does.
+    """
+    model = cfg.get('model')
+    teacher = model.get('teacher') if isinstance(model, dict) else None
+    if isinstance(teacher, str):
+        model['teacher'] = encoder_settings(teacher)
+
+
 def _published_backbone(info: ModelInfo) -> dict[str, Any]:
     """Return the backbone of a published model's config, or nothing when it has no config."""
     if info.config is None:
@@ -128,12 +148,14 @@ def check_pretrained_option(options: dict[str, Any], cfg: Config, path: Path) ->
 
 
 def fetch_pretrained(cfg: Config) -> None:
-    """Turn the name of a published model into its file, which is downloaded once."""
-    init = ((cfg.get('model') or {}).get('backbone') or {}).get('init_cfg') or {}
-    if info := published(init.get('checkpoint') or ''):
-        init['checkpoint'] = str(info.fetch())
-        if info.branch != 'export':
-            init.setdefault('branch', info.branch)
+    """Turn names of published models into their files, which are downloaded once."""
+    for part in ('backbone', 'teacher'):
+        network = (cfg.get('model') or {}).get(part)
+        init = (network.get('init_cfg') if isinstance(network, dict) else None) or {}
+        if info := published(init.get('checkpoint') or ''):
+            init['checkpoint'] = str(info.fetch())
+            if info.branch != 'export':
+                init.setdefault('branch', info.branch)
 
 
 def require_pretrained(cfg: Config) -> None:

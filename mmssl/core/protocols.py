@@ -107,6 +107,16 @@ class KnowsUniformLoss(Protocol):
 
 
 @runtime_checkable
+class HasFrozenTeacher(Protocol):
+    """A method that learns from a network which is no part of it: ``Distillation``."""
+
+    @property
+    def frozen_teacher(self) -> nn.Module:
+        """Return the network, which moves with the method and is in no file of it."""
+        ...
+
+
+@runtime_checkable
 class LayeredNetwork(Protocol):
     """A backbone as compiler, optimizer and checkpoints see it: ``mmssl.models.backbones``."""
 

@@ -1,4 +1,4 @@
-"""Self-distillation losses (DINO, EsViT): cross-entropy of views, matching of regions."""
+"""Distillation losses: cross-entropy of views, matching of regions, distances of features."""
 
 from collections.abc import Sequence
 
@@ -13,6 +13,21 @@ from ..core.precision import full_precision
 def cross_entropy(targets: Tensor, logits: Tensor, temperature: float = 1.0) -> Tensor:
     """Return -sum_k targets_k log softmax(logits / temperature)_k: (..., K) twice -> (...)."""
     return -(targets * F.log_softmax(logits / temperature, dim=-1)).sum(-1)
+
+
+FEATURE_LOSSES = ('cosine', 'smooth_l1')
+
+
+@full_precision
+def feature_loss(student: Tensor, teacher: Tensor, kind: str) -> Tensor:
+    """Return the mean distance () of features (..., C) from a teacher's (..., C).
+
+    ``kind``: 'cosine' is 1 - cosine; 'smooth_l1' the Huber loss against features of mean 0 and
+    variance 1 over channels (Wei et al. 2022 whiten them so).
+    """
+    if kind == 'cosine':
+        return 1 - F.cosine_similarity(student, teacher, dim=-1).mean()
+    return F.smooth_l1_loss(student, F.layer_norm(teacher, teacher.shape[-1:]))
 
 
 @torch.no_grad()

@@ -97,3 +97,27 @@ def resize(
         rows = _matrix(mode, h, height, float(down), x.dtype, device=x.device)  # (height, h)
         columns = _matrix(mode, w, width, float(across), x.dtype, device=x.device)  # (width, w)
     return rows @ (x @ columns.T)
+
+
+@remembered
+def _shares(size: int, new: int, dtype: torch.dtype) -> Tensor:
+    """Matrix (new, size) of the share that each old cell has in each new one."""
+    edges = torch.arange(new + 1, dtype=torch.float64) * size / new  # in old cells
+    cells = torch.arange(size, dtype=torch.float64)
+    low = torch.maximum(edges[:-1, None], cells)
+    high = torch.minimum(edges[1:, None], cells + 1)
+    return ((high - low).clamp_min(0) * new / size).to(dtype)
+
+
+@full_precision
+def average(maps: Tensor, height: int, width: int) -> Tensor:
+    """Average maps (B, h, w, C) over the cells of a coarser grid -> (B, height, width, C).
+
+    A cell on an edge counts in both by its share, so that no cell counts more than another.
+    """
+    h, w = int(maps.shape[1]), int(maps.shape[2])
+    if (h, w) == (height, width):
+        return maps
+    rows = _shares(h, height, maps.dtype, device=maps.device)  # (height, h)
+    columns = _shares(w, width, maps.dtype, device=maps.device)  # (width, w)
+    return torch.einsum('yh,bhwc,xw->byxc', rows, maps, columns)

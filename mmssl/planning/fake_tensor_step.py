@@ -102,3 +102,12 @@ class FakeTensorStep:
             p.grad = None
         self.training.model.drop_step()
         return forward / 2 / batch, counter.get_total_flops() / 2 / batch
+
+    def teacher_operations(self, teacher: Any, batch: int = 2) -> float:
+        """Return the operations of a frozen ``teacher`` for all crops of an image."""
+        counter = FlopCounterMode(display=False)
+        with self._inside(), EmulateCUDA(), counter, torch.no_grad():
+            data = self.training.model.data_preprocessor(self._batch(batch), True)
+            for view in data['inputs']:
+                teacher.encode(view)
+        return counter.get_total_flops() / 2 / batch

@@ -190,6 +190,9 @@ def build(work_dir: Path, cfg: Any, similarity: str) -> str:
     history, record = read_history(work_dir), read_record(work_dir)
     results = results_by_network(work_dir, history, bool(cfg.get('load_from')))
     lead = f'{cfg.model.backbone.type}'
+    if teacher := cfg.model.get('teacher'):
+        file = (teacher.get('init_cfg') or {}).get('checkpoint')
+        lead += f', distilled from {teacher["type"]} ({file}),'
     if record:
         lead += (
             f' on {record["data"]}, {record["epoch"]} of {record["max_epochs"]} epochs in '

@@ -125,6 +125,20 @@ def test_switches_save_memory_on_a_gpu_as_well():
     assert found[0] > 1.3 * found[1] and found[1] > 1.1 * found[2]
 
 
+def test_the_teacher_of_a_distillation_is_counted():
+    """Its operations are those of the forward that the student's size does not explain."""
+    path = 'distillation_resnet50_1xb32-coslr-20e_imagenette'
+    small = dict(type='VisionTransformer', patch_size=16, _delete_=True)
+    steps = []
+    for depth in (1, 3):
+        options = {'model.teacher': {**small, 'arch': (24, depth, 2)}, 'model.backbone.depth': 18}
+        steps.append(FakeTensorStep(load_config(path, options), 'cpu'))
+    forwards = [step.operations()[0] for step in steps]
+    teachers = [step.teacher_operations(step.training.model.frozen_teacher) for step in steps]
+    assert forwards[1] - forwards[0] == teachers[1] - teachers[0] > 0
+    assert steps[1].peak(4) > steps[0].peak(4)
+
+
 @pytest.mark.parametrize('slope', [1, 7, 1000])
 @pytest.mark.parametrize('limit', [0, 40, 41, 200, 5000])
 def test_the_largest_batch_is_that_of_brute_force(slope, limit):

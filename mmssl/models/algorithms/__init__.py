@@ -2,6 +2,7 @@
 
 from .base import Pretrainer
 from .dino import DINO
+from .distillation import Distillation
 from .esvit import EsViT
 from .ibot import iBOT
 from .moby import MoBY
@@ -10,4 +11,15 @@ from .mocov3 import MoCoV3
 from .sere import SERE
 from .swav import SwAV
 
-__all__ = ['DINO', 'SERE', 'EsViT', 'MoBY', 'MoCo', 'MoCoV3', 'Pretrainer', 'SwAV', 'iBOT']
+__all__ = [
+    'DINO',
+    'SERE',
+    'Distillation',
+    'EsViT',
+    'MoBY',
+    'MoCo',
+    'MoCoV3',
+    'Pretrainer',
+    'SwAV',
+    'iBOT',
+]
