@@ -7,6 +7,7 @@ import torch
 from mmengine.registry import DefaultScope
 from torch import nn
 
+from ..config.continuation import FREEZE_BACKBONE, find_preset, rules
 from ..config.load import single_views
 from ..config.method_recipes import (
     RECIPES,
@@ -17,7 +18,7 @@ from ..config.method_recipes import (
     scaled_model,
     training_settings,
 )
-from ..config.pretrained import encoder_settings
+from ..config.pretrained import encoder_settings, fetch_file, network_of
 from ..core import UserError
 from ..core.errors import at_least
 from ..datasets.transforms.multi_view import build_multi_view
@@ -46,6 +47,9 @@ def build_method(
     epochs: int | None = None,
     steps_per_epoch: int | None = None,
     teacher: str | dict | nn.Module | None = None,
+    pretrained: str | None = None,
+    preset: str | None = 'continue',
+    freeze_backbone: int = FREEZE_BACKBONE,
 ) -> Pretrainer:
     """Build a method with its paper's settings for a batch, to be trained by a loop of one's own.
 
@@ -54,10 +58,12 @@ def build_method(
     ``batch_size`` the images of an update, over all processes and accumulated batches. A training
     of ``epochs`` times ``steps_per_epoch`` steps; where it is shorter than the published one,
     warm-ups keep their share of it. The recipe's learning rate follows the batch in proportion.
-    Weights are random: `mmssl.get_model` and ``init_cfg`` load some. ``teacher`` is the encoder
-    that 'distillation' learns from: what ``pretrained=`` takes, settings of a backbone with their
-    ``init_cfg``, or a module; other methods have none. Raises UserError for an unknown name, a
-    missing number, and what the method cannot use.
+    Weights are random, but for ``pretrained``: an encoder that student and teacher start from,
+    whose network is the backbone where it is not named. Its heads then learn alone for
+    ``freeze_backbone`` epochs, and ``preset`` lowers the rate, None does not. ``teacher`` is the
+    encoder that 'distillation' learns from: what ``pretrained`` takes, settings of a backbone with
+    their ``init_cfg``, or a module; other methods have none. Raises UserError for an unknown name,
+    a missing number, and what the method cannot use.
     """
     numbers = dict(batch_size=batch_size, epochs=epochs, steps_per_epoch=steps_per_epoch)
     given: dict[str, int] = dict(img_size=img_size)
@@ -70,7 +76,13 @@ def build_method(
             )
         given[key] = value
     scale = Scale(*(at_least(key, value) for key, value in given.items()))
+    chosen = find_preset(preset)
+    at_least('freeze_backbone', freeze_backbone, 0)
+    if pretrained is not None and backbone is None:
+        backbone = network_of(pretrained) or None
     settings, cfg = _with_recipe(name, backbone, scale.img_size, scale.batch_size)
+    if pretrained is not None:
+        settings = _starting_from(settings, pretrained)
     _set_teacher(cfg.model, name, teacher)
     with DefaultScope.overwrite_default_scope('mmssl'):
         shape = _shape(settings)
@@ -80,6 +92,10 @@ def build_method(
         _check_views(model, resize_views(pipeline_of(cfg), img_size, shape.cell, shape.mask_cell))
         method.check_batch(scale.batch_size)
     training = training_settings(cfg, scale)
+    if pretrained is not None:
+        before, after = rules(chosen, freeze_backbone)
+        training['rules'] = [*before, *training['rules'], *after]
+        training['optimizer']['lr'] *= chosen.rate if chosen else 1
     method.recipe = Recipe(training.pop('optimizer'), **training)
     for key, schedule in method.schedules().items():
         schedule.check(*method.recipe.length, f'model.{key}')
@@ -156,6 +172,16 @@ def build_transform(
         return ViewTransform(build_multi_view([views]))
 
 
+def _starting_from(settings: dict | Backbone, source: str) -> dict | Backbone:
+    """Return a backbone, or its settings, that starts from an encoder."""
+    init = dict(type='Pretrained', checkpoint=source)
+    fetch_file(init)
+    if isinstance(settings, dict):
+        return {**settings, 'init_cfg': init}
+    settings.init_cfg = init
+    return settings
+
+
 def _set_teacher(model: Any, name: str, teacher: str | dict | nn.Module | None) -> None:
     """Put the encoder that is distilled into a recipe's model.
 
@@ -168,6 +194,7 @@ def _set_teacher(model: Any, name: str, teacher: str | dict | nn.Module | None) 
         )
     if isinstance(teacher, str):
         model.teacher = encoder_settings(teacher)
+        fetch_file(model.teacher.init_cfg)
     elif teacher is not None:
         model.teacher = teacher
 

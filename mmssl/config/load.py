@@ -14,7 +14,7 @@ from .. import registry
 from ..core import UserError
 from ..core.errors import ErrorCollector, closest
 from ..zoo.hub import config_file
-from . import pretrained
+from . import continuation, pretrained
 from .check import check, check_top_kinds
 from .class_types import name_classes
 from .custom_imports import import_custom
@@ -36,7 +36,9 @@ OWN_KEYS = {
     'compile',  # the backbones, or options of torch.compile
     'custom_imports',
     'protocol',  # what a result is to be called
-    'pretrained',  # the encoder that an evaluation measures
+    'pretrained',  # the encoder that an evaluation measures, or a method goes on from
+    'preset',  # how a method goes on from it
+    'freeze_backbone',  # epochs in which its heads learn alone
     'features_cache',  # folder of features for the next measurement
 }
 # what each loop needs beside itself
@@ -67,12 +69,13 @@ def load_config(
     options = options or {}
     bases, cfg = _read_over_defaults(path)
     helpers = _helper_names(path, bases, cfg)
-    pretrained.check_pretrained_option(options, cfg, path)
+    folders = [path, *([beside] if beside else []), *bases]
+    options = _go_on(cfg, options, folders)
     merge_options(cfg, options, TOP_KEYS, helpers)
     for name in helpers:
         cfg._cfg_dict.pop(name, None)
     check_top_kinds(cfg, str(path))
-    import_custom(cfg.get('custom_imports'), [path, *([beside] if beside else []), *bases])
+    import_custom(cfg.get('custom_imports'), folders)
     _fill_derived(cfg)
     check(cfg, str(path))
     check_replaced_parts(cfg)
@@ -83,6 +86,37 @@ def load_config(
                 part(cfg)
     found.raise_errors()
     return cfg
+
+
+def _go_on(cfg: Config, options: dict[str, Any], folders: list[Path]) -> dict[str, Any]:
+    """Apply ``pretrained`` and what goes with it to a method's config; return the other options.
+
+    ``folders`` are where the config's own modules are looked for. Options are merged afterwards, so
+    that they overrule the preset.
+    """
+    given = {key: cfg[key] for key in continuation.KEYS if key in cfg}
+    given |= {key: options[key] for key in continuation.KEYS if key in options}
+    if not given:
+        return options
+    import_custom(cfg.get('custom_imports'), folders)
+    is_method = bool(cfg.get('train_cfg')) and continuation.is_method(cfg.get('model'))
+    source = given.get('pretrained') if is_method else None
+    alone = [key for key in given if key != 'pretrained' and not source]
+    if alone:
+        raise UserError(
+            f'{alone[0]}={given[alone[0]]!r} is for a method that goes on from an encoder: add '
+            'pretrained=PATH|URL|NAME to a pretraining, or leave it out',
+            key=alone[0],
+            value=given[alone[0]],
+        )
+    if not is_method:
+        return options
+    if source and source != pretrained.RANDOM:
+        del given['pretrained']
+        continuation.go_on(cfg, source, epochs=options.get('train_cfg.max_epochs'), **given)
+    for key in continuation.KEYS:
+        cfg._cfg_dict.pop(key, None)
+    return {key: value for key, value in options.items() if key not in continuation.KEYS}
 
 
 def read_config_file(path: str | Path) -> Config:

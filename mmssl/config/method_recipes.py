@@ -9,6 +9,7 @@ from ..core import UserError
 from ..core.errors import closest
 from ..zoo.hub import recipes
 from .load import load_config
+from .scaling import PUBLISHED_SIZE, fit_views, shorten
 
 # kinds of networks -> recipe, the method's usual one first
 RECIPES: dict[str, dict[str, str]] = {
@@ -50,7 +51,6 @@ NEAREST = {
     'vit': ('vit', 'swin', 'convnet'),
     'swin': ('swin', 'vit', 'convnet'),
 }
-PUBLISHED_SIZE = 224
 
 
 class Scale(NamedTuple):
@@ -110,25 +110,9 @@ def resize_views(multi: dict[str, Any], img_size: int, cell: int, mask_cell: int
             key='img_size',
             value=img_size,
         )
-    views = []
-    for view in multi['views']:
-        size = view.get('size', PUBLISHED_SIZE)
-        cells = max(round(size * img_size / PUBLISHED_SIZE / cell), 1)
-        views.append({**view, 'size': cells * cell})
-    resized = {**multi, 'views': views}
-    if multi.get('mask'):
-        resized['mask'] = {**multi['mask'], 'patch_size': mask_cell}
-    return resized
-
-
-def shorten(settings: dict[str, Any], share: float) -> dict[str, Any]:
-    """Return a schedule whose lengths in epochs are ``share`` of the published ones."""
-    lengths: dict[str, Any] = {
-        k: settings[k] * share for k in ('warmup', 'delay') if k in settings and share < 1
-    }
-    if 'milestones' in settings:
-        lengths['milestones'] = tuple(m * share for m in settings['milestones'])
-    return {**settings, **lengths}
+    scale = img_size / PUBLISHED_SIZE
+    views = [{**view, 'size': view.get('size', PUBLISHED_SIZE) * scale} for view in multi['views']]
+    return fit_views({**multi, 'views': views}, cell, mask_cell)
 
 
 def scaled_model(cfg: Config, width: int, scale: Scale) -> dict[str, Any]:

@@ -62,6 +62,22 @@ def backbone_of(source: str) -> dict[str, Any]:
     tell, and for a name of timm or torchvision theirs.
     Raises UserError for other files, and for a path that does not exist.
     """
+    found = network_of(source)
+    if not found:
+        raise UserError(
+            f'pretrained={source} does not tell which network it is; describe it, for example by '
+            f'{NETWORK}',
+            key='pretrained',
+            value=source,
+        )
+    return found
+
+
+def network_of(source: str) -> dict[str, Any]:
+    """Return the settings of an encoder's network without its file, {} where it tells none.
+
+    As `backbone_of`. Raises UserError for a path that does not exist.
+    """
     found: Any = {}
     if info := identify(source):
         found = _published_backbone(info)
@@ -72,13 +88,6 @@ def backbone_of(source: str) -> dict[str, Any]:
         content = read(source)
         found = backbone_settings(content) or foundation_settings(content)
         check_types(found, source, 'name the network by --cfg-options model.backbone.type=...')
-    if not found:
-        raise UserError(
-            f'pretrained={source} does not tell which network it is; describe it, for example by '
-            f'{NETWORK}',
-            key='pretrained',
-            value=source,
-        )
     return {key: value for key, value in found.items() if key != 'init_cfg'}
 
 
@@ -133,29 +142,20 @@ def measures_encoder_alone(cfg: Config) -> bool:
     return str(cfg.model.get('type')).rpartition('.')[2] == 'Encoder'
 
 
-def check_pretrained_option(options: dict[str, Any], cfg: Config, path: Path) -> None:
-    """Refuse the option ``pretrained`` of a pretraining config, which has ``load_from``.
-
-    Raises UserError when it is given.
-    """
-    if 'pretrained' in options and 'pretrained' not in cfg:
-        raise UserError(
-            f'--cfg-options pretrained: {path} evaluates no encoder; training starts from '
-            'load_from=PATH',
-            key='pretrained',
-            value=options['pretrained'],
-        )
-
-
 def fetch_pretrained(cfg: Config) -> None:
     """Turn names of published models into their files, which are downloaded once."""
     for part in ('backbone', 'teacher'):
         network = (cfg.get('model') or {}).get(part)
         init = (network.get('init_cfg') if isinstance(network, dict) else None) or {}
-        if info := published(init.get('checkpoint') or ''):
-            init['checkpoint'] = str(info.fetch())
-            if info.branch != 'export':
-                init.setdefault('branch', info.branch)
+        fetch_file(init)
+
+
+def fetch_file(init: dict[str, Any]) -> None:
+    """Turn the name of a published model in an ``init_cfg`` into its file, in place."""
+    if info := published(init.get('checkpoint') or ''):
+        init['checkpoint'] = str(info.fetch())
+        if info.branch != 'export':
+            init.setdefault('branch', info.branch)
 
 
 def require_pretrained(cfg: Config) -> None:

@@ -11,6 +11,7 @@ from .hooks.logger_hook import LoggerHook
 from .hooks.method_hook import MethodHook
 from .hooks.non_finite_hook import NonFiniteHook
 from .hooks.run_info_hook import RunInfoHook
+from .hooks.start_hook import StartHook
 from .loop import EpochLoop
 from .optim.constructor import ParamGroupConstructor
 from .optim.scheduler import ScheduleParam
@@ -34,5 +35,6 @@ __all__ = [
     'RunInfoHook',
     'Runner',
     'ScheduleParam',
+    'StartHook',
     'compile_networks',
 ]

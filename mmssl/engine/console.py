@@ -11,6 +11,7 @@ from mmengine.logging import MMLogger
 from mmengine.runner import LogProcessor
 
 from ..registry import LOG_PROCESSORS
+from .hooks.start_hook import beside_start
 
 if TYPE_CHECKING:
     from .runner import Runner
@@ -98,5 +99,9 @@ class LineProcessor(LogProcessor):
         if mode == 'val':  # while training one figure is enough; the others are in the scalars
             left_out = PLACED | {name for name in tag if name.startswith('knn/')} - {'knn/top1'}
         when = f'epoch {self._get_epoch(runner, mode)}' if mode == 'val' else 'result'
-        shown = (_show(name, value) for name, value in tag.items() if name not in left_out)
+        shown = (
+            _show(name, value) + beside_start(name, runner.step_status.start_metrics)
+            for name, value in tag.items()
+            if name not in left_out
+        )
         return tag, f'{when}  ' + '  '.join(shown)

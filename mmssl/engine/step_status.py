@@ -22,6 +22,7 @@ class StepStatus:
     signal_agreed               OptimWrapper.step              CheckpointHook
     bad_samples_share           BadSamplesHook                 evaluation.feature_extraction
     predictions                 evaluation loops and hooks     tools, results.hook
+    start_metrics               StartHook                      LineProcessor
     ==========================  =============================  ==================================
     """
 
@@ -32,3 +33,4 @@ class StepStatus:
     signal_agreed: int = 0  # number of the signal that all ranks follow
     bad_samples_share: float = SHARE  # unreadable images that an evaluation tolerates
     predictions: list[dict[str, Any]] = field(default_factory=list)  # of the last evaluation
+    start_metrics: dict[str, float] = field(default_factory=dict)  # before the first step

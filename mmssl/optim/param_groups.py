@@ -20,10 +20,15 @@ FUSED = ('Adam', 'AdamW')
 def layers_above(model: nn.Module) -> dict[str, int]:
     """Return name -> number of layers above each parameter, 0 for all outside the network.
 
-    The model's one `LayeredNetwork` decides, by its ``layer_groups()``, [stem, layer 1, ...].
+    The model's one `LayeredNetwork` that trains decides, by its ``layer_groups()``, [stem, layer
+    1, ...].
     Raises UserError when there is not exactly one.
     """
-    networks = [m for m in model.modules() if isinstance(m, LayeredNetwork)]
+    networks = [
+        module
+        for module in model.modules()
+        if isinstance(module, LayeredNetwork) and any(p.requires_grad for p in module.parameters())
+    ]
     if len(networks) != 1:
         advice = (
             "take a backbone of ours, such as type='mmssl.VisionTransformer': networks of other "

@@ -11,6 +11,7 @@ from .history import History, Points, read_history, read_record, read_results
 ROWS = {
     'pixels': 'raw pixels',
     'random': 'untrained network',
+    'start': 'encoder at the start',
     'pretrained': 'pretrained network',
 }
 ACCURACY = {'knn/top1': 'kNN top-1', 'accuracy/top1': 'Top-1'}
@@ -48,8 +49,9 @@ def results_by_network(work_dir: Path, history: History, pretrained: bool) -> Re
     names = [name for name in history.val if '/' in name]
     last = {name: history.val[name][-1][1] for name in names}
     first = {name: history.val[name][0] for name in names}
-    if not pretrained and all(at == 0 for at, _ in first.values()):
-        found['random'] = {name: value for name, (_, value) in first.items()}
+    if all(at == 0 for at, _ in first.values()):
+        row = 'start' if pretrained else 'random'
+        found[row] = {name: value for name, (_, value) in first.items()}
     return {**found, 'pretrained': last}
 
 
@@ -169,9 +171,11 @@ def duration(seconds: float) -> str:
 def _tiles(history: History, record: dict[str, Any], results: Results) -> list[tuple[str, str]]:
     tiles = []
     for name, label in ACCURACY.items():
-        scores = [results[r][name] for r in ('random', 'pretrained') if name in results.get(r, {})]
+        before = 'start' if 'start' in results else 'random'
+        scores = [results[r][name] for r in (before, 'pretrained') if name in results.get(r, {})]
         if scores:
-            what = f'{label}, untrained → pretrained' if len(scores) == 2 else f'{label} accuracy'
+            first = 'encoder' if before == 'start' else 'untrained'
+            what = f'{label}, {first} → pretrained' if len(scores) == 2 else f'{label} accuracy'
             tiles.append((' → '.join(f'{s:.1f}' for s in scores) + ' %', what))
     if 'loss' in history.train:
         tiles.append((f'{history.train["loss"][-1][1]:.3f}', 'loss at the end'))
@@ -188,7 +192,10 @@ def build(work_dir: Path, cfg: Any, similarity: str) -> str:
     Raises UserError when nothing was logged.
     """
     history, record = read_history(work_dir), read_record(work_dir)
-    results = results_by_network(work_dir, history, bool(cfg.get('load_from')))
+    init = cfg.model.backbone.get('init_cfg') or {}
+    results = results_by_network(
+        work_dir, history, bool(cfg.get('load_from') or init.get('checkpoint'))
+    )
     lead = f'{cfg.model.backbone.type}'
     if teacher := cfg.model.get('teacher'):
         file = (teacher.get('init_cfg') or {}).get('checkpoint')

@@ -129,7 +129,7 @@ ON_COMMAND_LINE = [
     ('model.backbone', None, ''),
     ('model.type', None, ''),
     ('model', None, 'base for other configs'),
-    ('pretrained', 'some.pth', 'training starts from load_from=PATH'),
+    ('pretrained', 'some.pth', 'no such file'),
 ]
 
 
