@@ -1,11 +1,12 @@
-"""Pack images as zip, TSV, WebDataset shards, LMDB or class folders, and read them back.
+r"""Pack images as zip, TSV, WebDataset shards, LMDB or class folders, and read them back.
 
     python tools/dataset_tools/pack_dataset.py data/imagenet packed --to tsv --split train
-    python tools/dataset_tools/pack_dataset.py data packed --source CifarSource --to folder
+    python tools/dataset_tools/pack_dataset.py data packed --to folder --source TorchvisionSource \
+        --source-options name=CIFAR10
     python tools/dataset_tools/pack_dataset.py --index train.tsv      # or shards: a-*.tar
 
 Files are copied as they are, in the order of their source, so that an image has the same number
-in every format and becomes the same views.
+in every format and becomes the same views; those of a folder are in the order of their names.
 """
 
 import argparse
@@ -72,12 +73,14 @@ def pack(args: argparse.Namespace) -> str:
     images = ImageDataset(args.root, args.split, source=source)
     writer = FORMATS[args.to](args.out, args.split, args.per_file)
     sums = []
+    keys = []
     labels = images.labels or [None] * len(images)
     for i in _bar(range(len(images)), f'writing {args.to}', args.quiet):
         content = images.read(i)
         key, content = file_of(images.source.key(i), content)
         _check_key(key, args.to)
         writer.add(key, labels[i], content)
+        keys.append(key)
         sums.append(hashlib.sha256(content).digest())
     writer.close()
     said = f'wrote {images.describe()} to {args.out} as {args.to}'
@@ -85,20 +88,35 @@ def pack(args: argparse.Namespace) -> str:
         return said
     root = f'lmdb://{args.out}' if args.to == 'lmdb' else str(args.out)
     copy = ImageDataset(root, args.split, source=dict(type=writer.reader))
-    if (len(copy), copy.labels) != (len(images), images.labels):
+    places = _places(copy, keys) if args.to == 'folder' else [*range(len(copy))]
+    if len(places) != len(images) or not _same_classes(images.labels, copy.labels, places):
         raise UserError(
             f'{args.out}: {copy.describe()} are read back; pack again',
             key='folder',
             value=str(args.out),
         )
-    for i in _bar(range(len(copy)), 'reading back', args.quiet):
-        if hashlib.sha256(copy.read(i)).digest() != sums[i]:
+    for place, expected in zip(_bar(places, 'reading back', args.quiet), sums, strict=True):
+        if hashlib.sha256(copy.read(place)).digest() != expected:
             raise UserError(
-                f'{copy.name(i)}: reads back with other bytes; pack again',
+                f'{copy.name(place)}: reads back with other bytes; pack again',
                 key='file',
-                value=copy.name(i),
+                value=copy.name(place),
             )
     return f'{said}; all read back the same'
+
+
+def _places(copy: ImageDataset, keys: list[str]) -> list[int]:
+    """Return the place in a copy of each key; a folder's images are in the order of their names."""
+    place = {copy.source.key(i): i for i in range(len(copy))}
+    return [place[key] for key in keys if key in place]
+
+
+def _same_classes(labels: list[int], copied: list[int], places: list[int]) -> bool:
+    """Whether images of one class are those of one class of the copy; folders number by name."""
+    if not copied or not labels:
+        return copied == labels
+    pairs = {(label, copied[place]) for label, place in zip(labels, places, strict=True)}
+    return len(pairs) == len(set(labels)) == len(set(copied))
 
 
 def _check_key(key: str, form: str) -> None:

@@ -241,11 +241,11 @@ FORMATS: dict[str, type[Writer]] = {
 
 
 def file_of(key: str, content: bytes) -> tuple[str, bytes]:
-    """Return key and file to write for an image: PPM, as `CifarSource` gives it, becomes PNG.
+    """Return key and file to write for an image: PNM, as `TorchvisionSource` gives it, becomes PNG.
 
-    Raises UserError for a PPM that cannot be read.
+    Raises UserError for a PNM that cannot be read.
     """
-    if content[:2] == b'P6' and not re.search(r'\.(ppm|pgm)$', key, re.IGNORECASE):
+    if content[:2] in (b'P5', b'P6') and not re.search(r'\.(ppm|pgm)$', key, re.IGNORECASE):
         buffer = io.BytesIO()
         try:
             with opened(content, formats=('PPM',)) as image:

@@ -3,20 +3,17 @@
 import io
 import json
 import os
-import pickle
 import struct
 import tarfile
 import tracemalloc
 import zipfile
 import zlib
 
-import numpy as np
 import pytest
 
 from mmssl.apis.images import open_image
 from mmssl.datasets import ImageDataset
 from mmssl.datasets.sources import UnreadableImage, shards, zips
-from mmssl.datasets.sources.cifar import read_pickle
 from mmssl.datasets.transforms import LoadImage
 
 from ..helpers.counting import calls
@@ -58,7 +55,6 @@ LISTED = {
     'a label map': ('map', source('TsvSource', label_map='map')),
     'an archive': ('train.zip', source('ZipSource')),
     'an index of shards': ('train.json', source('ShardSource')),
-    'a pickle': ('cifar-100-python/train', source('CifarSource')),
 }
 
 
@@ -161,61 +157,6 @@ def test_chunks_are_read_in_linear_time(root):
         (root / 'train.chunks').write_text(json.dumps({f'c{i}': [i, i] for i in range(count)}))
         found.append(calls(read_chunks, (root, count)))
     assert found[1] < 11 * found[0]
-
-
-# CIFAR ----------------------------------------------------------------------------------------
-def placed(*codes):
-    return b'\x80\x02' + b''.join(codes) + b'.'
-
-
-CLASS = b'cnumpy\nndarray\n'
-PICKLES = {
-    'a place of 2**28': placed(b'K\1r\xff\xff\xff\x0f'),
-    'a number of 2 GB': placed(b'\x8b\xff\xff\xff\x7f'),
-    'bytes of 1 TB': b'\x80\x04\x8e' + struct.pack('<Q', 2**40) + b'.',
-    'a frame of 8 GB': b'\x80\x04\x95' + struct.pack('<Q', 2**33) + b'.',
-    'an array of 2**33': placed(CLASS, b'\x8a\x05\0\0\0\0\x02\x85\x85R'),
-    'a dtype of words': placed(b'cnumpy\ndtype\nX\x05\0\0\0V1e30\x85R'),
-    'a key of tuples in tuples': placed(b'}N', b'\x85' * 300_000, b'K\x01s'),
-    'a number of 5000 digits': b'I' + b'9' * 5000 + b'\n.',
-    'a text copied again and again': placed(
-        b'(c_codecs\nencode\nq\0', b'X' + struct.pack('<I', 99_999) + b'a' * 99_999, b'\x85q\1R',
-        b'h\0h\1R' * 10_000, b'l'),
-    'an entry of a number': placed(b'K\1U\1aK\2s'),
-    'a call of a number': placed(b'K\1)R'),
-    'another name': placed(b'cos\nsystem\nU\4true\x85R'),
-    'an array of words': pickle.dumps({b'data': np.array([['a']])}, 2),
-    'an array of objects': pickle.dumps({b'data': np.array([None])}, 2),
-    'an array that holds less than its shape': pickle.dumps(
-        {b'data': np.zeros(7, np.uint8)}, 2).replace(b'K\7\x85', b'K\x09\x85'),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize('content', PICKLES.values(), ids=PICKLES)
-def test_pickles_that_take_more_than_they_hold(root, content):
-    (root / 'train.pickle').write_bytes(content)
-    with refuses('file', str(root / 'train.pickle')):
-        bounded(lambda: read_pickle(root / 'train.pickle'))
-
-
-@pytest.mark.parametrize('order', 'CF')
-@pytest.mark.parametrize('protocol', range(5))
-def test_pickles_of_every_protocol(root, protocol, order):
-    values = np.asarray(np.arange(24, dtype=np.uint8).reshape(4, 6), order=order)
-    batch = {b'data': values, b'labels': [0, 7], b'filenames': [b'a.png', b'b.png']}
-    (root / 'x').write_bytes(pickle.dumps(batch, protocol))
-    found = read_pickle(root / 'x')
-    np.testing.assert_array_equal(found.pop(b'data'), values)
-    assert found == {b'labels': [0, 7], b'filenames': [b'a.png', b'b.png']}
-
-
-def test_a_label_of_4000_digits(root):
-    batch = {b'data': np.zeros((1, 3072), np.uint8), b'fine_labels': [10**4000]}
-    (root / 'cifar-100-python').mkdir()
-    (root / 'cifar-100-python/train').write_bytes(pickle.dumps(batch, 2))
-    (root / 'cifar-100-python/meta').write_bytes(pickle.dumps({b'fine_label_names': [b'a']}))
-    with refuses('file', str(root / 'cifar-100-python/train')):
-        ImageDataset(str(root), 'train', **source('CifarSource'))
 
 
 # archives and shards ------------------------------------------------------------------------------

@@ -1,9 +1,7 @@
 """Bad input that data sets, their sources, transforms and writers refuse: its key and value."""
 
-import pickle
 import sys
 
-import numpy as np
 import pytest
 from PIL import Image
 
@@ -116,15 +114,6 @@ def source(kind, **settings):
     return dict(source=dict(type=kind, **settings))
 
 
-def cifar(labels=[1, 0]):  # noqa: B006, only read
-    """Return CIFAR-100's files of two training images."""
-    batch = {b'data': np.zeros((2, 3072), np.uint8), b'fine_labels': labels}
-    return {
-        'cifar-100-python/meta': pickle.dumps({b'fine_label_names': [b'ant', b'bee']}),
-        'cifar-100-python/train': pickle.dumps(batch, protocol=2),
-    }
-
-
 LIST = 'the list.txt'
 TSV = {'train.tsv': 'a\t0\t\nb\t1\t\n', 'train.lineidx': '0\n5\n'}
 MAPPED = {**TSV, 'train.tsv': 'a\t[{"class": "n1"}]\t\n'.ljust(25), 'train.lineidx': '0\n'}
@@ -175,38 +164,6 @@ DATA = {
     'a subset of names that two folders have': (
         {LIST: '00.png\n01.png\n', 'train/dog/00.png': ''}, dict(subset=LIST), UserError, 'file',
         f'@/{LIST}', '00.png: more than one folder'),
-    # CIFAR
-    'no CIFAR': (
-        {}, source('CifarSource'), NoData, 'folder', '@', 'cifar-10-batches-py, cifar-100-python'),
-    'a split CIFAR does not have': (
-        cifar(), dict(split='val', **source('CifarSource')), UserError, 'dataset.split', 'val',
-        "'train' and 'test'"),
-    'a split of CIFAR that is not there': (
-        cifar(), dict(split='test', **source('CifarSource')), NoData, 'file',
-        '@/cifar-100-python/test', ''),
-    'more images than labels': (
-        cifar(labels=[1]), source('CifarSource'), UserError, 'file',
-        '@/cifar-100-python/train', ''),
-    'a pickle of a list': (
-        {**cifar(), 'cifar-100-python/train': pickle.dumps([1])}, source('CifarSource'),
-        UserError, 'file', '@/cifar-100-python/train', ''),
-    'an empty pickle': (
-        {**cifar(), 'cifar-100-python/train': b''}, source('CifarSource'),
-        UserError, 'file', '@/cifar-100-python/train', ''),
-    'labels that are a number': (
-        cifar(labels=3), source('CifarSource'), UserError, 'file', '@/cifar-100-python/train', ''),
-    'labels that are words': (
-        cifar(labels=['a', 'b']), source('CifarSource'), UserError, 'file',
-        '@/cifar-100-python/train', ''),
-    'labels without a name': (
-        cifar(labels=[1, 2]), source('CifarSource'), UserError, 'file', '@/cifar-100-python/meta',
-        '2 names for labels up to 2'),
-    'classes without names': (
-        {**cifar(), 'cifar-100-python/meta': pickle.dumps({})}, source('CifarSource'), UserError,
-        'file', '@/cifar-100-python/meta', 'no class names'),
-    'names that are numbers': (
-        {**cifar(), 'cifar-100-python/meta': pickle.dumps({b'fine_label_names': [1, 2]})},
-        source('CifarSource'), UserError, 'file', '@/cifar-100-python/meta', 'no class names'),
     # TSV
     'a row before the first': (
         {**TSV, 'train.linelist': '0\n-1\n'}, source('TsvSource'), UserError, 'file',

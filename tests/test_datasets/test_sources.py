@@ -1,29 +1,19 @@
 """Every source gives the same images in the same order."""
 
 import json
-import os
-import pickle
-import re
 
-import numpy as np
 import pytest
-import torch
 from mmengine.fileio import BaseStorageBackend, register_backend
 from PIL import Image
 
 from mmssl.core.errors import NoData
 from mmssl.datasets import ImageDataset
 from mmssl.datasets.sources import Names
-from mmssl.datasets.sources.cifar import read_pickle
 
-from ..helpers.packed import pack, served, small, write_cifar
+from ..helpers.packed import pack, served
 from ..helpers.refusals import refuses
+from ..helpers.views import PIPELINE, items, same
 
-VIEWS = [
-    dict(type='RandomView', size=16, jitter=(0.4, 0.4, 0.2, 0.1), blur=0.5, solarize=0.2),
-    dict(type='RandomView', size=8, scale=(0.05, 0.4), repeat=2),
-]
-PIPELINE = [dict(type='LoadImage'), dict(type='MultiView', views=VIEWS)]
 PACKED = {
     'zip': dict(type='ZipSource'),
     'esvit-zip': dict(type='ZipSource', cache='full'),
@@ -45,20 +35,6 @@ class Memory(BaseStorageBackend):
 
     def get_text(self, filepath, encoding='utf-8'):
         return self.get(filepath).decode(encoding)
-
-
-def items(dataset):
-    """Return views and labels of two epochs."""
-    return [dataset[epoch, i] for epoch in (0, 3) for i in range(len(dataset))]
-
-
-def same(ours, theirs):
-    assert len(ours) == len(theirs)
-    for a, b in zip(ours, theirs, strict=True):
-        assert all(torch.equal(x, y) for x, y in zip(a['inputs'], b['inputs'], strict=True))
-        for key in ('index', 'label', 'unreadable'):
-            assert a['data_samples'][key] == b['data_samples'][key]
-        assert torch.equal(a['data_samples']['box'], b['data_samples']['box'])
 
 
 @pytest.fixture(scope='module')
@@ -109,64 +85,6 @@ def test_lists_and_addresses_give_identical_views(image_folder, whole, tmp_path)
     }
     Memory.files['oss://bucket/train.txt'] = lines.encode()
     same(items(ImageDataset('oss://bucket/', 'train', pipeline=PIPELINE, seed=4)), whole[1])
-
-
-def test_cifar_pickles_and_folders_give_identical_views(image_folder, tmp_path):
-    folders = small(image_folder, tmp_path / 'folders')
-    images = [np.asarray(Image.open(folders.name(i))) for i in range(24)]
-    names = [folders.source.key(i).split('/')[1] for i in range(24)]
-    write_cifar(tmp_path, images, folders.labels, names)
-    seen = [
-        ImageDataset(str(root), 'train', source=source, pipeline=PIPELINE, seed=4)
-        for root, source in (
-            (tmp_path / 'folders', None),
-            (tmp_path, dict(type='CifarSource')),
-            (tmp_path / 'cifar-10-batches-py', dict(type='CifarSource')),
-        )
-    ]
-    assert [data.classes for data in seen] == [('blue', 'green', 'red')] * 3
-    for data in seen[1:]:
-        same(items(data), items(seen[0]))
-    pack(tmp_path, tmp_path / 'out', '--source', 'CifarSource', '--to', 'folder')
-    same(
-        items(ImageDataset(str(tmp_path / 'out'), 'train', pipeline=PIPELINE, seed=4)),
-        items(seen[0]),
-    )
-
-
-@pytest.mark.parametrize('payload', [os.system, print, eval, pickle.loads])
-def test_a_pickle_that_asks_for_more_than_arrays_is_refused(tmp_path, payload):
-    class Bomb:
-        def __reduce__(self):
-            return payload, (f'touch {tmp_path}/ran',)
-
-    path = tmp_path / 'data_batch_1'
-    path.write_bytes(pickle.dumps({b'data': Bomb()}, protocol=2))
-    with refuses('file', str(path)) as caught:
-        read_pickle(path)
-    assert re.search(rf'asks for \w+\.{payload.__name__}\b', str(caught.value))
-    assert not (tmp_path / 'ran').exists()
-
-
-def test_a_pickle_written_by_newer_numpy_is_read(tmp_path):
-    path = tmp_path / 'a'
-    data = np.arange(12, dtype=np.uint8).reshape(3, 4)
-    for protocol in (2, 4):
-        text = pickle.dumps({b'data': data}, protocol=protocol)
-        for old, new in ((b'numpy.core.', b'numpy.core.'), (b'numpy._core.', b'numpy._core.')):
-            path.write_bytes(text.replace(old, new))
-            np.testing.assert_array_equal(read_pickle(path)[b'data'], data)
-
-
-def test_cifar_100_has_fine_labels(tmp_path):
-    folder = tmp_path / 'cifar-100-python'
-    folder.mkdir()
-    data = np.zeros((2, 3072), np.uint8)
-    train = {b'data': data, b'fine_labels': [1, 0], b'coarse_labels': [0, 0]}
-    (folder / 'train').write_bytes(pickle.dumps(train, protocol=2))
-    (folder / 'meta').write_bytes(pickle.dumps({b'fine_label_names': [b'ant', b'bee']}))
-    found = ImageDataset(str(tmp_path), 'train', source=dict(type='CifarSource'))
-    assert (found.labels, found.classes) == ([1, 0], ('ant', 'bee'))
 
 
 def test_shards_may_be_read_in_any_order(image_folder, tmp_path, monkeypatch):

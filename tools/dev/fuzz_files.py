@@ -42,7 +42,6 @@ from mmssl.core import UserError
 from mmssl.core.io import read_json, read_sessions
 from mmssl.datasets import ImageDataset
 from mmssl.datasets.sources.base import parsed
-from mmssl.datasets.sources.cifar import read_pickle
 from mmssl.datasets.sources.lists import decoded
 from mmssl.datasets.transforms import LoadImage
 from mmssl.engine.state import validations, work_dir_files
@@ -362,7 +361,7 @@ def _whole(data: ImageDataset) -> None:
 
 
 class Shards:
-    """Tar shards with other header fields, their indices, and the pickles of CIFAR."""
+    """Tar shards with other header fields, and their indices."""
 
     def __init__(self, folder: Path) -> None:
         self.root = folder / 'shards'
@@ -377,17 +376,10 @@ class Shards:
         self.shard = file.getvalue()
         self.entries = [i for i in range(0, len(self.shard), 512) if self.shard[i + 257 : i + 262]]
         self.index = dict(shardlist=[dict(url='a.tar', nsamples=3, labels=[0, 1, 0])])
-        pixels = np.zeros((2, 3072), np.uint8)
-        batch = {b'labels': [0, 1], b'data': pixels, b'filenames': [b'a', b'b']}
-        self.cifar = pickle.dumps(batch, protocol=2)
 
     def make(self, draw: random.Random) -> Input:
-        """Return a mutated shard, index or pickle."""
-        kind = draw.randrange(3)
-        if kind == 2:
-            path = self.root / 'data_batch_1'
-            path.write_bytes(mutate_pickle(self.cifar, draw))
-            return path, lambda: _allowed(lambda: read_pickle(path))
+        """Return a mutated shard or index."""
+        kind = draw.randrange(2)
         index = mutate_json(self.index, draw) if kind else self.index
         (self.root / 'train.json').write_text(json.dumps(index))
         (self.root / 'a.tar').write_bytes(self.shard if kind else self._other_header(draw))

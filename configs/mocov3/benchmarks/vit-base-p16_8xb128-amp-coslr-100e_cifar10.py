@@ -6,9 +6,9 @@ Rate 3e-4 for 512 images, 3 epochs of warm-up, no repeated augmentation, no eras
 _base_ = '../../_base_/finetune_deit.py'
 
 protocol = 'CIFAR-10 fine-tuning'
-data_root = 'data/cifar-10-batches-py/'
+data_root = 'data/'
 view = dict(type='FinetuneView', size=224, augment='rand-m9-mstd0.5-inc1')
-source = dict(type='CifarSource')
+source = dict(type='TorchvisionSource', name='CIFAR10')
 train_dataloader = dict(
     batch_size=128,
     sampler=dict(_delete_=True, type='EpochSampler', shuffle=True),

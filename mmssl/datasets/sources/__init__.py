@@ -1,16 +1,15 @@
-"""Image sources, one file for each way images are stored: folders, lists, zip, TSV, shards."""
+"""Image sources, one file for each way images are stored: folders, zip, shards, libraries."""
 
 from .base import Names, Source, UnreadableImage
-from .cifar import CifarSource
 from .folder import FolderSource, ListSource, is_listed
 from .imagenet_s import ImageNetSSource
 from .openimages import OpenImagesSource
 from .shards import ShardSource
+from .torchvision import TorchvisionSource
 from .tsv import TsvSource
 from .zips import ZipSource
 
 __all__ = [
-    'CifarSource',
     'FolderSource',
     'ImageNetSSource',
     'ListSource',
@@ -18,6 +17,7 @@ __all__ = [
     'OpenImagesSource',
     'ShardSource',
     'Source',
+    'TorchvisionSource',
     'TsvSource',
     'UnreadableImage',
     'ZipSource',
