@@ -18,6 +18,7 @@ from . import continuation, pretrained
 from .check import check, check_top_kinds
 from .class_types import name_classes
 from .custom_imports import import_custom
+from .dataset_wrappers import unwrap_datasets
 from .defaults import merge_over_defaults
 from .nested import nested_dicts
 from .replaced_parts import check_replaced_parts
@@ -77,6 +78,7 @@ def load_config(
     check_top_kinds(cfg, str(path))
     import_custom(cfg.get('custom_imports'), folders)
     _fill_derived(cfg)
+    unwrap_datasets(cfg)
     check(cfg, str(path))
     check_replaced_parts(cfg)
     found = ErrorCollector()

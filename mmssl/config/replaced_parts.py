@@ -14,7 +14,8 @@ LOOPS = ('EpochLoop', 'EpochBasedTrainLoop')  # the second name is mmengine's fo
 WRAPPERS = ('OptimWrapper',)
 CHECKPOINT_HOOKS = ('CheckpointHook',)
 MMENGINE_ONLY = ('mmengine.CheckpointHook',)
-# data sets around data sets: views are made inside, and an index alone would not tell the epoch
+# data sets around others than ours: views are made inside, and an index alone would not tell the
+# epoch
 AROUND = ('ConcatDataset', 'RepeatDataset', 'ClassBalancedDataset')
 
 
@@ -70,8 +71,8 @@ def _check_dataset(loader: Any, place: str) -> None:
     kind = dataset.get('type') if isinstance(dataset, dict) else None
     if isinstance(kind, str) and kind.rpartition('.')[2] in AROUND:
         raise UserError(
-            f"{place}.type='{kind}': data sets around others are not offered; list the images of "
-            "all in one file (ann_file) of type='ImageDataset', an image as often as it shall come",
+            f"{place}.type='{kind}': it is offered around data sets of type='ImageDataset'; give "
+            'these, or ImageDataset with a ConcatSource',
             key=f'{place}.type',
             value=kind,
         )

@@ -164,12 +164,25 @@ class ImageDataset(Dataset):
         """`Source.locality` of the source; None for a part of its images."""
         return self.source.locality if len(self) == len(self.source) else None
 
+    @property
+    def repeat_factors(self) -> np.ndarray | None:
+        """How often each image (N,) comes in an epoch of training, on average; None: once."""
+        factors = self.source.repeat_factors
+        return None if factors is None else factors[self.indices]
+
+    @property
+    def epoch_length(self) -> int:
+        """How many images an epoch of training reads."""
+        factors = self.repeat_factors
+        return len(self) if factors is None else round(float(factors.sum()))
+
     def describe(self) -> str:
         """Return one line with the numbers of images and classes."""
+        epoch = '' if self.repeat_factors is None else f', {self.epoch_length} in an epoch'
         if not self.labels:
             why = f' ({self.source.unlabelled})' if self.source.unlabelled else ''
-            return f'{len(self)} images without labels{why}'
-        return f'{len(self)} images of {len(Counter(self.labels))} classes'
+            return f'{len(self)} images without labels{why}{epoch}'
+        return f'{len(self)} images of {len(Counter(self.labels))} classes{epoch}'
 
     def index_digests(self) -> dict[str, int | str]:
         """Return the numbers of images and classes, and hashes of names and labels in order."""

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sized
 from itertools import islice
 from typing import Any
 
+import numpy as np
 import torch
 from mmengine.dataset import InfiniteSampler
 from torch.utils.data import Sampler
@@ -14,6 +15,17 @@ from ..core import UserError, dist
 from ..core.protocols import EpochAddressed
 from ..registry import DATA_SAMPLERS
 from .sources.shards import WINDOW
+
+
+def refuse_repeat_factors(dataset: Any, sampler: Any) -> None:
+    """Raise UserError where images shall come several times and a sampler would not obey."""
+    if getattr(dataset, 'repeat_factors', None) is not None:  # only an ImageDataset has them
+        raise UserError(
+            f'sampler.type={sampler!r} reads each image as often as every other, and the data '
+            "set has repeats, weights or balance; use type='EpochSampler'",
+            key='sampler.type',
+            value=sampler,
+        )
 
 
 @DATA_SAMPLERS.register_module()
@@ -27,7 +39,8 @@ class EpochSampler(Sampler):
     an interrupted epoch has already read; they are left out without reading them.
 
     The data set's ``locality`` changes the shuffled order of two storages: 'rank' (a cache of
-    this rank's share: always images r, r + W, ...) and 'shard' (see `_by_shards`). Raises
+    this rank's share: always images r, r + W, ...) and 'shard' (see `_by_shards`). Images of a data
+    set with ``repeat_factors`` come that often, on average over epochs (`_repeated`). Raises
     UserError when ``even`` leaves a rank without images.
     """
 
@@ -47,15 +60,20 @@ class EpochSampler(Sampler):
         self.batch_size = 1
         self.workers = 1
         self.locality = None
+        self.factors: np.ndarray | None = None
+        self.count = len(dataset)  # images of an epoch, over all ranks
         if shuffle and self.even:
-            # anything with a length is sampled; only an ImageDataset has a locality
+            # anything with a length is sampled; only an ImageDataset has these
             self.locality = getattr(dataset, 'locality', None)
-        if self.even and len(dataset) < self.world_size:
+            self.factors = getattr(dataset, 'repeat_factors', None)
+        if self.factors is not None:
+            self.count = round(float(self.factors.sum()))
+        if self.even and self.count < self.world_size:
             raise UserError(
-                f'dataset: {len(dataset)} images cannot feed {self.world_size} processes; start '
+                f'dataset: {self.count} images cannot feed {self.world_size} processes; start '
                 'fewer processes or give more images',
                 key='dataset',
-                value=len(dataset),
+                value=self.count,
             )
 
     def serve(self, batch_size: int, workers: int) -> None:
@@ -94,6 +112,26 @@ class EpochSampler(Sampler):
             order = order[: count - count % self.world_size]
         return order[self.rank :: self.world_size]
 
+    def _repeated(self, factors: np.ndarray) -> list[tuple[int, int]]:
+        """Return this rank's pairs (index, repeat), images repeated by ``factors`` (N,).
+
+        Image i comes floor(factors[i]) times or once more, so that the epoch's length is fixed:
+        systematic sampling, at evenly spaced points of the cumulative factors. Images of one factor
+        are neighbours there, in a random order, so that their share of an epoch is fixed too.
+        """
+        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
+        order = torch.randperm(len(factors), generator=generator)
+        order = order[np.argsort(factors[order.numpy()], kind='stable')]
+        ends = np.cumsum(factors[order.numpy()])
+        ends *= self.count / ends[-1]
+        ends[-1] = self.count
+        start = float(torch.rand((), generator=generator, dtype=torch.float64))
+        counts = np.diff(np.floor(ends - start), prepend=np.floor(-start)).astype(np.int64)
+        pairs = [(int(i), k) for i, n in zip(order, counts, strict=True) for k in range(n)]
+        shuffled = torch.randperm(len(pairs), generator=generator)
+        shuffled = shuffled[: self.count - self.count % self.world_size]
+        return [pairs[i] for i in shuffled[self.rank :: self.world_size].tolist()]
+
     def _by_shards(self, dataset: Any) -> list[int]:
         """Shuffle whole shards, cut their row into one run per worker of all ranks, shuffle each
         run within windows, and deal out its batches when it is that worker's turn.
@@ -125,7 +163,10 @@ class EpochSampler(Sampler):
         """Return how many images each worker of each rank reads of shards."""
         return len(self.dataset) // (self.world_size * self.workers)
 
-    def __iter__(self) -> Iterator[int | tuple[int, int]]:
+    def __iter__(self) -> Iterator[int | tuple[int, ...]]:
+        if self.factors is not None:
+            pairs = self._repeated(self.factors)[self.skip :]
+            return ((self.epoch, i, k) if k else (self.epoch, i) for i, k in pairs)
         order = self._order()[self.skip :]
         if isinstance(self.dataset, EpochAddressed) and self.dataset.takes_epoch:
             return ((self.epoch, index) for index in order)
@@ -136,7 +177,7 @@ class EpochSampler(Sampler):
             length = self._images_per_worker()
             return (length - length % self.batch_size) * self.workers
         if self.even:
-            return len(self.dataset) // self.world_size
+            return self.count // self.world_size
         return math.ceil((len(self.dataset) - self.rank) / self.world_size)
 
 
@@ -149,10 +190,12 @@ class ResumableSampler(Sampler):
 
     An epoch takes ``len(sampler)`` indices; those of an endless sampler go on where the epoch
     before has ended. `exact` tells whether a resumed run meets the same images: others than
-    mmengine's may draw from generators that nobody has stored.
+    mmengine's may draw from generators that nobody has stored. Raises UserError as
+    `refuse_repeat_factors` does.
     """
 
     def __init__(self, dataset: Sized, sampler: dict[str, Any], seed: int | None = None) -> None:
+        refuse_repeat_factors(dataset, sampler.get('type'))
         self.sampler = DATA_SAMPLERS.build(sampler, default_args=dict(dataset=dataset, seed=seed))
         self.exact = type(self.sampler).__name__ in EXACT
         self.endless = isinstance(self.sampler, InfiniteSampler)

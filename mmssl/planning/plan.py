@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from mmengine.registry import DefaultScope
 
 from ..core import UserError
+from ..datasets import ImageDataset
 from ..registry import DATASETS
 from .fake_tensor_step import FakeTensorStep
 from .timing import MIN_BATCH, Probe
@@ -67,7 +68,8 @@ def count_images(cfg: Any) -> int | None:
     dataset = cfg.train_dataloader.dataset
     try:
         with DefaultScope.overwrite_default_scope('mmssl'):
-            return len(DATASETS.build(dataset))
+            images = DATASETS.build(dataset)
+            return images.epoch_length if isinstance(images, ImageDataset) else len(images)
     except UserError:
         imagenet = re.search(r'imagenet/?$', str(dataset.get('data_root')))
         return IMAGENET if imagenet else None

@@ -22,7 +22,8 @@ REFUSED = [
     (dict(default_hooks__param_scheduler=None), 'default_hooks.param_scheduler', None),
     (dict(train_dataloader__dataset=dict(type='ConcatDataset', datasets=[], _delete_=True)),
      'train_dataloader.dataset.type', 'ConcatDataset'),
-    (dict(train_dataloader__dataset=dict(type='RepeatDataset', times=2, _delete_=True)),
+    (dict(train_dataloader__dataset=dict(
+        type='RepeatDataset', times=2, dataset=dict(type='FolderSource'), _delete_=True)),
      'train_dataloader.dataset.type', 'RepeatDataset'),
     (dict(train_dataloader__dataset=dict(type='ClassBalancedDataset', _delete_=True)),
      'train_dataloader.dataset.type', 'ClassBalancedDataset'),

@@ -1,6 +1,7 @@
 """Image sources, one file for each way images are stored: folders, zip, shards, libraries."""
 
 from .base import Names, Source, UnreadableImage
+from .concat import ConcatSource
 from .folder import FolderSource, ListSource, is_listed
 from .imagenet_s import ImageNetSSource
 from .openimages import OpenImagesSource
@@ -10,6 +11,7 @@ from .tsv import TsvSource
 from .zips import ZipSource
 
 __all__ = [
+    'ConcatSource',
     'FolderSource',
     'ImageNetSSource',
     'ListSource',

@@ -36,6 +36,8 @@ class Source:
     ``locality`` tells the sampler which order is fast to read: None any order, 'rank' every W-th
     image of W ranks, 'shard' runs of neighbours (``shards`` holds their lengths and ``ends`` the
     cumulative sums of these). ``unlabelled`` says why images in class folders have no labels.
+    ``repeat_factors`` (N,) is how often each image comes in an epoch of training, on average; None
+    is once each.
     """
 
     classes: tuple[str, ...] = ()
@@ -44,6 +46,7 @@ class Source:
     locality: str | None = None
     shards: Sequence[int] = ()
     ends: Sequence[int] | np.ndarray = ()
+    repeat_factors: np.ndarray | None = None
 
     def __len__(self) -> int:
         raise NotImplementedError
