@@ -19,6 +19,7 @@ from ..core.protocols import KnowsItsFile
 from . import file_kinds, hyperparameters
 from .fetch.fetch import local_path
 from .fit import advice, describe, misfit, some
+from .input_channels import adapt_first_convolutions
 from .layouts import Layout, State, detect
 from .matching import (
     BRANCHES,
@@ -53,6 +54,7 @@ class Report:
     computed: list[str] = field(default_factory=list)
     new: list[str] = field(default_factory=list)
     resized: list[str] = field(default_factory=list)
+    adapted: list[str] = field(default_factory=list)  # from RGB to the model's channels
     epoch: int | None = None  # epochs done, where the file says so
     model: str = ''  # the class that trained it, where the file says so
     classes: tuple[str, ...] = ()  # names of a classifier's outputs, where the file says so
@@ -69,6 +71,7 @@ class Report:
             ('computed', self.computed),
             ('new', self.new),
             ('resized', self.resized),
+            ('adapted from RGB', self.adapted),
         ):
             if keys:
                 text += f', {len(keys)} {word} ({some(keys)})'
@@ -94,7 +97,8 @@ def load(
     ``part``: 'all' or 'backbone'. ``branch``: 'student' or 'teacher', the branch of the file that
     is taken, or 'export': both where the model has both, else the one meant for downstream use.
     A file with one backbone fills student and teacher alike; of a detector or segmentation network
-    the backbone is taken. Tensors go where name and shape (any) agree. Raises UserError when a
+    the backbone is taken. Tensors go where name and shape (any) agree; a
+    first convolution of RGB becomes that of the model's channels. Raises UserError when a
     backbone tensor of the model stays unfilled, a classifier untrained, the file is of another
     kind, or ``part`` or ``branch`` is unknown.
     """
@@ -240,6 +244,7 @@ def fill(target: State, ours: State, part: str, report: Report) -> None:
     wanted = target
     if part == 'backbone' and not backbone_alone:
         wanted = {key: value for key, value in target.items() if _is_of_backbone(key)}
+    ours, report.adapted = adapt_first_convolutions(wanted, ours)
     match = match_state(wanted, ours)
     report.matched = match.matched
     report.missing = [key for key in match.missing if not is_new(key)]

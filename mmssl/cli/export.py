@@ -126,8 +126,8 @@ class Source(NamedTuple):
 def read(args: argparse.Namespace) -> Source:
     """Return the network with weights.
 
-    Raises UserError when the config has no backbone, no weights are named, the file does not fit,
-    or a model that is no classifier is to be exported as one.
+    Raises UserError when the config has no backbone or one of other images than RGB, no weights are
+    named, the file does not fit, or a model that is no classifier is to be exported as one.
     """
     cfg, info = read_config(args.model)
     if args.cfg_options:
@@ -135,6 +135,14 @@ def read(args: argparse.Namespace) -> Source:
     if 'backbone' not in cfg.model:
         raise UserError(
             f'{args.model}: has no model.backbone to export', key='model.backbone', value=None
+        )
+    channels = cfg.model.backbone.get('in_channels', 3)
+    if channels != 3:
+        raise UserError(
+            f'model.backbone.in_channels={channels}: networks of RGB are exported; use this one '
+            'with mmssl',
+            key='model.backbone.in_channels',
+            value=channels,
         )
     weights = args.weights
     if weights is None and info is None and not cfg.get('load_from'):

@@ -7,11 +7,11 @@ import numpy as np
 from PIL import Image
 
 from ..core import UserError
+from .image_formats import bits_of_tiff
 
 HIGHEST = 0xFFFF
 SMALL = (HIGHEST + 1) // 8  # values below: an image of 16 bits uses less than an eighth of them
 PNG = b'\x89PNG\r\n\x1a\n'
-BITS_PER_SAMPLE = 258  # tag of a TIFF
 # BGR: of compressed TIFFs of 16 bits IMREAD_COLOR_RGB returns other values
 UNCHANGED = cv2.IMREAD_ANYDEPTH | cv2.IMREAD_COLOR_BGR | cv2.IMREAD_IGNORE_ORIENTATION
 
@@ -59,8 +59,7 @@ def _deep_colours(image: Image.Image, data: bytes) -> bool:
     if data.startswith(PNG):
         return data[24:25] == b'\x10'
     if data and image.format == 'TIFF':
-        tags = image.tag_v2  # type: ignore[attr-defined]
-        return max(tags.get(BITS_PER_SAMPLE, (8,))) == 16
+        return bits_of_tiff(image) == 16
     return False
 
 

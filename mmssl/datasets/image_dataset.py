@@ -19,6 +19,7 @@ from ..core import UserError
 from ..core.errors import NoData
 from ..registry import DATASETS, TRANSFORMS
 from .sources import Source, UnreadableImage, is_listed
+from .transforms.load_image import LoadImage
 from .unreadable_images import TRIES, replacement_index, replacement_seed
 from .view_seed import view_seed
 
@@ -78,8 +79,8 @@ class ImageDataset(Dataset):
     call each access draws a new seed from torch's generator. An image that cannot be read is
     replaced by another, drawn from the same numbers; ``unreadable`` among the item's
     data_samples then says which and why. Raises NoData when there are no images, UserError when
-    ``share`` or ``per_class`` is out of range or more than one of source, ann_file and subset is
-    given.
+    ``share`` or ``per_class`` is out of range, more than one of source, ann_file and subset is
+    given, or a transform does not take images of LoadImage(channels=).
     """
 
     takes_epoch = True
@@ -119,6 +120,7 @@ class ImageDataset(Dataset):
         self.labels = [labels[i] for i in self.indices.tolist()] if len(labels) else []
         self.pipeline = pipeline  # as settings, for records
         self.transforms = [TRANSFORMS.build(t) for t in pipeline]
+        self._check_channels()
         # process and image of each worker, and since when (ns, 0: it is done), so that what one
         # that dies or stays silent has read can be named
         self.reading = torch.zeros(WORKERS, 3, dtype=torch.int64).share_memory_()
@@ -147,6 +149,16 @@ class ImageDataset(Dataset):
                 value=share,
             )
         return np.array(sorted(selected))
+
+    def _check_channels(self) -> None:
+        """Ask each transform whether it takes the images that LoadImage(channels=) keeps."""
+        for load in self.transforms:
+            if isinstance(load, LoadImage) and load.channels is not None:
+                for transform in self.transforms:
+                    # a transform of one's own need not know
+                    check = getattr(transform, 'check_channels', None)
+                    if check is not None:
+                        check(load.channels, load.value_range is not None)
 
     def renumber(self, classes: tuple[str, ...], numbers: Mapping[int, int]) -> None:
         """Replace the class names, and each label by the number that ``numbers`` has for it."""

@@ -18,6 +18,8 @@ MAX_PIXELS = 64_000_000  # ImageNet's largest image has 61 million
 MAX_SCANS = 100  # of a JPEG, as libtiff has it; encoders write about 10
 SMALL_TILE = 1024 * 1024  # pixels of a TIFF's tile that are no fault in a smaller image
 TILE_SIDES = (322, 323)  # tags of a TIFF
+BITS_PER_SAMPLE = 258
+TIFF_SIGNS = (b'II*\0', b'MM\0*', b'II+\0', b'MM\0+')
 # what files begin with that are no images of the list
 REFUSED = {
     b'%!PS': 'PostScript',
@@ -150,6 +152,12 @@ def _check_tiles(image: Image.Image) -> None:
             f'its tiles of {width} x {height} pixels are larger than its {image.width} x '
             f'{image.height}'
         )
+
+
+def bits_of_tiff(image: Image.Image) -> int:
+    """Return the most bits of a channel of a TIFF."""
+    tags = image.tag_v2  # type: ignore[attr-defined]
+    return int(max(tags.get(BITS_PER_SAMPLE, (8,))))
 
 
 @contextmanager

@@ -62,7 +62,9 @@ def flops(backbone: Backbone, size: int | tuple[int, int] = 224) -> int:
 
 def _image(backbone: Backbone, height: int, width: int) -> Tensor:
     weight = next(backbone.parameters())
-    return torch.zeros(1, 3, height, width, dtype=weight.dtype, device=weight.device)
+    return torch.zeros(
+        1, backbone.in_channels, height, width, dtype=weight.dtype, device=weight.device
+    )
 
 
 def cost(model: Any, size: int | tuple[int, int] = 224) -> Cost:

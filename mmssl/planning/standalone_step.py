@@ -15,6 +15,7 @@ from torch.utils.data import default_collate
 
 from ..core import Progress, UserError
 from ..core.protocols import Method
+from ..datasets.channel_image import ChannelImage
 from ..datasets.encoded_image import EncodedImage
 from ..datasets.transforms.multi_view import build_multi_view
 from ..registry import MODELS
@@ -35,8 +36,9 @@ def noise_batch(cfg: Any, count: int) -> Batch:
                 key=key,
                 value=None,
             )
-    multi_view = build_multi_view(cfg.train_dataloader.dataset.get('pipeline', []))
-    image = _noise_image()
+    pipeline = cfg.train_dataloader.dataset.get('pipeline', [])
+    multi_view = build_multi_view(pipeline)
+    image = _noise_image(pipeline)
     last_epoch = cfg.train_cfg.max_epochs - 1  # some masks begin later than at 0
     samples = [
         multi_view(dict(image=image, rng=random.Random(i), epoch=last_epoch))
@@ -45,8 +47,16 @@ def noise_batch(cfg: Any, count: int) -> Batch:
     return default_collate([samples[i % len(samples)] for i in range(count)])
 
 
-def _noise_image() -> EncodedImage:
-    pixels = np.random.default_rng(0).integers(0, 255, (256, 256, 3), np.uint8)
+def _noise_image(pipeline: Any) -> EncodedImage:
+    """Return an image of the channels and bits that the pipeline loads."""
+    rng = np.random.default_rng(0)
+    load = next((step for step in pipeline if step.get('channels')), None)
+    if load is not None:
+        deep = load.get('value_range') is not None
+        kind, highest = (np.uint16, 0xFFFF) if deep else (np.uint8, 0xFF)
+        shape = (256, 256, load['channels'])
+        return ChannelImage.of_array(rng.integers(0, highest, shape, kind), 'noise')
+    pixels = rng.integers(0, 255, (256, 256, 3), np.uint8)
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, 'jpeg')
     return EncodedImage(file.getvalue(), 'noise')

@@ -115,6 +115,18 @@ def test_a_missing_extra_is_named(config, tmp_path, monkeypatch):
     assert "onnxruntime: pip install 'mmssl[deploy]'" in str(caught.value)
 
 
+def test_only_networks_of_rgb_are_exported(config, tmp_path):
+    with refuses('model.backbone.in_channels', 5):
+        run(
+            'onnx',
+            config(
+                dict(BACKBONES['vit'], in_channels=5),
+                data_preprocessor=dict(type='ViewPreprocessor', mean=(0.5,) * 5, std=(0.2,) * 5),
+            ),
+            tmp_path / 'net.onnx',
+        )
+
+
 def test_what_cannot_be_exported_is_named(config, tmp_path):
     with refuses('--maps', [0]):
         run('huggingface', config(BACKBONES['resnet']), tmp_path / 'hub', '--maps', '0')

@@ -35,8 +35,8 @@ WRONG = [
     ((123.675, 116.28, 103.53), 'divide by 255'),
     ((124, 116, 104), 'divide by 255'),
     ((0.4, 0.4, math.inf), 'finite'),
-    ((0.5,), 'three numbers'),
-    (0.5, 'three numbers'),
+    ((), 'for each channel'),
+    (0.5, 'for each channel'),
     (('0.5', 0.5, 0.5), 'give numbers'),
     ((float('nan'), 0.5, 0.5), 'finite'),
 ]

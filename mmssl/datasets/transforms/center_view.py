@@ -8,11 +8,20 @@ from torchvision.transforms import functional as TF
 
 from ...core import UserError
 from ...registry import TRANSFORMS
+from ..channel_image import ChannelImage
 from ..encoded_image import EncodedImage, as_pil
+from . import opencv_backend
 from .checks import check_size
 from .multi_view import pack, to_bytes
 from .pillow_backend import INTERPOLATIONS
-from .random_view import PIXELS, RandomView, check_interpolation, check_pixels, decode
+from .random_view import (
+    PIXELS,
+    RandomView,
+    check_interpolation,
+    check_pixels,
+    check_way,
+    decode,
+)
 
 
 @TRANSFORMS.register_module()
@@ -34,20 +43,34 @@ class CenterView:
                 key='resize',
                 value=resize,
             )
-        self.interpolation = INTERPOLATIONS[check_interpolation(interpolation)]
+        self.name = check_interpolation(interpolation)
+        self.interpolation = INTERPOLATIONS[self.name]
 
     def view(self, image: EncodedImage | Image.Image) -> Image.Image:
         """Return the centre view of an image, RGB of ``size`` x ``size`` pixels, by Pillow."""
         image = as_pil(image)
-        w, h = image.size
-        short = min(w, h)
-        # torchvision's rounding: the long side is truncated, after the product
-        w, h = (int(self.resize * side / short) for side in (w, h))
-        return TF.center_crop(image.resize((w, h), self.interpolation), [self.size])
+        resized = image.resize(self._resized(*image.size), self.interpolation)
+        return TF.center_crop(resized, [self.size])
+
+    def channel_view(self, image: ChannelImage) -> np.ndarray:
+        """Return the centre view of an image of C channels (size, size, C), uint8 or uint16."""
+        width, height = self._resized(*image.size)
+        pixels = opencv_backend.resize(image.array, height, width, self.name)
+        top, left = (round((side - self.size) / 2.0) for side in (height, width))
+        return pixels[top : top + self.size, left : left + self.size]
+
+    def _resized(self, width: int, height: int) -> tuple[int, int]:
+        """Return width and height after resizing, by torchvision's rounding."""
+        short = min(width, height)
+        # the long side is truncated, after the product
+        return int(self.resize * width / short), int(self.resize * height / short)
 
     def __call__(self, item: dict[str, Any]) -> dict[str, Any]:
         """Return the packed centre view of ``item['image']``, uint8 (3, size, size)."""
-        return pack(to_bytes(np.array(self.view(item['image']))), item)
+        image = item['image']
+        if isinstance(image, ChannelImage):
+            return pack(to_bytes(np.ascontiguousarray(self.channel_view(image))), item)
+        return pack(to_bytes(np.array(self.view(image))), item)
 
 
 @TRANSFORMS.register_module()
@@ -61,6 +84,11 @@ class TrainView(RandomView):
     def __init__(self, size: int = 224, pixels: str = 'fast', **view: Any) -> None:
         super().__init__(size, **{'gray': 0.0, **view})
         self.pixels = check_pixels(pixels, PIXELS[:2])
+
+    def check_channels(self, channels: int, deep: bool) -> None:
+        """Raise UserError where images of so many channels, ``deep`` of 16 bits, have no views."""
+        check_way(self.pixels, channels, deep)
+        self.check_colors(channels)
 
     def __call__(self, item: dict[str, Any]) -> dict[str, Any]:
         """Return the packed random view of ``item['image']``, uint8 (3, size, size)."""

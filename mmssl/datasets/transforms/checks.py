@@ -10,6 +10,19 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
+def refuse_channels(transform: Any, channels: int, deep: bool) -> None:
+    """Raise UserError for a transform of 8-bit RGB where images are others."""
+    bits = 16 if deep else 8
+    if (channels, bits) != (3, 8):
+        name = type(transform).__name__
+        raise UserError(
+            f'{name} takes RGB of 8 bits, not {channels} channels of {bits} bits; use MultiView, '
+            'TrainView or CenterView, or leave LoadImage(channels=) out',
+            key='dataset.pipeline',
+            value=name,
+        )
+
+
 def check_size(size: Any, key: str = 'size') -> int:
     """Return a side in pixels. Raises UserError unless it is a whole number of at least 1."""
     if not isinstance(size, int) or isinstance(size, bool) or size < 1:

@@ -13,7 +13,7 @@ from timm.data import auto_augment, create_transform
 from ...core import UserError
 from ...registry import TRANSFORMS
 from ..encoded_image import as_pil
-from .checks import check_share, check_size, check_span
+from .checks import check_share, check_size, check_span, refuse_channels
 from .multi_view import pack
 from .random_view import check_interpolation
 
@@ -100,6 +100,10 @@ class FinetuneView:
         for operation in operations(self.transform):
             if operation.aug_fn is auto_augment.posterize:
                 operation.aug_fn = posterize
+
+    def check_channels(self, channels: int, deep: bool) -> None:
+        """Raise UserError for images that are not RGB of 8 bits, which timm's operations take."""
+        refuse_channels(self, channels, deep)
 
     def __call__(self, item: dict[str, Any]) -> dict[str, Any]:
         """Return the packed view of ``item['image']``, float32 (3, size, size)."""

@@ -6,7 +6,9 @@ from typing import Any
 
 from ...core import UserError
 from ...core.errors import at_least
+from ...core.kinds import Count
 from ...registry import TRANSFORMS
+from ..channel_image import MAX_CHANNELS, ChannelImage
 from ..deep_images import check_range
 from ..encoded_image import EncodedImage
 from ..image_formats import EXTRA_FORMATS, FORMATS, MAX_PIXELS
@@ -23,7 +25,9 @@ class LoadImage:
     the header, are refused before decoding (None: never). ``value_range`` (low, high) says which
     values become 0 and 255 in images of more than 8 bits, such as (0, 4095) for 12 bits in 16;
     without it 16 bits keep their high byte, and one warning says when they use under an eighth of
-    their range. Raises UserError for settings that cannot be, UnreadableImage, naming the file and
+    their range. ``channels`` is for images that are not 8-bit RGB: they keep all their channels,
+    which have to be so many, and by ``value_range`` their 16 bits (`ChannelImage`); None is RGB of
+    8 bits. Raises UserError for settings that cannot be, UnreadableImage, naming the file and
     the cause, when the file is damaged.
     """
 
@@ -32,6 +36,7 @@ class LoadImage:
         max_pixels: int | None = MAX_PIXELS,
         value_range: tuple[float, float] | None = None,
         extra_formats: Sequence[str] = (),
+        channels: Count | None = None,
     ) -> None:
         self.max_pixels = None if max_pixels is None else at_least('max_pixels', max_pixels)
         self.value_range = check_range(value_range)
@@ -41,6 +46,13 @@ class LoadImage:
                 key='extra_formats',
                 value=extra_formats,
             )
+        if channels is not None and at_least('channels', channels) > MAX_CHANNELS:
+            raise UserError(
+                f'LoadImage(channels={channels}): at most {MAX_CHANNELS} are read',
+                key='channels',
+                value=channels,
+            )
+        self.channels = channels
         self.formats = (*FORMATS, *extra_formats)
         self.once = once()
 
@@ -53,6 +65,10 @@ class LoadImage:
 
     def open(self, content: bytes, name: str) -> EncodedImage:
         """Return the image in the bytes of a file. Raises UnreadableImage when it is damaged."""
+        if self.channels is not None:
+            return ChannelImage(
+                content, name, self.channels, self.value_range, self.max_pixels, self.formats
+            )
         return EncodedImage(
             content, name, self.max_pixels, self.value_range, self.once, self.formats
         )

@@ -11,15 +11,15 @@ from torch import Tensor
 from ...core import UserError
 from ...registry import TRANSFORMS
 from .checks import check_size
-from .random_view import RandomView, check_pixels, decode
+from .random_view import RandomView, check_pixels, check_way, decode
 
 PACKED = ('index', 'label', 'box', 'mask', 'color_params', 'unreadable')
 
 
 def to_bytes(image: np.ndarray) -> Tensor:
-    """Move channels first: uint8 (H, W, 3) -> uint8 (3, H, W). The device normalises."""
-    planes = np.empty((3, *image.shape[:2]), np.uint8)
-    for i in range(3):
+    """Move channels first: (H, W, C) -> (C, H, W), uint8 or uint16. The device normalises."""
+    planes = np.empty((image.shape[2], *image.shape[:2]), image.dtype)
+    for i in range(len(planes)):
         cv2.extractChannel(image, i, planes[i])
     return torch.from_numpy(planes)
 
@@ -27,7 +27,7 @@ def to_bytes(image: np.ndarray) -> Tensor:
 def pack(inputs: Any, item: dict[str, Any]) -> dict[str, Any]:
     """Return the dict that the loader collates: ``inputs``, and `PACKED` keys as data_samples.
 
-    ``inputs`` is a view (3, H, W) or a list of views.
+    ``inputs`` is a view (C, H, W) or a list of views.
     """
     samples = {key: item[key] for key in PACKED if key in item}
     return dict(inputs=inputs, data_samples=samples)
@@ -37,7 +37,8 @@ def pack(inputs: Any, item: dict[str, Any]) -> dict[str, Any]:
 class MultiView:
     """Make the views of ``views``, in order: configs of RandomView, each made ``repeat`` times.
 
-    The result has V uint8 views (3, size, size) as inputs and ``box`` (V, 5): x, y, w, h in
+    The result has V uint8 views (3, size, size), or what LoadImage(channels=) keeps, as inputs and
+    ``box`` (V, 5): x, y, w, h in
     source pixels and 1 for flipped. Put global views first. ``mask`` (a PatchMask config) adds
     masks (2, h, w) of the first two views. ``pixels`` selects how views are made from the sampled
     parameters: 'fast' (OpenCV; large JPEGs are decoded at reduced size where every crop allows
@@ -62,6 +63,12 @@ class MultiView:
             )
         self.mask = TRANSFORMS.build(mask) if mask else None
         self.pixels = check_pixels(pixels)
+
+    def check_channels(self, channels: int, deep: bool) -> None:
+        """Raise UserError where images of so many channels, ``deep`` of 16 bits, have no views."""
+        check_way(self.pixels, channels, deep)
+        for view in self.views:
+            view.check_colors(channels)
 
     def __call__(self, item: dict[str, Any]) -> dict[str, Any]:
         """Return the packed views of ``item['image']``, V of uint8 (3, size, size)."""

@@ -1,8 +1,8 @@
 """Views by OpenCV and torch (``pixels='fast'``): near Pillow's, several times faster.
 
-Pixels are uint8 throughout. Each operation rounds like a sensible implementation of its
-definition, not like Pillow: the mean difference is below 2 grey levels of 255, below 3 for hue
-and blur (tests hold it there).
+Pixels are uint8 or uint16, of any number of channels; hue, saturation and grey are of RGB. Each
+operation rounds like a sensible implementation of its definition, not like Pillow: the mean
+difference is below 2 grey levels of 255, below 3 for hue and blur (tests hold it there).
 """
 
 import math
@@ -34,7 +34,7 @@ def reduction(params: list[ViewParams], sizes: list[int]) -> int:
 def crop(
     image: np.ndarray, params: ViewParams, size: int, interpolation: str, reduce: int = 1
 ) -> np.ndarray:
-    """Crop the box of ``params`` and flip it: (H, W, 3) -> (size, size, 3), a mask likewise.
+    """Crop the box of ``params`` and flip it: (H, W, C) -> (size, size, C), a mask likewise.
 
     ``reduce`` is the factor by which the image is smaller than the one the box was sampled for.
     A mask is (H, W) -> (size, size).
@@ -45,27 +45,45 @@ def crop(
         method = INTERPOLATIONS[interpolation]
         view = np.asarray(Image.fromarray(image).resize((size, size), method, box))
     else:
-        view = _resize(image[y : y + h, x : x + w], size, interpolation)
-    return cv2.flip(view, 1) if params.flip else view
+        view = resize(image[y : y + h, x : x + w], size, size, interpolation)
+    view = cv2.flip(view, 1) if params.flip else view
+    return view.reshape(size, size, *image.shape[2:])  # OpenCV drops a single channel
 
 
-def _resize(view: np.ndarray, size: int, interpolation: str) -> np.ndarray:
+def resize(view: np.ndarray, height: int, width: int, interpolation: str) -> np.ndarray:
+    """Resize pixels (H, W, C) -> (height, width, C), uint8 or uint16, or a mask (H, W)."""
+    shape = (height, width, *view.shape[2:])
     if interpolation in NEAREST:
-        return cv2.resize(view, (size, size), interpolation=NEAREST[interpolation])
-    if interpolation == 'bilinear' and max(view.shape[:2]) <= size:
-        return cv2.resize(view, (size, size), interpolation=cv2.INTER_LINEAR)
+        found = cv2.resize(view, (width, height), interpolation=NEAREST[interpolation])
+        return found.reshape(shape)
+    if interpolation == 'bilinear' and view.shape[0] <= height and view.shape[1] <= width:
+        found = cv2.resize(view, (width, height), interpolation=cv2.INTER_LINEAR)
+        return found.reshape(shape)
     # torch filters as Pillow does when scaling down; OpenCV would skip pixels
-    x = torch.from_numpy(view.copy())[None].permute(0, 3, 1, 2)  # (1, 3, h, w), channels last
-    x = interpolate(x, (size, size), mode=interpolation, antialias=True)
-    return x.permute(0, 2, 3, 1)[0].numpy()  # (S, S, 3)
+    deep = view.dtype == np.uint16  # of which torch resizes none
+    x = torch.from_numpy(view.astype(np.float32) if deep else view.copy())
+    x = x[None].permute(0, 3, 1, 2)  # (1, C, h, w), channels last
+    x = interpolate(x, (height, width), mode=interpolation, antialias=True)
+    found = x.permute(0, 2, 3, 1)[0].numpy()  # (H, W, C)
+    return _rounded(found) if deep else found
+
+
+def _rounded(values: np.ndarray) -> np.ndarray:
+    """Return values around 0 to 65535 as uint16."""
+    return np.rint(values.clip(0, 0xFFFF)).astype(np.uint16)
 
 
 def _brightness(view: np.ndarray, factor: float) -> np.ndarray:
+    if view.dtype == np.uint16:
+        return _rounded(view.astype(np.float32) * factor)
     return cv2.convertScaleAbs(view, alpha=factor)
 
 
 def _contrast(view: np.ndarray, factor: float) -> np.ndarray:
-    mean = int(np.dot(cv2.mean(view)[:3], LUMA) + 0.5)
+    if view.shape[2] == 3:
+        mean = int(np.dot(cv2.mean(view)[:3], LUMA) + 0.5)
+    else:
+        mean = int(view.mean() + 0.5)
     return cv2.addWeighted(view, factor, view, 0, (1 - factor) * mean)
 
 
@@ -74,6 +92,10 @@ def _saturation(view: np.ndarray, factor: float) -> np.ndarray:
 
 
 def _hue(view: np.ndarray, factor: float) -> np.ndarray:
+    if view.dtype == np.uint16:
+        hsv = cv2.cvtColor(view.astype(np.float32) / 0xFFFF, cv2.COLOR_RGB2HSV)
+        hsv[..., 0] = (hsv[..., 0] + 360 * factor) % 360
+        return _rounded(0xFFFF * cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB))
     hsv = cv2.cvtColor(view, cv2.COLOR_RGB2HSV_FULL)
     hsv[..., 0] += np.uint8(int(factor * 255) % 256)  # the hue is a circle of 256 steps
     return cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB_FULL)
@@ -93,11 +115,14 @@ COLOR_OPS: dict[ColorOp, Callable[[np.ndarray, float], np.ndarray]] = {
 
 
 def apply_color(view: np.ndarray, params: ViewParams) -> np.ndarray:
-    """Apply the colours of ``params`` to a view: uint8 (H, W, 3) -> uint8 (H, W, 3)."""
+    """Apply the colours of ``params`` to a view: (H, W, C) -> (H, W, C), uint8 or uint16."""
+    shape = view.shape
     for op, factor in params.color_ops:
-        view = COLOR_OPS[op](view, factor)
+        view = COLOR_OPS[op](view, factor).reshape(shape)  # OpenCV drops a single channel
     if params.blur is not None:
         side = 2 * math.ceil(3 * params.blur) + 1
         view = cv2.GaussianBlur(view, (side, side), params.blur, borderType=cv2.BORDER_REPLICATE)
-    # min(v, 255 - v) inverts exactly what is 128 or more
-    return cv2.min(view, cv2.bitwise_not(view)) if params.solarize else view
+    if params.solarize:
+        # min(v, 255 - v) inverts exactly what is 128 or more
+        view = cv2.min(view, cv2.bitwise_not(view))
+    return view.reshape(shape)

@@ -69,6 +69,22 @@ class RandomView:
         self.solarize = check_share(solarize, 'solarize')
         self.gray_first = gray_first
 
+    def check_colors(self, channels: int) -> None:
+        """Raise UserError for a colour operation that images of so many channels do not have."""
+        if channels == 3:
+            return
+        brightness, contrast, saturation, hue = self.jitter or (0, 0, 0, 0)
+        given = dict(saturation=saturation, hue=hue, gray=self.gray)
+        names = [name for name, amount in given.items() if amount]
+        if names:
+            key = 'gray' if names == ['gray'] else 'jitter'
+            raise UserError(
+                f'{type(self).__name__}: {" and ".join(names)} of {channels} channels: only RGB '
+                f'has them; give jitter=({brightness}, {contrast}, 0, 0) and gray=0',
+                key=key,
+                value=getattr(self, key),
+            )
+
     def sample_params(self, width: int, height: int, rng: random.Random) -> ViewParams:
         """Sample the parameters of one view of an image of ``width`` x ``height`` pixels."""
         box = sample_box(width, height, self.scale, self.ratio, rng)
@@ -95,7 +111,7 @@ class RandomView:
     def apply(
         self, image: Any, params: ViewParams, pixels: str = 'fast', reduce: int = 1
     ) -> np.ndarray:
-        """Make the view of an image from `decode`: (H, W, 3) -> uint8 (size, size, 3).
+        """Make the view of an image from `decode`: (H, W, C) -> (size, size, C), uint8 or uint16.
 
         ``pixels`` is 'fast' (OpenCV), 'exact' (Pillow) or 'device' (OpenCV, without the colours).
         """
@@ -111,7 +127,7 @@ def decode(
 ) -> Any:
     """Decode an image once for all its views; return it and ``reduce``, for `RandomView.apply`.
 
-    The image is Pillow's for 'exact', else an array, uint8 (H / reduce, W / reduce, 3).
+    The image is Pillow's for 'exact', else an array (H / reduce, W / reduce, C), uint8 or uint16.
     """
     if pixels == 'exact':
         return as_pil(image), 1
@@ -119,6 +135,18 @@ def decode(
         return np.asarray(image), 1
     reduce = reduction(params, sizes) if image.fast_decodable else 1
     return image.pixels(reduce), reduce
+
+
+def check_way(pixels: str, channels: int, deep: bool) -> None:
+    """Raise UserError where a way to make views does not take such channels, or 16 bits."""
+    bits = 16 if deep else 8
+    if (channels, bits) != (3, 8) and pixels != 'fast':
+        raise UserError(
+            f"pixels='{pixels}' makes views of RGB of 8 bits, not of {channels} channels of "
+            f"{bits}; use 'fast'",
+            key='pixels',
+            value=pixels,
+        )
 
 
 def check_pixels(pixels: str, known: Sequence[str] = PIXELS) -> str:

@@ -11,7 +11,7 @@ from ...registry import TRANSFORMS
 from ..encoded_image import EncodedImage, as_pil
 from ..sources.base import UnreadableImage
 from . import opencv_backend
-from .checks import check_size
+from .checks import check_size, refuse_channels
 from .multi_view import pack, to_bytes
 from .pillow_backend import INTERPOLATIONS
 from .random_view import PIXELS, RandomView, check_interpolation, check_pixels, decode
@@ -52,6 +52,10 @@ class SegmentTrainView(RandomView):
         super().__init__(size, **view)
         self.pixels = check_pixels(pixels, PIXELS[:2])
 
+    def check_channels(self, channels: int, deep: bool) -> None:
+        """Raise UserError for images that are not RGB of 8 bits."""
+        refuse_channels(self, channels, deep)
+
     def __call__(self, item: dict[str, Any]) -> dict[str, Any]:
         """Return the packed view, uint8 (3, size, size), and its mask, int64 (size, size).
 
@@ -84,6 +88,10 @@ class SegmentTestView:
         short = min(image.size)
         w, h = (int(self.resize * side / short) for side in image.size)
         return image.resize((w, h), self.interpolation)
+
+    def check_channels(self, channels: int, deep: bool) -> None:
+        """Raise UserError for images that are not RGB of 8 bits."""
+        refuse_channels(self, channels, deep)
 
     def __call__(self, item: dict[str, Any]) -> dict[str, Any]:
         """Return the packed image, uint8 (3, h, w), and its mask, int64 (H, W).

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ...core import UserError
+from ...core.kinds import Count
 from .activation_checkpointing import recomputed
 from .attention import inputs_of
 from .tokens import Features, Tokens, flat, joined
@@ -27,8 +28,9 @@ class Backbone(nn.Module):
     the stem, n the first n stages (blocks for ViT) too; ``norm_eval`` keeps batch norm in eval
     mode; ``with_cp`` recomputes activations in the backward instead of keeping them;
     ``init_cfg`` is ``dict(type='Pretrained', checkpoint=PATH)``, read once by `init_weights`,
-    ``branch`` of it where the file has two. Raises UserError for options that the network cannot
-    take.
+    ``branch`` of it where the file has two; ``in_channels`` are those of images, 3 for RGB, whose
+    weights a first convolution takes by timm's rule (`checkpoint.input_channels`). Raises UserError
+    for options that the network cannot take.
     """
 
     supports_masks: ClassVar[bool] = False  # whether `iter_blocks` takes a mask of patches
@@ -53,8 +55,10 @@ class Backbone(nn.Module):
         norm_eval: bool = False,
         with_cp: bool = False,
         init_cfg: dict | None = None,
+        in_channels: Count = 3,
     ) -> None:
         super().__init__()
+        self.in_channels = in_channels
         self.out_indices = out_indices
         self.out_norm = out_norm
         self.frozen_stages = frozen_stages

@@ -172,7 +172,7 @@ class CvT(Backbone):
     ) -> None:
         super().__init__(**dense)
         drops = torch.linspace(0, drop_path_rate, sum(depths), device='cpu').tolist()
-        self.net, inner = nn.Module(), 3
+        self.net, inner = nn.Module(), self.in_channels
         for i, dim in enumerate(widths):
             at = sum(depths[:i])
             blocks = Blocks(

@@ -30,7 +30,7 @@ class ModuleBackbone(Backbone):
         self.net = net
         training = net.training
         parameter = next(net.parameters(), torch.zeros(()))
-        image = torch.zeros(1, 3, img_size, img_size, dtype=parameter.dtype)
+        image = torch.zeros(1, self.in_channels, img_size, img_size, dtype=parameter.dtype)
         with torch.no_grad():
             (tokens,) = self.eval().iter_blocks(image.to(parameter.device))
         self.train(training)

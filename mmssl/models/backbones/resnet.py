@@ -31,7 +31,9 @@ def _stage(block: Any, inner: int, width: int, count: int, stride: int) -> nn.Se
     return nn.Sequential(first, *(block(outer, width) for _ in range(count - 1)))
 
 
-def resnet(block: Any, layers: Sequence[int], width: int, small_stem: bool) -> nn.Sequential:
+def resnet(
+    block: Any, layers: Sequence[int], width: int, small_stem: bool, in_channels: int = 3
+) -> nn.Sequential:
     """Build torchvision's ResNet without its classifier, key for key.
 
     Every width scales with ``width`` (64 is the standard): SwAV's w2 and w4 are not the
@@ -39,9 +41,9 @@ def resnet(block: Any, layers: Sequence[int], width: int, small_stem: bool) -> n
     ``small_stem``: 3x3 stride 1 and no pooling, for 32-px images.
     """
     conv = (
-        nn.Conv2d(3, width, 3, 1, 1, bias=False)
+        nn.Conv2d(in_channels, width, 3, 1, 1, bias=False)
         if small_stem
-        else nn.Conv2d(3, width, 7, 2, 3, bias=False)
+        else nn.Conv2d(in_channels, width, 7, 2, 3, bias=False)
     )
     parts: list[tuple[str, nn.Module]] = [('conv1', conv), ('bn1', nn.BatchNorm2d(width))]
     parts += [('relu', nn.ReLU(inplace=True))]
@@ -84,7 +86,7 @@ class ResNet(Backbone):
             )
         block, counts = DEPTHS[depth]
         counts = tuple(layers or counts)
-        self.net = resnet(block, counts, width, small_stem)
+        self.net = resnet(block, counts, width, small_stem, self.in_channels)
         self.layout = torch.channels_last if channels_last else torch.contiguous_format
         self.widths = tuple(width * 2**i * block.expansion for i in range(len(counts)))
         self.strides = tuple((1 if small_stem else 4) * 2**i for i in range(len(counts)))

@@ -152,6 +152,7 @@ class SwinTransformer(Backbone):
         self.net = TimmSwin(
             img_size,
             patch_size,
+            in_chans=self.in_channels,
             num_classes=0,
             embed_dim=width,
             depths=tuple(depths),

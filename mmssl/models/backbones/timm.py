@@ -45,7 +45,10 @@ class TimmBackbone(Backbone):
                 value=name,
             )
         try:
-            self.net = timm.create_model(self.name, pretrained, num_classes=0, **self.args)
+            channels = {} if self.in_channels == 3 else dict(in_chans=self.in_channels)
+            self.net = timm.create_model(
+                self.name, pretrained, num_classes=0, **channels, **self.args
+            )
             takes = inspect.signature(self.net.forward_intermediates).parameters
         except (TypeError, AttributeError) as error:
             raise UserError(
@@ -54,7 +57,7 @@ class TimmBackbone(Backbone):
         self.options = {k: True for k in ('return_prefix_tokens',) if k in takes}
         self.num_features = self.net.num_features
         stated = self.net.pretrained_cfg or {}
-        if 'mean' in stated and 'std' in stated:
+        if 'mean' in stated and 'std' in stated and len(stated['mean']) == self.in_channels:
             self.normalisation = tuple(stated['mean']), tuple(stated['std'])
         if isinstance(self.net, (TimmViT, Eva)):
             self.hyperparameters = dict(num_heads=self.net.blocks[0].attn.num_heads)

@@ -137,7 +137,7 @@ class ViL(Backbone):
             )
         depth = sum(stage['n'] for stage in self.stages)
         drops = iter(torch.linspace(0, drop_path_rate, depth, device='cpu').tolist())
-        self.net, inner, side = nn.Module(), 3, img_size
+        self.net, inner, side = nn.Module(), self.in_channels, img_size
         for i, stage in enumerate(self.stages):
             dim, side = stage['d'], side // stage['p']
             layers: list[nn.Module] = [Embed(inner, dim, stage['p'], stage['g'])]

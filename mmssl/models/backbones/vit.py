@@ -204,6 +204,7 @@ class VisionTransformer(Backbone):
         self.net = TimmViT(
             img_size,
             patch_size,
+            in_chans=self.in_channels,
             num_classes=0,
             embed_dim=dim,
             depth=depth,
