@@ -1,4 +1,4 @@
-r"""Pack images as zip, TSV, WebDataset shards, LMDB or class folders, and read them back.
+r"""Pack images as zip, TSV, WebDataset, LMDB, Parquet or class folders, and read them back.
 
     python tools/dataset_tools/pack_dataset.py data/imagenet packed --to tsv --split train
     python tools/dataset_tools/pack_dataset.py data packed --to folder --source TorchvisionSource \

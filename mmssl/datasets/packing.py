@@ -1,18 +1,23 @@
-"""Writers of packed data sets: zip, TSV, WebDataset shards, LMDB and folders, in one order."""
+"""Writers of packed data sets: zip, TSV, WebDataset, LMDB, Parquet, folders, in one order."""
 
 import base64
 import io
+import json
 import os
 import re
 import tarfile
 import zipfile
 from abc import ABC, abstractmethod
 from pathlib import Path
+from typing import Any
 
 from ..core import UserError
 from .image_formats import opened
+from .sources.parquet import parquet_library
 from .sources.shards import count_shard, write_shard_index
 from .sources.tsv import write_index
+
+GROUP = 100  # rows of a row group of Parquet, as Hugging Face has it for images
 
 
 class Writer(ABC):
@@ -217,6 +222,52 @@ class LmdbWriter(Writer):
         self.base.close()
 
 
+class ParquetWriter(Writer):
+    """Writer of ``split.parquet``, or with a limit of ``split/00000.parquet`` and so on.
+
+    Columns are ``image``, Hugging Face's struct of bytes and path, and ``label``. Raises UserError
+    when a file exists already, and when pyarrow is not installed.
+    """
+
+    reader = 'ParquetSource'
+
+    def __init__(self, root: Path, split: str, limit: int = 0) -> None:
+        super().__init__(root, split, limit)
+        self.parquet = parquet_library()
+        import pyarrow
+
+        self.arrow = pyarrow
+        image = pyarrow.struct([('bytes', pyarrow.binary()), ('path', pyarrow.string())])
+        features = dict(image=dict(_type='Image'))
+        self.schema = pyarrow.schema(
+            [('image', image), ('label', pyarrow.int64())],
+            metadata={'huggingface': json.dumps(dict(info=dict(features=features)))},
+        )
+        self.rows: list[dict[str, Any]] = []
+
+    def add(self, key: str, label: int | None, content: bytes) -> None:
+        """Write a row; `GROUP` of them are a row group."""
+        if self.count == 0 or (self.limit and self.count % self.limit == 0):
+            self.end()
+            name = f'{self.split}/{self.count // self.limit:05d}' if self.limit else self.split
+            self.file = self.parquet.ParquetWriter(self.begin(f'{name}.parquet'), self.schema)
+        self.rows.append(dict(image=dict(bytes=content, path=key), label=label))
+        if len(self.rows) == GROUP:
+            self._write()
+        self.count += 1
+
+    def _write(self) -> None:
+        if self.rows:
+            self.file.write_table(self.arrow.Table.from_pylist(self.rows, self.schema))
+        self.rows = []
+
+    def end(self) -> None:
+        """Close the open file."""
+        if self.finished:
+            self._write()
+            self.file.close()
+
+
 class FolderWriter(Writer):
     """Writer of one file per image, below ``split``."""
 
@@ -236,6 +287,7 @@ FORMATS: dict[str, type[Writer]] = {
     'tsv': TsvWriter,
     'shards': ShardWriter,
     'lmdb': LmdbWriter,
+    'parquet': ParquetWriter,
     'folder': FolderWriter,
 }
 

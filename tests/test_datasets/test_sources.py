@@ -20,6 +20,7 @@ PACKED = {
     'tsv': dict(type='TsvSource'),
     'shards': dict(type='ShardSource'),
     'lmdb': dict(type='ListSource'),
+    'parquet': dict(type='ParquetSource'),
     'folder': dict(type='FolderSource'),
 }
 
