@@ -59,6 +59,9 @@ LAYERS |= {
         *('planning', 'reports'),
     }
 }
+LAYERS['data_report'] = {
+    *('core', 'datasets', 'evaluation', 'registry', 'apis', 'reports', 'analysis'),
+}
 LAYERS |= {'cli': set(LAYERS), '__init__': {'startup_signals', 'version', 'apis', 'zoo', 'config'}}
 OPTIONAL = {'mmcv', 'mmdet', 'mmseg'}
 

@@ -36,6 +36,7 @@ GROUPS: dict[str, dict[str, Command]] = {
         'features': Command('extract_features', 'features of images into a file'),
     },
     'Look': {
+        'data': Command('data_report', 'what is in a data set: bad images, copies, leaks'),
         'views': Command('browse_views', "a method's views of your images"),
         'attention': Command('attention', 'attention maps of a transformer'),
         'correspondence': Command('correspondence', 'which patches of two images match'),
@@ -50,7 +51,6 @@ GROUPS: dict[str, dict[str, Command]] = {
         'extract': Command('extract_backbone', 'the backbone of a file, for other libraries'),
         'export': Command('export', 'ONNX, torch.export, or a Hugging Face folder'),
         'publish': Command('publish_model', 'a file of weights alone, named by its hash'),
-        'verify': Command('verify_dataset', 'images that cannot be read'),
         'pack': Command('pack_dataset', 'a folder of images as shards or one file'),
         'replay': Command('replay', 'the steps of a recorded run on this machine'),
     },

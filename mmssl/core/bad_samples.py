@@ -68,7 +68,7 @@ class BadSamples:
         raise UserError(
             f'{len(listed)} unreadable images among the {self.seen} first read of {self.total}, '
             f'more than share={self.share:g}: {"; ".join(listed[:SHOWN])}{more}. Repair or remove '
-            'them (tools/dataset_tools/verify_dataset.py finds all), or allow more by '
+            'them (mmssl data DIR finds all), or allow more by '
             '--cfg-options default_hooks.bad_samples.share=SHARE',
             key='default_hooks.bad_samples.share',
             value=self.share,

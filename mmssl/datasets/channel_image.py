@@ -9,11 +9,12 @@ import numpy as np
 from PIL import Image
 
 from ..core import UserError
-from .deep_images import HIGHEST, PNG
+from .deep_images import HIGHEST
 from .encoded_image import EncodedImage
 from .image_formats import (
     FORMATS,
     MAX_PIXELS,
+    PNG_SIGN,
     SMALL_TILE,
     TIFF_SIGNS,
     bits_of_tiff,
@@ -120,7 +121,7 @@ def channel_values(
     if data[:4] in TIFF_SIGNS:
         return _tiff(data, max_pixels, formats)
     with opened(data, max_pixels, formats) as image:
-        if data.startswith(PNG) and data[24] == 16:
+        if data.startswith(PNG_SIGN) and data[24] == 16:
             return _deep_png(data)
         return _of_pillow(image)
 

@@ -7,11 +7,10 @@ import numpy as np
 from PIL import Image
 
 from ..core import UserError
-from .image_formats import bits_of_tiff
+from .image_formats import PNG_SIGN, bits_of_tiff
 
 HIGHEST = 0xFFFF
 SMALL = (HIGHEST + 1) // 8  # values below: an image of 16 bits uses less than an eighth of them
-PNG = b'\x89PNG\r\n\x1a\n'
 # BGR: of compressed TIFFs of 16 bits IMREAD_COLOR_RGB returns other values
 UNCHANGED = cv2.IMREAD_ANYDEPTH | cv2.IMREAD_COLOR_BGR | cv2.IMREAD_IGNORE_ORIENTATION
 
@@ -56,7 +55,7 @@ def deep_values(image: Image.Image, data: bytes = b'') -> np.ndarray | None:
 
 def _deep_colours(image: Image.Image, data: bytes) -> bool:
     """Whether a file has colours, or grey with alpha, of 16 bits."""
-    if data.startswith(PNG):
+    if data.startswith(PNG_SIGN):
         return data[24:25] == b'\x10'
     if data and image.format == 'TIFF':
         return bits_of_tiff(image) == 16

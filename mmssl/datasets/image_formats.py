@@ -19,6 +19,7 @@ MAX_SCANS = 100  # of a JPEG, as libtiff has it; encoders write about 10
 SMALL_TILE = 1024 * 1024  # pixels of a TIFF's tile that are no fault in a smaller image
 TILE_SIDES = (322, 323)  # tags of a TIFF
 BITS_PER_SAMPLE = 258
+PNG_SIGN = b'\x89PNG\r\n\x1a\n'
 TIFF_SIGNS = (b'II*\0', b'MM\0*', b'II+\0', b'MM\0+')
 # what files begin with that are no images of the list
 REFUSED = {

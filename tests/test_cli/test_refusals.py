@@ -11,6 +11,7 @@ from mmssl.cli import (
     compare,
     compare_results,
     correspondence,
+    data_report,
     embedding,
     extract_features,
     make_shapes,
@@ -24,7 +25,6 @@ from mmssl.cli import (
     test,
     transfer,
     transfer_demo,
-    verify_dataset,
 )
 
 from ..helpers.images import make_image
@@ -59,7 +59,9 @@ WORDS = [
     (make_shapes.main, ('file/x', '--quiet'), 'file', 'file/x'),
     (report.main, ('gone',), 'folder', 'gone'),
     (report.main, ('empty',), 'folder', 'empty'),
-    (verify_dataset.main, ('gone',), 'file', 'gone'),
+    (data_report.main, ('gone',), 'file', 'gone'),
+    (data_report.parse, ('d', '--distance', '-1'), '--distance', -1),
+    (data_report.parse, ('d', '--workers', '0'), '--workers', 0),
     (penn_fudan.main, ('gone', 'new'), 'file', 'gone'),
     (penn_fudan.main, ('empty', 'new'), 'folder', 'empty'),
     (penn_fudan.main, ('file', 'new'), 'file', 'file'),

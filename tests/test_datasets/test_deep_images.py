@@ -137,12 +137,11 @@ def test_workers_warn_once_in_all(tmp_path, said):
 
 
 @pytest.mark.parametrize('workers', ['1', '2'])
-def test_verify_dataset_says_it_once(tmp_path, said, workers, monkeypatch):
+def test_a_data_report_says_it_once(tmp_path, said, workers, monkeypatch):
     log = tmp_path / 'log'
     monkeypatch.setattr(notices, 'print_log', lambda text, **_: log.open('a').write(f'{text}\n'))
-    tool('verify_dataset').main(
-        [str(folder(tmp_path)), '--split', 'train', '--workers', workers, '--quiet']
-    )
+    words = ['--split', 'train', '--workers', workers, '--quiet', '--out', str(tmp_path / 'out')]
+    tool('data_report').main([str(folder(tmp_path)), *words])
     assert log.read_text().count('value_range=(0, 4095)') == 1
 
 

@@ -1,5 +1,6 @@
 """Names that are not UTF-8, or not on one line, are written escaped wherever they are written."""
 
+import json
 import os
 
 import pytest
@@ -31,17 +32,18 @@ def test_other_lone_surrogates():
 
 
 @pytest.mark.parametrize(('raw', 'written'), NAMES.values(), ids=NAMES)
-def test_verify_dataset(image_folder, tmp_path, raw, written, capsys):
+def test_a_data_report(image_folder, tmp_path, raw, written, capsys):
     root = copy(image_folder, tmp_path / 'a', [])
     (root / 'train/red' / os.fsdecode(raw)).write_bytes(b'no image')
-    out = tmp_path / 'bad.txt'
+    out = tmp_path / 'out'
     with pytest.raises(SystemExit):
-        tool('verify_dataset').main(
+        tool('data_report').main(
             [str(root), '--split', 'train', '--workers', '1', '--quiet', '--out', str(out)]
         )
-    lines = out.read_text('utf-8').splitlines()
-    assert [line.partition(': ')[0] for line in lines] == [f'{root}/train/red/{written}']
-    assert capsys.readouterr().out.splitlines()[:-1] == lines
+    (bad,) = json.loads((out / 'data.json').read_text('utf-8'))['unreadable']
+    assert bad['name'] == f'{root}/train/red/{written}'
+    assert capsys.readouterr().out.splitlines()[0] == bad['cause']
+    assert bad['cause'].startswith(bad['name'])
 
 
 def test_the_report_of_a_replaced_image(image_folder, tmp_path):

@@ -71,7 +71,7 @@ TABLE = {
     'more numbers than outputs': (
         lambda: check_labels(2, data(numbered([2])), 'val_dataloader'), 'model.head.num_classes', 2,
         'model.head.num_classes=3'),
-    'nothing that could be read': (unread, 'dataset', None, 'verify_dataset.py'),
+    'nothing that could be read': (unread, 'dataset', None, 'mmssl data'),
     # probe
     'no rates': (Recipe(rates=()).check, 'probe.rates', (), ''),
     'a rate of 0': (Recipe(rates=(0.1, 0.0)).check, 'probe.rates', (0.1, 0.0), ''),

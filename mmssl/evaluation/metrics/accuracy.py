@@ -66,7 +66,7 @@ class Accuracy(BaseMetric):
         if not parts:
             raise UserError(
                 'dataset: no image of the evaluation could be read, so there is no accuracy; '
-                'tools/dataset_tools/verify_dataset.py names the files',
+                'mmssl data DIR names the files',
                 key='dataset',
                 value=None,
             )

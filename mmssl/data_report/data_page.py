@@ -1,0 +1,162 @@
+"""The page about data sets: facts, figures, and for each finding images, advice and command."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from PIL import Image
+
+from ..analysis.sheets import image_grid
+from ..core import UserError
+from ..datasets.transforms.load_image import LoadImage
+from ..reports import html_page
+from ..reports.figures import BLUE, INK, png, style_axes
+from .findings import Finding, Report, class_counts, to_json
+
+ROWS = 6  # groups of images that a finding shows
+COLUMNS = 8  # images in a row
+SIDE = 96  # pixels of a shown image
+LISTED = 20  # names below them
+CLASSES = 40  # bars of classes
+
+Thumbnail = Callable[[int], Image.Image | None]
+
+
+def histogram(values: Any, title: str, label: str) -> bytes:
+    """Draw how many of the values (N,) there are of each size -> PNG."""
+    figure = Figure(figsize=(4.4, 2.75), dpi=160, layout='constrained')
+    axes = figure.add_subplot()
+    axes.hist(values, bins=min(40, max(5, len(np.unique(values)))), color=BLUE)
+    axes.set_title(title, loc='left', fontsize=11.5, color=INK)
+    axes.set_xlabel(label, fontsize=10, color=INK)
+    style_axes(axes)
+    return png(figure)
+
+
+def bars(counts: dict[str, int], title: str) -> bytes:
+    """Draw a bar for each class, the largest first, at most `CLASSES` -> PNG."""
+    order = sorted(counts, key=lambda name: -counts[name])
+    shown = order[:CLASSES]
+    figure = Figure(figsize=(4.4, max(2.75, 0.16 * len(shown))), dpi=160, layout='constrained')
+    axes = figure.add_subplot()
+    axes.barh([name[:24] for name in shown], [counts[name] for name in shown], color=BLUE)
+    axes.invert_yaxis()
+    more = f', the largest {CLASSES} of {len(order)}' if len(order) > CLASSES else ''
+    axes.set_title(f'{title}{more}', loc='left', fontsize=11.5, color=INK)
+    style_axes(axes)
+    axes.tick_params(axis='y', labelsize=6)
+    return png(figure)
+
+
+def thumbnails(report: Report, load: LoadImage) -> Thumbnail:
+    """Return a function that shows image i of all sets, as `SIDE` pixels RGB, None if it cannot."""
+
+    def shown(index: int) -> Image.Image | None:
+        name, at = report.place(index)
+        images = report.images[name]
+        try:
+            item = load(dict(path=images.name(at), bytes=images.read(at)))
+            pixels = item['image'].pixels()
+        except UserError:
+            return None
+        if pixels.dtype == np.uint16:
+            pixels = (pixels >> 8).astype(np.uint8)
+        if pixels.shape[2] != 3:  # the first three, or grey
+            pixels = pixels[..., [0, 1, 2]] if pixels.shape[2] > 3 else pixels[..., [0, 0, 0]]
+        image = Image.fromarray(np.ascontiguousarray(pixels))
+        image.thumbnail((SIDE, SIDE))
+        square = Image.new('RGB', (SIDE, SIDE), 'white')
+        square.paste(image, ((SIDE - image.width) // 2, (SIDE - image.height) // 2))
+        return square
+
+    return shown
+
+
+def _sheet(finding: Finding, thumbnail: Thumbnail) -> str:
+    groups = finding.groups
+    if groups and max(map(len, groups)) == 1:  # single images: as many as rows have room for
+        flat = [i for group in groups for i in group][: 3 * COLUMNS]
+        groups = [flat[at : at + COLUMNS] for at in range(0, len(flat), COLUMNS)]
+    shown = [[thumbnail(i) for i in group[:COLUMNS]] for group in groups[:ROWS]]
+    found = [[image for image in row if image is not None] for row in shown]
+    rows = [row for row in found if row]
+    if not rows:
+        return ''
+    caption = f'{min(len(finding.groups), ROWS)} of {finding.count}, a row for each'
+    if max(map(len, finding.groups)) == 1:
+        caption = f'{sum(map(len, rows))} of {finding.count}'
+    return html_page.figure(
+        html_page.png_bytes(image_grid(rows, side=SIDE)), caption, finding.title
+    )
+
+
+def _section(report: Report, finding: Finding, thumbnail: Thumbnail) -> html_page.Section:
+    body = html_page.text(finding.advice)
+    if finding.command:
+        body += html_page.code(finding.command)
+    body += _sheet(finding, thumbnail)
+    if finding.key == 'unreadable':
+        names = [cause for _, cause in report.unreadable()]
+    else:
+        names = ['   '.join(report.name(i) for i in group) for group in finding.groups]
+    if names:
+        more = f'\nand {len(names) - LISTED} more, in data.json' if len(names) > LISTED else ''
+        body += html_page.code('\n'.join(names[:LISTED]) + more, 'Names')
+    return html_page.Section(f'{finding.title}: {finding.count:,}', body)
+
+
+def _numbers(values: list[float]) -> str:
+    return ', '.join(f'{value:.3f}' for value in values)
+
+
+def _set_section(report: Report, name: str, facts: dict[str, Any]) -> html_page.Section:
+    images, measured = report.images[name], report.measured[name]
+    rows = measured.rows[measured.rows['readable']]
+    pairs = [
+        ('images', images.describe()),
+        ('bytes', f'{facts["bytes"] / 2**20:,.1f} MiB'),
+        *(
+            (side, ' to '.join(str(facts[side][k]) for k in ('min', 'max'))
+             + f', half of them up to {facts[side]["median"]}')
+            for side in ('width', 'height') if facts[side]
+        ),
+        ('modes', ', '.join(f'{mode}: {count:,}' for mode, count in facts['modes'].items())),
+        ('mean', _numbers(facts['mean'])),
+        ('std', _numbers(facts['std'])),
+    ]  # fmt: skip
+    figures = []
+    if len(rows):
+        short = np.minimum(rows['width'], rows['height'])
+        picture = histogram(short, 'Short side', 'pixels')
+        figures.append(html_page.figure(picture, 'Short side of the images', 'short side'))
+    counts = class_counts(images)
+    if counts:
+        picture = bars(counts, 'Images of each class')
+        figures.append(html_page.figure(picture, 'Images of each class', 'classes'))
+    return html_page.Section(name, html_page.facts(pairs) + html_page.figures(figures))
+
+
+def data_page(report: Report, load: LoadImage) -> str:
+    """Return the whole page: self-contained HTML."""
+    facts = to_json(report)
+    thumbnail = thumbnails(report, load)
+    sets = facts['sets']
+    total = sum(entry['images'] for entry in sets.values())
+    tiles = [
+        (f'{total:,}', 'images'),
+        (f'{facts["counts"]["unreadable"]:,}', 'cannot be read'),
+        (f'{facts["counts"]["exact"]:,}', 'groups of equal files'),
+        (f'{facts["counts"]["near"]:,}', 'groups of near duplicates'),
+    ]
+    if len(sets) > 1:
+        tiles.append((f'{facts["counts"]["leaks"]:,}', 'images in several sets'))
+    sections = [_section(report, finding, thumbnail) for finding in report.findings]
+    sections += [_set_section(report, name, sets[name]) for name in sets]
+    lead = (
+        f'{len(report.findings)} findings, each with what to do about it; then the facts of each '
+        'set. All numbers and more names are in data.json.'
+        if report.findings
+        else 'Nothing was found that needs a hand. All numbers are in data.json.'
+    )
+    return html_page.page(report.what, 'data', lead, html_page.tiles(tiles), sections)
