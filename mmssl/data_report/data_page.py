@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
-from PIL import Image
+from PIL import Image, ImageOps
 
 from ..analysis.sheets import image_grid
 from ..core import UserError
@@ -45,7 +45,7 @@ def bars(counts: dict[str, int], title: str) -> bytes:
     more = f', the largest {CLASSES} of {len(order)}' if len(order) > CLASSES else ''
     axes.set_title(f'{title}{more}', loc='left', fontsize=11.5, color=INK)
     style_axes(axes)
-    axes.tick_params(axis='y', labelsize=6)
+    axes.tick_params(axis='y', labelsize=7)
     return png(figure)
 
 
@@ -65,10 +65,7 @@ def thumbnails(report: Report, load: LoadImage) -> Thumbnail:
         if pixels.shape[2] != 3:  # the first three, or grey
             pixels = pixels[..., [0, 1, 2]] if pixels.shape[2] > 3 else pixels[..., [0, 0, 0]]
         image = Image.fromarray(np.ascontiguousarray(pixels))
-        image.thumbnail((SIDE, SIDE))
-        square = Image.new('RGB', (SIDE, SIDE), 'white')
-        square.paste(image, ((SIDE - image.width) // 2, (SIDE - image.height) // 2))
-        return square
+        return ImageOps.pad(image, (SIDE, SIDE), color='white')
 
     return shown
 
@@ -83,9 +80,12 @@ def _sheet(finding: Finding, thumbnail: Thumbnail) -> str:
     rows = [row for row in found if row]
     if not rows:
         return ''
+    count = sum(map(len, rows))
+    # as wide as others: the page stretches a figure to its width
+    rows[0] += [Image.new('RGB', (SIDE, SIDE), 'white')] * (COLUMNS - len(rows[0]))
     caption = f'{min(len(finding.groups), ROWS)} of {finding.count}, a row for each'
     if max(map(len, finding.groups)) == 1:
-        caption = f'{sum(map(len, rows))} of {finding.count}'
+        caption = f'{count} of {finding.count}'
     return html_page.figure(
         html_page.png_bytes(image_grid(rows, side=SIDE)), caption, finding.title
     )
