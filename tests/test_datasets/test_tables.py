@@ -4,10 +4,12 @@ import json
 import sys
 from collections import Counter
 
+import fsspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from torch.utils.data import DataLoader
 
 from mmssl.core.errors import NoData
 from mmssl.datasets import EpochSampler, ImageDataset
@@ -98,8 +100,8 @@ def test_each_row_group_is_read_once_in_an_epoch(folders, tmp_path, monkeypatch,
     batches = [order[at : at + 2] for at in range(0, 24, 2)]
     read = Counter()
     for worker in range(workers):
-        rows = parquets.RowGroups(data.source.groups, 'image')
-        rows.files[tmp_path / 'train.parquet'] = Counting(tmp_path / 'train.parquet', read)
+        rows = parquets.RowGroups(data.source.storage, data.source.groups, 'image')
+        rows.files[str(tmp_path / 'train.parquet')] = Counting(tmp_path / 'train.parquet', read)
         for batch in batches[worker::workers]:
             for i in batch:
                 cell = rows.get(*data.source.place(i))
@@ -116,6 +118,30 @@ class Counting:
     def read_row_group(self, number, columns):
         self.read[number] += 1
         return self.file.read_row_group(number, columns=columns)
+
+
+def test_files_at_an_address(folders, tmp_path):
+    """As hf:// and s3:// are read: by parts of files, in any order, without a copy here."""
+    memory = fsspec.filesystem('memory')
+    memory.store.clear()
+    with memory.open('/bucket/data/train-0.parquet', 'wb') as file:
+        pq.write_table(rows_of(folders, label=folders.labels), file, row_group_size=5)
+    data = of('memory://bucket')
+    assert data.labels == folders.labels
+    same(items(data), items(folders))
+    data.set_epoch(2)
+    loader = DataLoader(data, 6, num_workers=2, collate_fn=list)
+    same([item for batch in loader for item in batch], [data[i] for i in range(24)])
+    assert data.name(7).startswith('memory://') and 'row 2 of group 1' in data.name(7)
+    with refuses('folder', 'memory://nothing', NoData):
+        of('memory://nothing')
+
+
+@pytest.mark.parametrize('address', ['hf://datasets/nobody/nothing', 'nosuch://x'])
+def test_an_address_that_leads_nowhere(monkeypatch, address):
+    monkeypatch.setattr('huggingface_hub.constants.HF_HUB_OFFLINE', True)
+    with refuses('folder', address, NoData):
+        of(address)
 
 
 def test_a_packed_copy_has_the_keys_and_the_columns_of_hugging_face(image_folder, tmp_path):

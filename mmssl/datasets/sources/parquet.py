@@ -1,13 +1,13 @@
-"""Source of images in Parquet files, whose row groups are read once in an epoch."""
+"""Source of images in Parquet files, here or at an address; row groups are read once an epoch."""
 
 import json
 import os
 from collections import OrderedDict
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
+from fsspec.core import url_to_fs
 
 from ...core import UserError
 from ...core.errors import NoData
@@ -37,33 +37,73 @@ def parquet_library() -> Any:
     return pyarrow.parquet
 
 
-def _files(root: Path, split: str) -> list[Path]:
-    """Return the files of a split, by name. Raises NoData where there are none."""
-    if root.suffix == '.parquet' and root.is_file():
-        return [root]
-    for layout in LAYOUTS if split else ('*.parquet', 'data/*.parquet'):
-        found = sorted(path for path in root.glob(layout.format(split)) if path.is_file())
-        if found:
-            return found
-    looked = ', '.join(layout.format(split or '*') for layout in LAYOUTS)
-    raise NoData(
-        f'{root}: no Parquet files (looked for {looked}); correct data_root or split',
-        key='folder',
-        value=str(root),
-    )
+class Storage:
+    """Where the files are: a folder, or an address that the library fsspec knows.
+
+    Of hf://datasets/OWNER/NAME and s3://BUCKET/FOLDER the parts of files that are read travel.
+    Raises NoData where the address leads nowhere.
+    """
+
+    def __init__(self, root: str) -> None:
+        self.root = root.rstrip('/')
+        # connections are no two processes' to share
+        self.connected: PerProcess[tuple[Any, str]] = PerProcess(self._connected)
+        self.folder = self.connected()[1]
+
+    def _connected(self) -> tuple[Any, str]:
+        try:
+            return url_to_fs(self.root or '.')  # type: ignore[no-any-return, unused-ignore]
+        except Exception as error:  # of every kind of storage, and of libraries that are missing
+            raise self.nothing(_cause(error)) from None
+
+    @property
+    def files(self) -> Any:
+        """The file system of this process."""
+        return self.connected()[0]
+
+    def nothing(self, cause: str) -> NoData:
+        """Return the error that nothing was found."""
+        return NoData(
+            f'{self.root}: no Parquet files ({cause}); correct data_root or split, or look at the '
+            'network',
+            key='folder',
+            value=self.root,
+        )
+
+    def of_split(self, split: str) -> list[str]:
+        """Return the paths of a split's files, by name. Raises NoData where there are none."""
+        layouts = LAYOUTS if split else ('*.parquet', 'data/*.parquet')
+        try:
+            if self.folder.endswith('.parquet') and self.files.isfile(self.folder):
+                return [self.folder]
+            for layout in layouts:
+                found = self.files.glob(f'{self.folder}/{layout.format(split)}')
+                if found := [path for path in found if self.files.isfile(path)]:
+                    return sorted(found)
+        except Exception as error:  # of every kind of storage
+            raise self.nothing(_cause(error)) from None
+        raise self.nothing(f'looked for {", ".join(x.format(split) for x in layouts)}')
+
+    def name(self, path: str) -> str:
+        """Return the address by which a user finds a file."""
+        return path if '://' not in self.root else str(self.files.unstrip_protocol(path))
+
+    def open(self, path: str) -> Any:
+        """Return a file's reader. Raises UserError for what is no Parquet file."""
+        try:
+            return parquet_library().ParquetFile(self.files.open(path, 'rb'))
+        except UserError:
+            raise
+        except Exception as error:  # pyarrow's own, of files that are no Parquet
+            raise UserError(
+                f'{self.name(path)}: not a Parquet file ({_cause(error)})',
+                key='file',
+                value=self.name(path),
+            ) from None
 
 
-def _opened(path: Path) -> Any:
-    try:
-        return parquet_library().ParquetFile(path)
-    except UserError:
-        raise
-    except Exception as error:  # pyarrow's own, of files that are no Parquet
-        raise UserError(
-            f'{path}: not a Parquet file ({" ".join(str(error).split())[:200]})',
-            key='file',
-            value=str(path),
-        ) from None
+def _cause(error: BaseException) -> str:
+    return ' '.join(str(error).split())[:200] or type(error).__name__
 
 
 def _can_hold_images(kind: Any) -> bool:
@@ -97,10 +137,11 @@ def _class_names(schema: Any, column: str) -> list[str] | None:
 class RowGroups:
     """The image column of the row groups that a process has read last."""
 
-    def __init__(self, groups: list[tuple[Path, int]], column: str) -> None:
+    def __init__(self, storage: Storage, groups: list[tuple[str, int]], column: str) -> None:
+        self.storage = storage
         self.groups = groups
         self.column = column
-        self.files: dict[Path, Any] = {}
+        self.files: dict[str, Any] = {}
         self.kept: OrderedDict[int, Any] = OrderedDict()
 
     def get(self, group: int, row: int) -> Any:
@@ -108,7 +149,7 @@ class RowGroups:
         if group not in self.kept:
             path, number = self.groups[group]
             if path not in self.files:
-                self.files[path] = _opened(path)
+                self.files[path] = self.storage.open(path)
             table = self.files[path].read_row_group(number, columns=[self.column])
             self.kept[group] = table.column(0)
             while self._beyond_a_window():
@@ -126,6 +167,8 @@ class RowGroups:
 @DATASETS.register_module()
 class ParquetSource(Source):
     """Images in Parquet files ``split.parquet``, ``split/*``, ``split-*`` or ``data/split-*``.
+
+    ``data_root`` is a folder, a file or an address of fsspec's, such as hf://datasets/OWNER/NAME.
 
     ``image`` names the column of image files, bytes or Hugging Face's struct, where more than one
     can be; ``label`` that of labels, numbers or names, by default a usual name such as 'label'.
@@ -145,19 +188,21 @@ class ParquetSource(Source):
         image: str = '',
         label: str = '',
     ) -> None:
-        paths = _files(Path(data_root), split)
-        files = [_opened(path) for path in paths]
+        self.storage = Storage(data_root)
+        paths = self.storage.of_split(split)
+        files = [self.storage.open(path) for path in paths]
         schema = files[0].schema_arrow
-        where = str(paths[0])
+        where = self.storage.name(paths[0])
         images = {field.name: _can_hold_images(field.type) for field in schema}
         self.image = image_column(image, images, where)
         column = label_column(label, schema.names, where) if with_label else ''
         for path, file in zip(paths, files, strict=True):
             if missing := {self.image, column or self.image} - set(file.schema_arrow.names):
                 raise UserError(
-                    f'{path}: has no column {", ".join(missing)}, which {paths[0]} has',
+                    f'{self.storage.name(path)}: has no column {", ".join(missing)}, which {where} '
+                    'has',
                     key='file',
-                    value=str(path),
+                    value=self.storage.name(path),
                 )
         self.groups = [
             (path, group)
@@ -194,7 +239,7 @@ class ParquetSource(Source):
         return Names(found) if len(set(found)) == len(self) else None
 
     def _rows(self) -> RowGroups:
-        return RowGroups(self.groups, self.image)
+        return RowGroups(self.storage, self.groups, self.image)
 
     def _first(self) -> bytes:
         """Return the first image, or no bytes where it has none: that is said on reading."""
@@ -217,7 +262,7 @@ class ParquetSource(Source):
             yield from self.keys.buffers()
             return
         for (path, group), count in zip(self.groups, self.shards, strict=True):
-            yield os.fsencode(f'{path.name}\n{group}\n{count}\n')
+            yield os.fsencode(f'{path.rpartition("/")[2]}\n{group}\n{count}\n')
 
     def key(self, i: int) -> str:
         """Return the path in the row, or where these are not unique its number, below its class."""
@@ -229,7 +274,7 @@ class ParquetSource(Source):
         """Return the file with row group and row."""
         group, row = self.place(i)
         path, number = self.groups[group]
-        return f'{path}, row {row} of group {number}'
+        return f'{self.storage.name(path)}, row {row} of group {number}'
 
     def read(self, i: int) -> bytes:
         """Return the image file of a row."""
