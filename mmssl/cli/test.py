@@ -107,6 +107,8 @@ def set_checkpoint(cfg: Config, checkpoint: str | None) -> None:
     """
     if pretrained.measures_encoder_alone(cfg) or checkpoint == pretrained.RANDOM:
         pretrained.set_pretrained(cfg, checkpoint)
+        if checkpoint == pretrained.RANDOM and cfg.model.get('backbone'):
+            cfg.model.backbone.init_cfg = None  # of a method that goes on from an encoder
     elif checkpoint is None:
         raise UserError(
             f'{cfg.filename}: give the file to test after the config', key='file', value=None

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 import mmssl
@@ -16,15 +17,18 @@ from mmssl.apis import load_config
 from mmssl.apis.images import ImageReader, open_image
 from mmssl.apis.methods import list_methods
 from mmssl.cli import finetune, own_images, predict, pretrain, probe
+from mmssl.cli import test as run_test
 from mmssl.cli.own_images import read_folder
 from mmssl.config.method_recipes import RECIPES
 from mmssl.core.errors import NoData
+from mmssl.engine import Runner
 from mmssl.registry import MODELS
 
 from ..helpers.refusals import refuses
+from ..helpers.tiny import write_config
 
 COLORS = {'blue': (0, 0, 200), 'green': (0, 180, 0), 'red': (200, 0, 0)}
-SMALL = dict(method=None, backbone=None, img_size=None, batch_size=None)
+NAMES = ('method', 'backbone', 'img_size', 'batch_size', 'pretrained', 'distill')
 
 
 def draw(folder: Path, count: int, color: tuple[int, int, int], size: int = 36) -> None:
@@ -38,7 +42,7 @@ def draw(folder: Path, count: int, color: tuple[int, int, int], size: int = 36) 
 
 def given(**values: Any) -> argparse.Namespace:
     """Return a command line with some values."""
-    return argparse.Namespace(**SMALL | values)
+    return argparse.Namespace(**dict.fromkeys(NAMES) | values)
 
 
 @pytest.fixture
@@ -148,9 +152,11 @@ def test_what_is_clearly_above() -> None:
     assert 'pretrained 46.0 % (95 % interval 42.9 to 49.1)' in text
     assert 'not clearly above' in text
     assert 'not clearly above' not in pretrain.verdict(top1 | dict(pretrained=47.0), 1000)
+    beside = pretrain.verdict(top1, 1000, start=45.0)
+    assert '45.0 %' in beside and 'not clearly above' not in beside
 
 
-@pytest.mark.parametrize('method', list_methods())
+@pytest.mark.parametrize('method', [name for name in list_methods() if name != 'distillation'])
 def test_any_method_has_a_config(tmp_path: Path, method: str) -> None:
     """It builds the network that `build_method` builds, with its rate and its groups."""
     draw(tmp_path / 'x', 64, (9, 9, 9))
@@ -172,6 +178,79 @@ def test_any_method_has_a_config(tmp_path: Path, method: str) -> None:
     assert shapes == {k: v.shape for k, v in expected.state_dict().items()}
     assert cfg.optim_wrapper.optimizer.lr == pytest.approx(expected.recipe.optimizer['lr'])
     assert cfg.train_dataloader.batch_size == 8 and cfg.train_cfg.max_epochs == 2
+
+
+# encoders -----------------------------------------------------------------------------------------
+STUDENT = dict(type='ResNet', layers=(1, 1), width=4, small_stem=True)
+
+
+@pytest.fixture
+def encoder(tmp_path: Path) -> str:
+    """Return a training file of an encoder with random weights."""
+    torch.manual_seed(7)
+    model = dict(type='Encoder', backbone=STUDENT)
+    file = tmp_path / 'encoder.pth'
+    meta = dict(model='Encoder', settings=dict(model=model))
+    torch.save({'state_dict': MODELS.build(model).state_dict(), 'meta': meta}, file)
+    return str(file)
+
+
+@pytest.mark.parametrize('method', [None, 'dino'])
+def test_going_on_from_an_encoder(tmp_path: Path, encoder: str, method: str | None) -> None:
+    draw(tmp_path / 'x', 40, (9, 9, 9))
+    folder = read_folder(tmp_path / 'x')
+    size = dict(img_size=32, batch_size=8)
+    choice = pretrain.choose(folder, 'cpu', given(method=method, pretrained=encoder, **size))
+    cfg = pretrain.config_of(choice, pretrain.options_of(folder, choice, 'cpu', 3))
+    assert cfg.train_cfg.max_epochs == 3 and cfg.train_cfg.val_at_start
+    assert cfg.model.type == ('DINO' if method else 'MoCoV3')
+    built = MODELS.build(cfg.model)
+    built.init_weights()
+    state = torch.load(encoder)['state_dict']
+    for branch in (built.student, built.teacher):
+        found = branch.backbone.state_dict()
+        assert all(torch.equal(found[k.removeprefix('backbone.')], v) for k, v in state.items())
+    rules = cfg.optim_wrapper.paramwise_cfg.rules
+    assert rules[0]['layer_decay'] < 1 and rules[-1]['frozen_epochs'] == 1
+    kinds = [hook['type'] for hook in cfg.custom_hooks]
+    assert kinds == ['StartHook']
+
+
+def test_random_is_random_where_a_method_goes_on_from_an_encoder(
+    tmp_path: Path, encoder: str, image_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = {}
+
+    def run(self) -> dict[str, float]:
+        model = self.model
+        self.call_hook('before_run')
+        self.load_or_resume()
+        seen['state'] = {k: v.clone() for k, v in model.student.backbone.state_dict().items()}
+        return {}
+
+    monkeypatch.setattr(Runner, 'test', run)
+    monkeypatch.chdir(tmp_path)
+    config = write_config(tmp_path, image_folder, 'resnet')
+    words = ['--cfg-options', f'pretrained={encoder}']
+    run_test.main([str(config), 'random', *words])
+    stored = torch.load(encoder)['state_dict']['backbone.net.conv1.weight']
+    found = seen['state']['net.conv1.weight']
+    assert found.shape == stored.shape and not torch.equal(found, stored)
+
+
+def test_distillation_from_an_encoder(tmp_path: Path, encoder: str, called: list[str]) -> None:
+    draw(tmp_path / 'flat', 20, (0, 99, 0))
+    words = [str(tmp_path / 'flat'), '--distill', encoder, '--epochs', '1', '--img-size', '32']
+    pretrain.main(words)
+    cfg = load_config('work_dirs/pretrain_flat/pretrain.py')
+    assert cfg.model.type == 'Distillation' and cfg.model.backbone.width == 16
+    assert cfg.model.teacher.init_cfg.checkpoint == encoder
+    content = torch.load('work_dirs/pretrain_flat/epoch_1.pth', weights_only=False)
+    assert {k.split('.')[0] for k in content['state_dict']} == {'student'}
+    for option in ('--method', '--pretrained'):
+        value = 'dino' if option == '--method' else encoder
+        with refuses(option, value):
+            pretrain.main([*words, option, value])
 
 
 # from images to classes ---------------------------------------------------------------------------
