@@ -85,7 +85,7 @@ def data_sets(args: argparse.Namespace) -> tuple[dict[str, ImageDataset], LoadIm
     if splits is None:
         there = [name for name in SPLITS if (Path(args.what) / name).is_dir()]
         splits = there if there and source is None and not remote else ['']
-    names = {split or Path(args.what).name: split for split in splits}
+    names = {split or Path(args.what).name or 'data': split for split in splits}
     return {
         name: ImageDataset(args.what, split, source=source) for name, split in names.items()
     }, load
@@ -99,6 +99,12 @@ def _of_config(args: argparse.Namespace) -> tuple[dict[str, ImageDataset], LoadI
             built[name] = dict(cfg[name].dataset), DATASETS.build(cfg[name].dataset)
     images = {name: dataset for name, (_, dataset) in built.items()}
     return images, reader(step for dataset in images.values() for step in dataset.transforms)
+
+
+def log_of(args: argparse.Namespace, name: str) -> Path:
+    """Return the file of what was measured of a set; it is there until the page is written."""
+    folder: Path = args.out
+    return folder / 'measured' / f'{name}.jsonl'
 
 
 def measure_all(
@@ -115,7 +121,7 @@ def measure_all(
                     print(escaped(report))
                 bar.advance(task, count)
 
-            log = args.out / 'measured' / f'{name}.jsonl'
+            log = log_of(args, name)
             found[name] = measure(dataset, load, log, args.workers, progress)
         bad = len(found[name].unreadable)
         print(f'data: {name}: {bad} of {len(dataset)} cannot be used')
@@ -164,6 +170,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     report = summarise(args.what, images, measured, channels, args.distance, confirm, far)
     atomic_write(args.out / 'data.json', json.dumps(to_json(report), indent=1) + '\n')
     atomic_write(args.out / 'index.html', data_page(report, load))
+    for name in images:  # another run shall see what was repaired since
+        log_of(args, name).unlink()
     for finding in report.findings:
         print(f'data: {finding.title}: {finding.count}')
     print(f'data: {args.out / "index.html"}, {args.out / "data.json"}')

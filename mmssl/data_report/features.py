@@ -72,8 +72,11 @@ class Alike:
         self.row = {int(index): i for i, index in enumerate(indices)}
 
     def __call__(self, first: np.ndarray, second: np.ndarray) -> np.ndarray:
-        """Return of indices (P,) and (P,) which pairs have a cosine of at least `ALIKE`."""
-        a = torch.tensor([self.row[int(i)] for i in first])
-        b = torch.tensor([self.row[int(i)] for i in second])
+        """Return of indices (P,) and (P,) which pairs have a cosine of at least `ALIKE`.
+
+        Images that the network's config cannot read have none.
+        """
+        a = torch.tensor([self.row.get(int(i), -1) for i in first])
+        b = torch.tensor([self.row.get(int(i), -1) for i in second])
         cosines = (self.features[a] * self.features[b]).sum(1)
-        return (cosines >= ALIKE).numpy()
+        return ((cosines >= ALIKE) & (a >= 0) & (b >= 0)).numpy()

@@ -81,6 +81,14 @@ def test_what_was_put_there_is_found(spoilt, tmp_path, capsys):
     run(spoilt, '--split', 'train', '--out', tmp_path / 'again', status=1)
 
 
+def test_what_was_repaired_is_seen(image_folder, tmp_path):
+    root = copy(image_folder, tmp_path / 'a', ['red/3.png'])
+    run(root, '--split', 'train', '--out', tmp_path / 'out', status=1)
+    shutil.copy(image_folder / 'train/red/3.png', root / 'train/red/3.png')
+    run(root, '--split', 'train', '--out', tmp_path / 'out')
+    assert facts(tmp_path / 'out')['unreadable'] == []
+
+
 def test_nothing_is_found_where_nothing_is(tmp_path):
     for i in range(6):
         folder = tmp_path / f'data/train/c{i % 2}'

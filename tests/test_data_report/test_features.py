@@ -42,6 +42,6 @@ def test_few_images_have_no_outliers(rows):
 def test_pairs_are_alike_by_their_cosine(rows):
     indices = torch.arange(100, 161)
     alike = Alike(rows, indices)
-    first, second = np.array([100, 100, 100]), np.array([103, 117, 160])
+    first, second = np.array([100, 100, 100, 160]), np.array([103, 117, 160, 7])
     expected = [float(rows[0] @ rows[i]) >= ALIKE for i in (3, 17, 60)]
-    assert alike(first, second).tolist() == expected == [True, False, False]
+    assert alike(first, second).tolist() == [*expected, False] == [True, False, False, False]
