@@ -29,5 +29,5 @@ def write_folder(root: Path, channels: int, classes: int = 2, each: int = 6) -> 
                 values = pixels(channels, 100 * label + i + 50 * (split == 'val'))
                 values[..., -1] //= 1 + label
                 planar = dict(planarconfig='contig') if channels > 1 else {}
-            tifffile.imwrite(folder / f'{i}.tif', values, photometric='minisblack', **planar)
+                tifffile.imwrite(folder / f'{i}.tif', values, photometric='minisblack', **planar)
     return root
