@@ -229,7 +229,7 @@ def _of_normalisation(report: Report) -> list[Finding]:
             'State those of your images where a network is trained from the beginning; one that '
             'was trained on ImageNet wants what it was trained with.',
             '--cfg-options "model.data_preprocessor={\'type\':\'ViewPreprocessor\','
-            f"'mean':({written[0]}),'std':({written[1]})}}\"",
+            f"'mean':[{written[0]}],'std':[{written[1]}]}}\"",
         )
     ]  # fmt: skip
 

@@ -1,6 +1,7 @@
 """mmssl data: what it finds is what was put there, and the clean list is without it."""
 
 import json
+import shlex
 import shutil
 
 import numpy as np
@@ -8,8 +9,11 @@ import pytest
 from PIL import Image
 
 from mmssl.cli import data_report
+from mmssl.cli.options import OptionAction
 from mmssl.datasets import ImageDataset
+from mmssl.registry import MODELS
 
+from ..helpers.channels import write_folder
 from ..helpers.images import make_image
 from ..helpers.packed import copy, pack
 from ..helpers.refusals import refuses
@@ -127,16 +131,20 @@ def test_the_data_sets_of_a_config(tiny_config, tmp_path, capsys):
     assert 'val_dataloader: 0 of 9' in out
 
 
-def test_channels_and_the_command_that_states_them(tmp_path):
-    from ..helpers.channels import write_folder
-
-    root = write_folder(tmp_path / 'data', 5)
-    run(root, '--out', tmp_path / 'out', '--channels', 5, '--value-range', 0, 4095)
+@pytest.mark.parametrize('channels', [1, 5])
+def test_channels_and_the_command_that_states_them(tmp_path, channels):
+    root = write_folder(tmp_path / 'data', channels)
+    run(root, '--out', tmp_path / 'out', '--channels', channels, '--value-range', 0, 4095)
     found = facts(tmp_path / 'out')
-    mean = found['sets']['train']['mean']
-    assert len(mean) == 5
     command = next(f['command'] for f in found['findings'] if f['key'] == 'normalisation')
-    assert ','.join(f'{value:.3f}' for value in mean) in command
+    _, word = shlex.split(command)
+    key, _, text = word.partition('=')
+    assert key == 'model.data_preprocessor'
+    made = MODELS.build(OptionAction.value(text))  # as --cfg-options reads it
+    for name in ('mean', 'std'):
+        measured = found['sets']['train'][name]
+        assert getattr(made, name).flatten().tolist() == pytest.approx(measured, abs=5e-4)
+        assert len(measured) == channels
 
 
 def test_features_of_a_network(image_folder, tmp_path):
