@@ -88,7 +88,7 @@ def test_shards_keep_their_locality(image_folder, tmp_path):
 
 
 def test_a_part_of_a_data_set_is_a_source(image_folder):
-    half = dict(type='ImageDataset', share=(0.0, 0.5))
+    half = dict(share=(0.0, 0.5))  # of an ImageDataset, the default
     data = concat(image_folder, half, VAL)
     alone = ImageDataset(str(image_folder), 'train', share=(0.0, 0.5))
     assert len(data) == len(alone) + 9 == 21

@@ -80,16 +80,17 @@ def _check_numbers(name: str, values: Any, count: int) -> np.ndarray:
 
 @DATASETS.register_module()
 class ConcatSource(Source):
-    """Images of ``sources`` one after the other: configs of sources, or of an ImageDataset.
+    """Images of ``sources``, one after the other.
 
-    ``data_root``, ``split`` and ``with_label`` are the defaults of each. ``labels``: 'keep' numbers
-    that mean the same classes in all, whose names are the same where they are known; 'offset'
-    counts the classes of each source after those of the sources before it; 'drop' has none. How
-    often an image comes in an epoch of training (`EpochSampler`): ``repeats`` is a number for each
-    source; ``weights`` are the shares of the sources in an epoch of as many images as there are;
-    ``balance`` is the frequency below which a class comes more often (`class_repeat_factors`). They
-    may be fractions: each epoch rounds anew. Raises UserError where classes cannot be joined, for
-    both ``repeats`` and ``weights``, and for numbers that are not above 0.
+    They are configs of sources or, by default, of an ImageDataset. ``data_root``, ``split`` and
+    ``with_label`` are the defaults of each. ``labels``: 'keep' numbers that mean the same classes
+    in all, whose names are the same where they are known; 'offset' counts the classes of each
+    source after those of the sources before it; 'drop' has none. How often an image comes in an
+    epoch of training (`EpochSampler`): ``repeats`` is a number for each source; ``weights`` are the
+    shares of the sources in an epoch of as many images as there are; ``balance`` is the frequency
+    below which a class comes more often (`class_repeat_factors`). They may be fractions: each epoch
+    rounds anew. Raises UserError where classes cannot be joined, for both ``repeats`` and
+    ``weights``, and for numbers that are not above 0.
     """
 
     def __init__(
@@ -110,7 +111,7 @@ class ConcatSource(Source):
                 key='dataset.source.sources',
                 value=sources,
             )
-        common = dict(data_root=data_root, split=split, with_label=with_label)
+        common = dict(type='ImageDataset', data_root=data_root, split=split, with_label=with_label)
         self.parts = [_as_source(DATASETS.build({**common, **source})) for source in sources]
         self.part_ends = np.cumsum([len(part) for part in self.parts])
         if with_label and labels != 'drop':
