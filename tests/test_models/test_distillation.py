@@ -186,12 +186,13 @@ def test_a_full_cache_takes_no_more():
 def test_which_views_are_fixed(more, fixed):
     assert is_fixed(dict(type='RandomView', **more)) == fixed
     check = Distillation.check_recipe
-    check(dict(cache_gib=0), [more], None)
+    more = dict(more, size=224)
+    check(dict(cache_gib=0, backbone=RESNET), [more], None)
     if fixed:
-        check(dict(cache_gib=1), [more], None)
+        check(dict(cache_gib=1, backbone=RESNET), [more], None)
     else:
         with refuses('model.cache_gib', 1):
-            check(dict(cache_gib=1), [more], None)
+            check(dict(cache_gib=1, backbone=RESNET), [more], None)
 
 
 @pytest.mark.parametrize(
