@@ -96,7 +96,7 @@ def _of_dinov3(net: Any) -> dict[str, Any] | None:
         and (gelu or type(block.mlp) is SwiGLU)
         and all(isinstance(part.norm, nn.Identity) for part in (block.mlp, block.attn))
         and isinstance(block.attn.q_norm, nn.Identity)
-        and block.attn.gate is None
+        and getattr(block.attn, 'gate', None) is None  # timm has it from 1.0.28 on
         and block.gamma_1 is not None
         and block.gamma_2 is not None
         and net.pos_embed is None

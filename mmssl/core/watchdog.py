@@ -176,6 +176,20 @@ class Watchdog(threading.Thread):
 _watchdog: Watchdog | None = None
 
 
+def second_connection(store: Any) -> Any:
+    """Return a connection of one's own to the store of the processes.
+
+    Before 2.7 torch does not copy one; the store behind the prefixes is then asked anew.
+    """
+    if hasattr(store, 'clone'):
+        return store.clone()
+    while isinstance(store, distributed_c10d.PrefixStore):
+        store = store.underlying_store
+    if not isinstance(store, td.TCPStore):
+        return store  # a file or a table of this process: its calls do not wait for others
+    return td.TCPStore(store.host, store.port, is_master=False, wait_for_workers=False)
+
+
 def start(limit: float) -> None:
     """Watch this process's collectives, each of which may last ``limit`` seconds.
 
@@ -186,7 +200,7 @@ def start(limit: float) -> None:
         # a store of its own: the group's blocks while one of its calls waits
         shared: Any = distributed_c10d._get_default_store()
         start = os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')
-        store = distributed_c10d.PrefixStore(f'watch-{start}', shared.clone())
+        store = distributed_c10d.PrefixStore(f'watch-{start}', second_connection(shared))
         _watchdog = Watchdog(store, td.get_rank(), td.get_world_size(), limit)
         _watchdog.start()
 

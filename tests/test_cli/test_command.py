@@ -142,7 +142,7 @@ def test_problems_are_named_with_their_cure(
 ) -> None:
     there = {'onedl-mmengine': '0.10.12', 'mmengine': '0.10.7', 'timm': '0.9.2', 'mmcv': '2.1.0'}
     monkeypatch.setattr(doctor, 'installed', there.get)
-    needed = ['timm>=1.0.15', 'torch>=2.6', 'onedl-mmcv>=2.3; extra == "transfer"']
+    needed = ['timm>=1.0.23', 'torch>=2.6', 'onedl-mmcv>=2.3; extra == "transfer"']
     monkeypatch.setattr(metadata, 'requires', lambda name: needed)
     monkeypatch.setattr(doctor, 'training_step', lambda: 'a step')
     with pytest.raises(SystemExit) as left:
@@ -150,7 +150,7 @@ def test_problems_are_named_with_their_cure(
     assert left.value.code == 1
     printed = capsys.readouterr().out
     assert 'pip uninstall -y onedl-mmengine mmengine; then pip install onedl-mmengine' in printed
-    assert 'problem: timm 0.9.2 is installed, >=1.0.15 is needed' in printed
+    assert 'problem: timm 0.9.2 is installed, >=1.0.23 is needed' in printed
     assert 'problem: torch is not installed' in printed
     assert 'onedl-mmcv 2.1.0 is installed, >=2.3 is needed' in printed
     assert 'mmcv (mmcv) 2.1.0' in printed
