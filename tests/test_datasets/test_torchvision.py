@@ -178,6 +178,10 @@ def test_a_library_that_is_missing(tmp_path, monkeypatch):
     with refuses('scipy') as caught:
         ours(tmp_path, 'train', name='Flowers102')
     assert 'pip install scipy' in str(caught.value)
+    monkeypatch.setitem(sys.modules, 'h5py', None)
+    with refuses('h5py') as caught:
+        ours(tmp_path, 'train', name='PCAM')
+    assert 'pip install h5py' in str(caught.value)
 
 
 def test_items_that_are_no_image_and_label(monkeypatch):

@@ -3,6 +3,7 @@
 import inspect
 import io
 import os
+import re
 import socket
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -137,11 +138,7 @@ class _Builder:
             return self.kind(**arguments)
         except ImportError as error:
             missing = (error.name or _cause(error)).partition('.')[0]
-            raise UserError(
-                f'TorchvisionSource: {self.name} needs a library: pip install {missing}',
-                key=missing,
-                value=None,
-            ) from None
+            raise self._needs(missing) from None
         except (ValueError, TypeError) as error:
             split = next((a for a in SPLITS if a in arguments and a in str(error)), None)
             key = 'dataset.split' if split else 'dataset.source.args'
@@ -152,12 +149,22 @@ class _Builder:
                 value=value,
             ) from None
         except Exception as error:  # each class has failures of its own
+            if advised := re.search(r'pip install (\w+)', str(error)):
+                raise self._needs(advised[1]) from None
             raise NoData(
                 f'{root}: no {self.name} of torchvision ({_cause(error)}); correct data_root, or '
                 'give dataset.source.download=True',
                 key='folder',
                 value=root,
             ) from None
+
+    def _needs(self, library: str) -> UserError:
+        """Return the error that a library is missing."""
+        return UserError(
+            f'TorchvisionSource: {self.name} needs a library: pip install {library}',
+            key=library,
+            value=None,
+        )
 
     def download(self, root: Path) -> Any:
         """Return the data set, downloaded beside ``root`` and moved there when it is whole.
