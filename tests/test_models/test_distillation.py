@@ -259,3 +259,17 @@ def test_a_teacher_by_name_tells_its_network():
         model = MODELS.build(cfg.model)
     assert isinstance(model.student.backbone, SwinTransformer)
     assert model.student.neck['patch'].dims == (768, 768)
+
+
+def test_images_of_other_channels_reach_both():
+    """Four channels, whose normalisation is the student's; a teacher of three is refused."""
+    pixels = dict(type='ViewPreprocessor', mean=[0.4] * 4, std=[0.3] * 4)
+    student = dict(RESNET, in_channels=4)
+    four = VisionTransformer(**TEACHER, in_channels=4)
+    settings = dict(type='Distillation', backbone=student, data_preprocessor=pixels)
+    model: Any = MODELS.build(dict(settings, teacher=four))
+    images = torch.randn(2, 4, 16, 16)
+    (found,) = model.targets([images], {})
+    assert torch.equal(found.pooled, four.encode(images).pooled)
+    with refuses('model.teacher', 3):
+        MODELS.build(dict(settings, teacher=VisionTransformer(**TEACHER)))

@@ -1,5 +1,6 @@
 """The report shows what the files of a run hold, and leaves out what they lack."""
 
+import copy
 import io
 import json
 import re
@@ -129,7 +130,20 @@ def test_monitor_stands_in_for_results(tmp_path: Path) -> None:
     found = history.read_history(tmp_path)
     both = report.results_by_network(tmp_path, found, pretrained=False)
     assert both == {'random': {'knn/top1': 20.0}, 'pretrained': {'knn/top1': 50.0}}
-    assert 'random' not in report.results_by_network(tmp_path, found, pretrained=True)
+    both = report.results_by_network(tmp_path, found, pretrained=True)
+    assert both == {'start': {'knn/top1': 20.0}, 'pretrained': {'knn/top1': 50.0}}
+
+
+def test_report_of_an_encoder_names_start_and_teacher(tmp_path: Path) -> None:
+    lines = [{'knn/top1': 80.0, 'step': 0}, train_line(10, loss=1.0), {'knn/top1': 81.5, 'step': 1}]
+    write_start(tmp_path / '20260101_000000', lines)
+    cfg = Config(copy.deepcopy(CFG.to_dict()))
+    cfg.model.backbone.init_cfg = dict(type='Pretrained', checkpoint='b.pth')
+    cfg.model.teacher = dict(type='SwinTransformer', init_cfg=dict(checkpoint='huge.pth'))
+    html = report.build(tmp_path, cfg, 'None.')
+    for fact in ('80.0 → 81.5 %', 'SwinTransformer (huge.pth)'):
+        assert fact in html, fact
+    assert '80.0 → 81.5 %' in report.build(tmp_path, CFG, 'None.')
 
 
 def test_curve_is_a_image() -> None:

@@ -37,7 +37,8 @@ class Distillation(Pretrainer):
     the teacher's features of mean 0 and variance 1 over channels. ``weights`` are those of pooled
     and patch features. Where views are fixed, ``cache_gib`` GiB of each process keep features of
     the teacher from one epoch to the next. The teacher is in no training file. Raises UserError
-    for another loss, weights of zero, and a neck that does not lead to the teacher's width.
+    for another loss, weights of zero, a neck that does not lead to the teacher's width, and a
+    teacher for images of other channels.
     """
 
     export, teacher_update, min_views = 'student', None, 1
@@ -84,8 +85,16 @@ class Distillation(Pretrainer):
         self._is_loaded = isinstance(teacher, nn.Module)
         # no submodule: it is in no training file, no optimizer and no exchange between processes
         self._teachers = [network.requires_grad_(False).eval()]
-        self.register_buffer('scale', torch.ones(3, 1, 1), persistent=False)
-        self.register_buffer('shift', torch.zeros(3, 1, 1), persistent=False)
+        channels = network.in_channels
+        if channels != student.in_channels:
+            raise UserError(
+                f'model.teacher is for images of {channels} channels, the student for '
+                f'in_channels={student.in_channels}; both see the same views',
+                key='model.teacher',
+                value=channels,
+            )
+        self.register_buffer('scale', torch.ones(channels, 1, 1), persistent=False)
+        self.register_buffer('shift', torch.zeros(channels, 1, 1), persistent=False)
         self._set_normalisation(network)
 
     @property
@@ -104,9 +113,10 @@ class Distillation(Pretrainer):
         """Set ``scale`` and ``shift``, which turn the student's pixels into the teacher's."""
         mean, std = (getattr(self.data_preprocessor, name, None) for name in ('mean', 'std'))
         stated = network.normalisation or (IMAGENET_MEAN, IMAGENET_STD)
-        if mean is None or std is None:  # a preprocessor of the user's own
+        # a preprocessor of the user's own, or images of other channels than RGB
+        if mean is None or std is None or len(stated[0]) != network.in_channels:
             return
-        theirs = [torch.tensor(values).view(3, 1, 1) for values in stated]
+        theirs = [torch.tensor(values).view(-1, 1, 1) for values in stated]
         self.scale.copy_(std / theirs[1])
         self.shift.copy_((mean - theirs[0]) / theirs[1])
 

@@ -97,9 +97,11 @@ def _(backbone: VisionTransformer) -> Twin:
     if isinstance(net.blocks[0].mlp, GluMlp):
         name = 'vit_giant_patch14_dinov2'  # alone has a SwiGLU
     args |= _more(net, 'reg_tokens')
+    differs = [_epsilon(net.norm.eps, 1e-6)]
     if net.reg_token is not None:
         args['no_embed_class'] = True
-    return Twin(name, args, _epsilon(net.norm.eps, 1e-6))
+        differs.append('the class token takes in its position there, which rounds it')
+    return Twin(name, args, '; '.join(filter(None, differs)))
 
 
 def _more(net: Any, registers: str) -> dict[str, Any]:
