@@ -183,11 +183,12 @@ def second_connection(store: Any) -> Any:
     """
     if hasattr(store, 'clone'):
         return store.clone()
+    tcp: Any = td.TCPStore  # type: ignore[attr-defined]
     while isinstance(store, distributed_c10d.PrefixStore):
         store = store.underlying_store
-    if not isinstance(store, td.TCPStore):
+    if not isinstance(store, tcp):
         return store  # a file or a table of this process: its calls do not wait for others
-    return td.TCPStore(store.host, store.port, is_master=False, wait_for_workers=False)
+    return tcp(store.host, store.port, is_master=False, wait_for_workers=False)
 
 
 def start(limit: float) -> None:
