@@ -273,3 +273,11 @@ def test_images_of_other_channels_reach_both():
     assert torch.equal(found.pooled, four.encode(images).pooled)
     with refuses('model.teacher', 3):
         MODELS.build(dict(settings, teacher=VisionTransformer(**TEACHER)))
+
+
+def test_the_teachers_patches_divide_the_views():
+    settings = dict(backbone=RESNET, teacher=dict(type='VisionTransformer', patch_size=14))
+    fitting, other = dict(type='RandomView', size=112), dict(type='RandomView', size=96)
+    Distillation.check_recipe(settings, [fitting], None)
+    with refuses('MultiView.views', 96):
+        Distillation.check_recipe(settings, [fitting, other], None)

@@ -123,11 +123,14 @@ class Distillation(Pretrainer):
     # refusals -------------------------------------------------------------------------------
     @classmethod
     def check_recipe(cls, model: dict, views: list[dict], mask: dict | None) -> None:
-        """Check a config as `Pretrainer.check_recipe` does, and that cached views are fixed.
+        """Check a config as `Pretrainer.check_recipe` does, its teacher too, and cached views.
 
-        Raises UserError for views with random numbers where features are cached.
+        Raises UserError for sizes that the teacher's patches do not divide, and for views with
+        random numbers where features are cached.
         """
         super().check_recipe(model, views, mask)
+        if isinstance(model.get('teacher'), dict):
+            cls.check_patches(model['teacher'], views)
         if model.get('cache_gib') and not all(map(is_fixed, views)):
             raise UserError(
                 f'model.cache_gib={model["cache_gib"]}: features are kept of fixed views only, '
