@@ -62,7 +62,8 @@ def split_windows(numbers: Tensor, window: tuple[int, int]) -> Tensor:
     a, b = window
     numbers = F.pad(numbers, (0, -w % b, 0, -h % a), value=-1)
     parts = numbers.unflatten(1, (-1, b)).unflatten(0, (-1, a))  # (rows, a, columns, b)
-    return parts.transpose(1, 2).reshape(-1, a * b)
+    found: Tensor = parts.transpose(1, 2).reshape(-1, a * b)
+    return found
 
 
 @singledispatch
@@ -130,12 +131,13 @@ def attention_maps(found: Attention, query: Query = 'mean') -> Tensor:
                 key='query',
                 value=query,
             )
-        return _add_on_grid(found.weights[:, 0, :, 0], found.keys[0], h * w).unflatten(-1, (h, w))
+        seen = _add_on_grid(found.weights[:, 0, :, 0], found.keys[0], h * w)
+        return _on_grid(seen, h, w)
     real = found.queries >= 0  # (W, n)
     if query == 'mean':
         weights = (found.weights * real[:, None, :, None]).sum(-2)  # (B, W, M, m)
         each = weights.transpose(1, 2).flatten(2)  # (B, M, W*m)
-        return _add_on_grid(each, found.keys.flatten(), h * w).unflatten(-1, (h, w)) / (h * w)
+        return _on_grid(_add_on_grid(each, found.keys.flatten(), h * w), h, w) / (h * w)
     if isinstance(query, str):
         raise UserError(
             f"query '{query}' is unknown; use cls, mean or ROW,COLUMN", key='query', value=query
@@ -151,7 +153,12 @@ def attention_maps(found: Attention, query: Query = 'mean') -> Tensor:
     keys = found.keys[window]
     seen = _add_on_grid(torch.ones_like(keys, dtype=torch.float64), keys, h * w)
     one = _add_on_grid(found.weights[:, window, :, n], keys, h * w)
-    return one.masked_fill(seen == 0, float('nan')).unflatten(-1, (h, w))
+    return _on_grid(one.masked_fill(seen == 0, float('nan')), h, w)
+
+
+def _on_grid(values: Tensor, h: int, w: int) -> Tensor:
+    """Arrange values (..., h*w) as (..., h, w)."""
+    return values.reshape(*values.shape[:-1], h, w)
 
 
 def _add_on_grid(weights: Tensor, keys: Tensor, count: int) -> Tensor:
@@ -183,4 +190,5 @@ def entropy(found: Attention) -> Tensor:
     """
     each = torch.special.entr(found.weights).sum(-1)  # (B, W, M, n)
     real = found.queries >= 0
-    return (each * real[:, None]).sum((1, 3)) / real.sum()
+    result: Tensor = (each * real[:, None]).sum((1, 3)) / real.sum()
+    return result

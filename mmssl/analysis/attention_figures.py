@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ..reports.figures import BLUE, INK, hide_axes, png, style_axes
@@ -65,7 +66,7 @@ def _mark(axes: Any, query: tuple[int, int], grid: Sequence[int], size: Sequence
     axes.add_patch(Rectangle(corner, wide, high, fill=False, edgecolor=MARK, lw=1.6))
 
 
-def darkened(pixels: np.ndarray, kept: np.ndarray) -> np.ndarray:
+def darkened(pixels: NDArray[Any], kept: NDArray[Any]) -> NDArray[Any]:
     """Return uint8 pixels (H, W, 3), a quarter as bright where the mask (h, w) is False."""
     rows, columns = (
         np.arange(side) * cells // side

@@ -29,7 +29,11 @@ class Pairs(NamedTuple):
 
 
 def best_pairs(
-    one: Tensor, two: Tensor, grid: tuple[int, int], truth: tuple | None = None, count: int = COUNT
+    one: Tensor,
+    two: Tensor,
+    grid: tuple[int, int],
+    truth: tuple[Any, ...] | None = None,
+    count: int = COUNT,
 ) -> Pairs:
     """Pair the ``count`` most similar of regions (N, C) with their match among (N, C).
 

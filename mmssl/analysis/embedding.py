@@ -1,6 +1,9 @@
 """Project the features of many images to the plane: PCA, t-SNE or UMAP."""
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
 from torch import Tensor
@@ -13,7 +16,7 @@ METHODS = ('pca', 'tsne', 'umap')
 MIN_IMAGES = 4
 
 
-def project(features: Tensor, method: str = 'tsne', seed: int = 0) -> np.ndarray:
+def project(features: Tensor, method: str = 'tsne', seed: int = 0) -> NDArray[Any]:
     """Place features (N, C) in the plane (N, 2), by their direction.
 
     'pca' keeps two principal components; 'tsne' (van der Maaten and Hinton 2008, perplexity 30,
@@ -37,10 +40,14 @@ def project(features: Tensor, method: str = 'tsne', seed: int = 0) -> np.ndarray
     refuse_non_finite(features, 'features of images')
     rows = _directions(features).cpu().numpy()
     if method == 'pca':
-        return PCA(2, random_state=seed).fit_transform(rows)
+        places: NDArray[Any] = PCA(2, random_state=seed).fit_transform(rows)
+        return places
     if method == 'tsne':
         perplexity = min(30.0, (len(rows) - 1) / 3)
-        return TSNE(2, perplexity=perplexity, init='pca', random_state=seed).fit_transform(rows)
+        found: NDArray[Any] = TSNE(
+            2, perplexity=perplexity, init='pca', random_state=seed
+        ).fit_transform(rows)
+        return found
     return _umap(rows, seed)
 
 
@@ -70,7 +77,7 @@ def _directions(features: Tensor) -> Tensor:
     return rows
 
 
-def _umap(rows: np.ndarray, seed: int) -> np.ndarray:
+def _umap(rows: NDArray[Any], seed: int) -> NDArray[Any]:
     try:
         from umap import UMAP
     except ImportError:
@@ -80,10 +87,13 @@ def _umap(rows: np.ndarray, seed: int) -> np.ndarray:
     neighbours = min(15, len(rows) - 1)
     # with fewer images than a spectral start has dimensions it fails
     start = 'spectral' if len(rows) > 2 * neighbours else 'random'
-    return UMAP(n_neighbors=neighbours, init=start, random_state=seed, n_jobs=1).fit_transform(rows)
+    found: NDArray[Any] = UMAP(
+        n_neighbors=neighbours, init=start, random_state=seed, n_jobs=1
+    ).fit_transform(rows)
+    return found
 
 
-def one_per_cell(points: np.ndarray, cells: int) -> dict[tuple[int, int], int]:
+def one_per_cell(points: NDArray[Any], cells: int) -> dict[tuple[int, int], int]:
     """Choose from points (N, 2), in each (row, column) of a grid, the one nearest its middle.
 
     Row 0 is the top, the largest second coordinate.

@@ -1,10 +1,12 @@
 """Figures of an embedding: points coloured by class, and a sheet of thumbnails."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib import colormaps
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 from PIL import Image
 
 from ..reports.figures import BLUE, hide_axes, png
@@ -12,7 +14,7 @@ from ..reports.figures import BLUE, hide_axes, png
 MOST_NAMES = 20  # classes that a legend names
 
 
-def scatter(points: np.ndarray, labels: Sequence[int], classes: Sequence[str]) -> bytes:
+def scatter(points: NDArray[Any], labels: Sequence[int], classes: Sequence[str]) -> bytes:
     """Draw points (N, 2), coloured by label; without labels in one colour -> PNG."""
     named = bool(labels) and len(set(labels)) <= MOST_NAMES
     figure = Figure(figsize=(8.2 if named else 6.4, 6.2), dpi=130, layout='constrained')

@@ -79,7 +79,8 @@ class AnalysisSession:
     @property
     def backbone(self) -> Backbone:
         """The backbone that is analysed."""
-        return self.model.backbone
+        found: Backbone = self.model.backbone
+        return found
 
     def view(self, image: Any) -> Tensor:
         """Return the view of an image, uint8 (3, S, S).
@@ -105,4 +106,7 @@ class AnalysisSession:
 
     def batch(self, views: Sequence[Tensor]) -> Tensor:
         """Return views as the network takes them, (B, 3, S, S) on its device."""
-        return self.model.data_preprocessor(dict(inputs=torch.stack(list(views))))['inputs']
+        found: Tensor = self.model.data_preprocessor(dict(inputs=torch.stack(list(views))))[
+            'inputs'
+        ]
+        return found

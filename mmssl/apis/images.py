@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from mmengine.model import BaseModel
+from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
@@ -89,7 +90,7 @@ def _read(path: Path, load: LoadImage, name: str = '') -> Image.Image:
         ) from None
 
 
-def _from_array(array: np.ndarray) -> Image.Image:
+def _from_array(array: NDArray[Any]) -> Image.Image:
     if array.dtype != np.uint8 or not (
         array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (1, 3))
     ):
@@ -145,4 +146,5 @@ class ImageReader:
         item: dict[str, Any] = dict(image=image, index=0, epoch=0, path='', rng=random.Random(0))
         for transform in self.transforms:
             item = transform(item)
-        return item['inputs']
+        found: Tensor = item['inputs']
+        return found

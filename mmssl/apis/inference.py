@@ -132,7 +132,8 @@ def inference_model(model: Any, *images: Any, **options: Any) -> dict[str, Any]:
         cfg, info = read_config(model)
         if cfg.model.type.rpartition('.')[2] != 'Classifier':
             raise _no_classes(info.name if info else cfg.model.type)
-    return ImageClassificationInferencer(model, **options)(*images, **call)[0]
+    found: dict[str, Any] = ImageClassificationInferencer(model, **options)(*images, **call)[0]
+    return found
 
 
 def _no_classes(model: Any) -> NotImplementedError:

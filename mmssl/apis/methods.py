@@ -40,13 +40,13 @@ def list_methods() -> list[str]:
 
 def build_method(
     name: str,
-    backbone: str | dict | nn.Module | None = None,
+    backbone: str | dict[str, Any] | nn.Module | None = None,
     *,
     img_size: int = 224,
     batch_size: int | None = None,
     epochs: int | None = None,
     steps_per_epoch: int | None = None,
-    teacher: str | dict | nn.Module | None = None,
+    teacher: str | dict[str, Any] | nn.Module | None = None,
     pretrained: str | None = None,
     preset: str | None = 'continue',
     freeze_backbone: int = FREEZE_BACKBONE,
@@ -100,7 +100,8 @@ def build_method(
     for key, schedule in method.schedules().items():
         schedule.check(*method.recipe.length, f'model.{key}')
     method.init_weights()
-    return method.train()
+    found: Pretrainer = method.train()
+    return found
 
 
 class TrainingSettings(NamedTuple):
@@ -115,7 +116,7 @@ class TrainingSettings(NamedTuple):
 
 def training_settings_of(
     name: str,
-    backbone: str | dict | None = None,
+    backbone: str | dict[str, Any] | None = None,
     *,
     img_size: int,
     batch_size: int,
@@ -158,7 +159,7 @@ def _scaled(schedule: dict[str, Any], ratio: float) -> dict[str, Any]:
 
 
 def build_transform(
-    name: str, backbone: str | dict | nn.Module | None = None, *, img_size: int = 224
+    name: str, backbone: str | dict[str, Any] | nn.Module | None = None, *, img_size: int = 224
 ) -> ViewTransform:
     """Build the views of a method as a transform of images, with its ``collate``.
 
@@ -172,7 +173,7 @@ def build_transform(
         return ViewTransform(build_multi_view([views]))
 
 
-def _starting_from(settings: dict | Backbone, source: str) -> dict | Backbone:
+def _starting_from(settings: dict[str, Any] | Backbone, source: str) -> dict[str, Any] | Backbone:
     """Return a backbone, or its settings, that starts from an encoder."""
     init = dict(type='Pretrained', checkpoint=source)
     fetch_file(init)
@@ -182,7 +183,7 @@ def _starting_from(settings: dict | Backbone, source: str) -> dict | Backbone:
     return settings
 
 
-def _set_teacher(model: Any, name: str, teacher: str | dict | nn.Module | None) -> None:
+def _set_teacher(model: Any, name: str, teacher: str | dict[str, Any] | nn.Module | None) -> None:
     """Put the encoder that is distilled into a recipe's model.
 
     Raises UserError where it is missing, and where the method has none.
@@ -208,12 +209,15 @@ def _check_views(model: dict[str, Any], multi: dict[str, Any]) -> None:
 
 
 def _with_recipe(
-    name: str, backbone: str | dict | nn.Module | None, img_size: int, batch_size: int | None
-) -> tuple[dict | Backbone, Any]:
+    name: str,
+    backbone: str | dict[str, Any] | nn.Module | None,
+    img_size: int,
+    batch_size: int | None,
+) -> tuple[dict[str, Any] | Backbone, Any]:
     """Return the backbone or its settings, and the published recipe for its kind of network."""
     if backbone is None:
         cfg = method_recipe(name, None, batch_size)
-        settings: dict | Backbone = dict(cfg.model.backbone)
+        settings: dict[str, Any] | Backbone = dict(cfg.model.backbone)
     else:
         settings = backbone_settings(backbone, img_size)
         cfg = method_recipe(name, _kind(settings), batch_size)
@@ -229,7 +233,7 @@ def _with_recipe(
     return settings, cfg
 
 
-def _kind(settings: dict | Backbone) -> str:
+def _kind(settings: dict[str, Any] | Backbone) -> str:
     """Return the kind of network of a backbone, as recipes distinguish them."""
     if isinstance(settings, Backbone):
         return KINDS.get(type(settings).__name__, 'convnet')
@@ -247,7 +251,7 @@ class Shape(NamedTuple):
     mask_cell: int
 
 
-def _shape(settings: dict | Backbone) -> Shape:
+def _shape(settings: dict[str, Any] | Backbone) -> Shape:
     """Return the shape of a backbone, built without memory."""
     if isinstance(settings, Backbone):
         built = settings

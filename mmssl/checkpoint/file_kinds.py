@@ -79,7 +79,7 @@ def is_finetuned(content: dict[str, Any]) -> bool:
     return isinstance(meta, dict) and meta.get('model') in ('Classifier', 'Segmenter')
 
 
-def _as_list(value: Any) -> list:
+def _as_list(value: Any) -> list[Any]:
     """Return a list from a file as it is, anything else as an empty one."""
     return value if isinstance(value, list) else []
 

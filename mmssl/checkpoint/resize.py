@@ -25,4 +25,5 @@ def resize_table(table: Tensor, window: int) -> Tensor:
             value=tuple(table.shape),
         )
     shape = ((2 * window - 1) ** 2, table.shape[1])
-    return resize_rel_pos_bias_table_simple(table, (window, window), shape)
+    found: Tensor = resize_rel_pos_bias_table_simple(table, (window, window), shape)
+    return found

@@ -3,6 +3,7 @@
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from ..analysis.attention import (
     Attention,
@@ -66,7 +67,7 @@ def head_figure(
     return CaptionedFigure(f'attention_{Path(name).stem}', png, caption)
 
 
-def entropy_figure(session: AnalysisSession, images: list) -> CaptionedFigure:
+def entropy_figure(session: AnalysisSession, images: list[Any]) -> CaptionedFigure:
     """Return the figure of the entropy of all blocks, as a mean over images."""
     x = session.batch([session.view(image) for image in images])
     found = [

@@ -13,10 +13,11 @@ import csv
 import importlib.util
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 
 from ..analysis.session import model_with_weights
@@ -83,8 +84,8 @@ class Table(NamedTuple):
     """Features of N images: paths, features (N, C), labels (N,), and the names of the classes."""
 
     paths: list[str]
-    features: np.ndarray
-    labels: np.ndarray
+    features: NDArray[Any]
+    labels: NDArray[Any]
     classes: Sequence[str]
 
     def class_of(self, row: int) -> str:

@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
@@ -39,7 +39,7 @@ class _Running:
         job.log.parent.mkdir(parents=True, exist_ok=True)
         self.file = job.log.open('wb')
         self.number = -1
-        self.process: subprocess.Popen | None = None
+        self.process: subprocess.Popen[Any] | None = None
 
     def proceed(self) -> bool:
         """Start the next call where the last one is done; return whether one is running.

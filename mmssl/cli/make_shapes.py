@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 from rich.console import Console
 from rich.progress import track
@@ -95,7 +96,7 @@ def _bar(items: Sequence[Any], text: str, progress: bool) -> Iterable[Any]:
     return track(items, text, console=Console(stderr=True), disable=not progress)
 
 
-def _save(image: np.ndarray, file: Path) -> None:
+def _save(image: NDArray[Any], file: Path) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(image).save(file, compress_level=1)
 
@@ -131,14 +132,15 @@ def write_classification(
     return True
 
 
-def run_lengths(mask: np.ndarray) -> list[int]:
+def run_lengths(mask: NDArray[Any]) -> list[int]:
     """Lengths of the runs of a mask (H, W) down its columns, zeros first (COCO's RLE)."""
     flat = np.concatenate([[False], mask.T.ravel()])  # (1 + W * H,)
     ends = [*np.flatnonzero(flat[1:] != flat[:-1]), flat.size - 1]
-    return np.diff(ends, prepend=0).tolist()
+    found: list[int] = np.diff(ends, prepend=0).tolist()
+    return found
 
 
-def annotate(mask: np.ndarray, label: int, image_id: int, number: int) -> dict[str, Any]:
+def annotate(mask: NDArray[Any], label: int, image_id: int, number: int) -> dict[str, Any]:
     """COCO annotation of one mask (H, W): box xywh and area in pixels."""
     rows = np.flatnonzero(mask.any(1))
     columns = np.flatnonzero(mask.any(0))

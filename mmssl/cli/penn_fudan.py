@@ -58,8 +58,8 @@ def convert(folder: Any, out: Path) -> dict[str, int]:
     (out / 'images').mkdir(parents=True, exist_ok=True)
     people = {}
     for part, members in split(names).items():
-        images: list[dict] = []
-        annotations: list[dict] = []
+        images: list[dict[str, Any]] = []
+        annotations: list[dict[str, Any]] = []
         for number, name in enumerate(members, 1):
             image = read_image(folder / 'PNGImages' / f'{name}.png').convert('RGB')
             image.save(out / 'images' / f'{name}.png')

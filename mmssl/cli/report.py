@@ -99,4 +99,5 @@ def main(argv: Sequence[str] | None = None) -> Path:
     sheets = sheets_of(cfg, args.checkpoint or newest_checkpoint(args.work_dir))
     atomic_write(out, report.build(args.work_dir, cfg, html_section(sheets)))
     print(f'report: {out}')
-    return out
+    found: Path = out
+    return found

@@ -97,7 +97,8 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
     metrics = runner.test()
     found = predictions.collect(runner.step_status.predictions)
     write_outputs(args, metrics, found, runner.test_dataloader.dataset)
-    return metrics
+    result: dict[str, float] = metrics
+    return result
 
 
 def set_checkpoint(cfg: Config, checkpoint: str | None) -> None:
@@ -119,7 +120,7 @@ def set_checkpoint(cfg: Config, checkpoint: str | None) -> None:
 
 
 def write_outputs(
-    args: argparse.Namespace, metrics: dict[str, float], found: list[dict], dataset: Any
+    args: argparse.Namespace, metrics: dict[str, float], found: list[dict[str, Any]], dataset: Any
 ) -> None:
     """Write the --out file and the images of --show-dir, on the first process."""
     if dist.rank():

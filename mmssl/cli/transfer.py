@@ -60,7 +60,8 @@ def build_runner(cfg: Config, library: str) -> Runner:
     runner = Runner.from_cfg(cfg)
     if classes and not cfg.model.get('language_model'):  # whose words are counted there
         check_heads(unwrap_model(runner.model), classes, library)
-    return runner
+    found: Runner = runner
+    return found
 
 
 def train(args: argparse.Namespace) -> None:
@@ -118,7 +119,8 @@ def test(args: argparse.Namespace) -> dict[str, float]:
     metrics = build_runner(cfg, str(library_of(args.config))).test()
     if args.out and dist.rank() == 0:
         atomic_write(Path(args.out), json.dumps(metrics, indent=2, default=float) + '\n')
-    return metrics
+    found: dict[str, float] = metrics
+    return found
 
 
 def enable_tta(cfg: Config) -> None:

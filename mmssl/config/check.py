@@ -94,7 +94,7 @@ TOP_KINDS: dict[str, Any] = {
     'data_root': str | None,
     'log_level': str,
     'custom_imports': dict | None,
-    'custom_hooks': Sequence[dict | Hook] | None,
+    'custom_hooks': Sequence[dict[str, Any] | Hook] | None,
     'default_hooks': dict | None,
     'env_cfg': dict,
     'randomness': dict,
@@ -178,7 +178,7 @@ def _check_node(node: Any, known: Registry, file: str, path: Path, found: ErrorC
         _check_node(value, INNER_REGISTRIES.get(key, known), file, (*path, key), found)
 
 
-def _wrong_kinds(node: dict, known: Registry) -> dict[str, str]:
+def _wrong_kinds(node: dict[str, Any], known: Registry) -> dict[str, str]:
     """Return what to give for each argument of a typed dict that has another kind of value."""
     kind = node.get('type')
     target = known.get(kind) if isinstance(kind, str) else kind
@@ -190,7 +190,7 @@ def place(path: Path) -> str:
     return '.'.join(map(str, path))
 
 
-def _check_keys(node: dict, file: str, path: Path) -> None:
+def _check_keys(node: dict[str, Any], file: str, path: Path) -> None:
     allowed = UNTYPED.get(path[-1])
     for key in node:
         if allowed is not None and key not in allowed:
@@ -228,7 +228,7 @@ def _is_positive(value: Any) -> bool:
     return isinstance(value, (int, float)) and 0 < value < math.inf
 
 
-def check_call(node: dict, known: Registry, file: str, path: Path) -> None:
+def check_call(node: dict[str, Any], known: Registry, file: str, path: Path) -> None:
     """Check the type of a dict, and its arguments; ``path`` leads to it in ``file``.
 
     Raises UserError for a type that the registry does not know, and for an argument that the type

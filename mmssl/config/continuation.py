@@ -49,7 +49,9 @@ def find_preset(name: str | None) -> Preset | None:
     )
 
 
-def rules(preset: Preset | None, freeze_backbone: int) -> tuple[list[dict], list[dict]]:
+def rules(
+    preset: Preset | None, freeze_backbone: int
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Return the rules of `param_effects` that go before a recipe's own, and those after them."""
     before = [dict(layer_decay=preset.layer_decay)] if preset else []
     frozen = dict(match=r'^student\.backbone\.', frozen_epochs=freeze_backbone)

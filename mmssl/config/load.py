@@ -299,7 +299,7 @@ def check_recipe(cfg: Config) -> None:
     if hasattr(method, 'check_recipe'):  # a model of the user's own may have none
         dataset = cfg.train_dataloader.dataset
         pipeline = dataset.get('pipeline', [])
-        multi: dict = next((t for t in pipeline if t.get('type') == 'MultiView'), {})
+        multi: dict[str, Any] = next((t for t in pipeline if t.get('type') == 'MultiView'), {})
         if not multi and dataset.get('type') != 'ImageDataset':
             return  # a data set of the user's own, whose views are seen at the first step
         with found.collect():
@@ -322,7 +322,7 @@ def _check_given(cfg: Config, key: str, loop: str) -> None:
         )
 
 
-def _places_of_schedules(cfg: Config) -> Iterator[tuple[str, str, dict]]:
+def _places_of_schedules(cfg: Config) -> Iterator[tuple[str, str, dict[str, Any]]]:
     """Yield what each scheduler of a config is called, its config key, and the scheduler."""
     alone = isinstance(cfg.get('param_scheduler'), dict)
     for i, schedule in enumerate(schedulers(cfg)):
@@ -330,7 +330,7 @@ def _places_of_schedules(cfg: Config) -> Iterator[tuple[str, str, dict]]:
         yield f'param_scheduler of {schedule.get("param_name")}', place, schedule
 
 
-def _check_rise(name: str, place: str, schedule: dict, epochs: int) -> None:
+def _check_rise(name: str, place: str, schedule: dict[str, Any], epochs: int) -> None:
     """Check that a schedule's warm-up fits in the epochs. Raises UserError when it is longer."""
     parts = {key: schedule.get(key, 0) for key in ('delay', 'warmup')}
     if not all(isinstance(value, (int, float)) for value in parts.values()):
@@ -360,7 +360,7 @@ def _check_sampler(cfg: Config) -> None:
         )
 
 
-def schedulers(cfg: Config) -> list[dict]:
+def schedulers(cfg: Config) -> list[dict[str, Any]]:
     """Return the schedulers of a config as a list."""
     found = cfg.get('param_scheduler') or []
     return [found] if isinstance(found, dict) else list(found)

@@ -32,18 +32,18 @@ def _same(one: Any, other: Any) -> bool:
     return bool(one == other)
 
 
-def _views(cfg: Config) -> list[dict]:
+def _views(cfg: Config) -> list[dict[str, Any]]:
     transforms = cfg.train_dataloader.dataset.pipeline
-    multi: dict = next((t for t in transforms if t.get('type') == 'MultiView'), {})
+    multi: dict[str, Any] = next((t for t in transforms if t.get('type') == 'MultiView'), {})
     return [v for view in multi.get('views', ()) for v in [view] * view.get('repeat', 1)]
 
 
-def _mask(cfg: Config) -> dict:
+def _mask(cfg: Config) -> dict[str, Any]:
     transforms = cfg.train_dataloader.dataset.pipeline
     return next((t.mask for t in transforms if t.get('mask')), {})
 
 
-def _schedule(cfg: Config, name: str) -> dict:
+def _schedule(cfg: Config, name: str) -> dict[str, Any]:
     return next(s for s in cfg.param_scheduler if s.param_name == name)
 
 
@@ -61,8 +61,8 @@ def _clip(cfg: Config) -> float:
     return float((cfg.optim_wrapper.get('clip_grad') or {}).get('max_norm', 0.0))
 
 
-def _patch_temp(cfg: Config) -> dict:
-    found: dict = cfg.model.get('teacher_patch_temp') or cfg.model.teacher_temp
+def _patch_temp(cfg: Config) -> dict[str, Any]:
+    found: dict[str, Any] = cfg.model.get('teacher_patch_temp') or cfg.model.teacher_temp
     return found
 
 

@@ -117,7 +117,8 @@ def _published_backbone(info: ModelInfo) -> dict[str, Any]:
         return {}
     cfg = Config.fromfile(str(info.config), import_custom_modules=False)
     cfg.merge_from_dict({'model': info.overrides})
-    return cfg.model.backbone
+    found: dict[str, Any] = cfg.model.backbone
+    return found
 
 
 def set_pretrained(cfg: Config, checkpoint: str | None) -> None:

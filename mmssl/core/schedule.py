@@ -2,7 +2,7 @@
 
 import inspect
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from .errors import UserError, closest
 
@@ -85,7 +85,7 @@ class Schedule:
 
     @classmethod
     def build(
-        cls, settings: dict, name: str, low: float = -math.inf, high: float = math.inf
+        cls, settings: dict[str, Any], name: str, low: float = -math.inf, high: float = math.inf
     ) -> 'Schedule':
         """Make a schedule from the dict of a config's key ``name``.
 

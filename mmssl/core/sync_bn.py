@@ -46,7 +46,8 @@ class SyncBatchNorm(nn.modules.batchnorm._BatchNorm):
         y = offset * torch.rsqrt(variance + self.eps).view(shape)
         if self.affine:
             y = y * self.weight.view(shape) + self.bias.view(shape)
-        return y
+        found: Tensor = y
+        return found
 
     @torch.no_grad()
     def _move_running(self, mean: Tensor, variance: Tensor, count: Tensor) -> None:
@@ -111,7 +112,8 @@ def convert_sync_bn(module: nn.Module, device: str, group: Any = None) -> nn.Mod
     ``group`` is the process group that shares statistics, all ranks where it is None.
     """
     if device == 'cuda':
-        return nn.SyncBatchNorm.convert_sync_batchnorm(module, group)
+        found: nn.Module = nn.SyncBatchNorm.convert_sync_batchnorm(module, group)
+        return found
     for name, child in module.named_children():
         setattr(module, name, convert_sync_bn(child, device, group))
     if not isinstance(module, nn.modules.batchnorm._BatchNorm) or isinstance(module, SyncBatchNorm):

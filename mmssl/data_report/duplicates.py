@@ -2,8 +2,10 @@
 
 from collections.abc import Callable, Iterator
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
@@ -11,23 +13,24 @@ BITS = 64
 NEIGHBOURS = 2000  # in a sorted band: more images than these have one band in common by chance only
 ONES = np.array([i.bit_count() for i in range(1 << 16)], np.uint8)
 
-Confirm = Callable[[np.ndarray, np.ndarray], np.ndarray]
+Confirm = Callable[[NDArray[Any], NDArray[Any]], NDArray[Any]]
 
 
-def bit_count(values: np.ndarray) -> np.ndarray:
+def bit_count(values: NDArray[Any]) -> NDArray[Any]:
     """Return how many bits of each value (N,) uint64 are 1."""
     parts = np.ascontiguousarray(values).view(np.uint16).reshape(len(values), 4)
-    return ONES[parts].sum(1, dtype=np.uint8)
+    found: NDArray[Any] = ONES[parts].sum(1, dtype=np.uint8)
+    return found
 
 
-def equal_groups(values: np.ndarray, places: np.ndarray) -> list[np.ndarray]:
+def equal_groups(values: NDArray[Any], places: NDArray[Any]) -> list[NDArray[Any]]:
     """Return the groups of two or more of ``places`` that have the same value (N,), ascending."""
     order = places[np.argsort(values[places], kind='stable')]
     begins = np.flatnonzero(np.diff(values[order])) + 1
     return [group for group in np.split(order, begins) if len(group) > 1]
 
 
-def near_pairs(hashes: np.ndarray, distance: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def near_pairs(hashes: NDArray[Any], distance: int) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
     """Yield places of pairs of different hashes (U,) uint64 that differ in at most so many bits.
 
     Hashes that differ in d bits share one of d + 1 bands of bits: pairs are looked for among
@@ -49,12 +52,12 @@ def near_pairs(hashes: np.ndarray, distance: int) -> Iterator[tuple[np.ndarray, 
 
 
 def near_groups(
-    looks: np.ndarray,
-    digests: np.ndarray,
-    places: np.ndarray,
+    looks: NDArray[Any],
+    digests: NDArray[Any],
+    places: NDArray[Any],
     distance: int,
     confirm: Confirm | None = None,
-) -> list[np.ndarray]:
+) -> list[NDArray[Any]]:
     """Return groups of ``places`` whose looks (N,) are near, and whose files are not all equal.
 
     Pairs within ``distance`` bits are joined, and so are those of one image; ``confirm`` says of

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.data import DataLoader
@@ -71,7 +71,7 @@ class Alike:
         self.features = features
         self.row = {int(index): i for i, index in enumerate(indices)}
 
-    def __call__(self, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    def __call__(self, first: NDArray[Any], second: NDArray[Any]) -> NDArray[Any]:
         """Return of indices (P,) and (P,) which pairs have a cosine of at least `ALIKE`.
 
         Images that the network's config cannot read have none.

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..core.errors import escaped
 from ..datasets import ImageDataset
@@ -118,7 +119,7 @@ def _sentence(*parts: str) -> str:
     return ' '.join(part for part in parts if part)
 
 
-def _findings(report: Report, rows: np.ndarray) -> list[Finding]:
+def _findings(report: Report, rows: NDArray[Any]) -> list[Finding]:
     clean = f'mmssl data {shlex.quote(report.what)} --clean LIST'
     use = '--cfg-options train_dataloader.dataset.ann_file=LIST'
     bad = report.unreadable()
@@ -175,7 +176,7 @@ def _of_classes(report: Report, name: str, images: ImageDataset) -> list[Finding
     return found
 
 
-def _of_pixels(report: Report, rows: np.ndarray) -> list[Finding]:
+def _of_pixels(report: Report, rows: NDArray[Any]) -> list[Finding]:
     readable = rows[rows['readable']]
     modes = Counter(mode.decode() for mode in readable['mode'].tolist())
     found = []
@@ -282,7 +283,7 @@ def _set_facts(report: Report, name: str) -> dict[str, Any]:
     )
 
 
-def quantiles(values: np.ndarray) -> dict[str, int]:
+def quantiles(values: NDArray[Any]) -> dict[str, int]:
     """Return the smallest, the median and the largest of numbers; {} of none."""
     if not len(values):
         return {}

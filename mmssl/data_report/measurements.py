@@ -11,6 +11,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from ..datasets import ImageDataset
 from ..datasets.channel_image import ChannelImage
@@ -48,9 +49,9 @@ class Measurements:
     images, and of each channel the sums of means and of means of squares, as shares of 1.
     """
 
-    rows: np.ndarray
+    rows: NDArray[Any]
     unreadable: list[tuple[int, str]] = field(default_factory=list)
-    sums: dict[int, tuple[int, np.ndarray, np.ndarray]] = field(default_factory=dict)
+    sums: dict[int, tuple[int, NDArray[Any], NDArray[Any]]] = field(default_factory=dict)
 
     def mean_and_std(self) -> tuple[list[float], list[float]]:
         """Return mean and std of each channel of the most frequent number of channels.
@@ -75,7 +76,7 @@ def chunks(images: ImageDataset) -> list[range]:
 
 
 # one image ------------------------------------------------------------------------------------
-def perceptual_hash(pixels: np.ndarray) -> tuple[int, bool]:
+def perceptual_hash(pixels: NDArray[Any]) -> tuple[int, bool]:
     """Return a hash of 64 bits that resized and recompressed copies share, and whether it is flat.
 
     Which of the lowest 8 x 8 frequencies of the grey image lie above their median (pHash). pixels
@@ -103,7 +104,7 @@ def _mode(content: bytes, image: Any) -> str:
         return 'RGB'  # of a format that was asked for beyond the list
 
 
-def _measured(content: bytes, image: Any) -> tuple[tuple, np.ndarray, np.ndarray]:
+def _measured(content: bytes, image: Any) -> tuple[tuple[Any, ...], NDArray[Any], NDArray[Any]]:
     """Return a row of `ROW`, and of each channel (C,) the mean and the mean square."""
     pixels = image.pixels()
     look, flat = perceptual_hash(pixels)
@@ -236,7 +237,7 @@ def measure(
     return _joined(written, len(images))
 
 
-def _rows_of(entry: dict[str, Any]) -> np.ndarray:
+def _rows_of(entry: dict[str, Any]) -> NDArray[Any]:
     return np.frombuffer(base64.b64decode(entry['rows']), ROW)
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from ..core import UserError
@@ -66,7 +67,7 @@ class ChannelImage(EncodedImage):
         self.size = (values.shape[1], values.shape[0])
 
     @classmethod
-    def of_array(cls, array: np.ndarray, name: str) -> 'ChannelImage':
+    def of_array(cls, array: NDArray[Any], name: str) -> 'ChannelImage':
         """Return the image of pixels (H, W, C), uint8 or uint16, without a file."""
         image = cls.__new__(cls)
         image.name = name
@@ -76,7 +77,7 @@ class ChannelImage(EncodedImage):
         image.size = (array.shape[1], array.shape[0])
         return image
 
-    def pixels(self, reduce: int = 1) -> np.ndarray:
+    def pixels(self, reduce: int = 1) -> NDArray[Any]:
         """Return the pixels (H, W, channels); ``reduce`` is asked of fast decodable files only."""
         return self.array
 
@@ -93,7 +94,7 @@ class ChannelImage(EncodedImage):
         )
 
 
-def _scaled(values: np.ndarray, value_range: tuple[float, float] | None) -> np.ndarray:
+def _scaled(values: NDArray[Any], value_range: tuple[float, float] | None) -> NDArray[Any]:
     """Return values (H, W, C) as uint8 as they are, or by their range as uint16.
 
     Raises ValueError for other values than bytes without a range.
@@ -107,12 +108,13 @@ def _scaled(values: np.ndarray, value_range: tuple[float, float] | None) -> np.n
         return values
     low, high = value_range
     shares = (values.astype(np.float64) - low) / (high - low)
-    return np.rint(HIGHEST * np.nan_to_num(shares).clip(0, 1)).astype(np.uint16)
+    found: NDArray[Any] = np.rint(HIGHEST * np.nan_to_num(shares).clip(0, 1)).astype(np.uint16)
+    return found
 
 
 def channel_values(
     data: bytes, max_pixels: int | None = MAX_PIXELS, formats: tuple[str, ...] = FORMATS
-) -> np.ndarray:
+) -> NDArray[Any]:
     """Return the values (H, W, C) of an image file as it holds them.
 
     Palettes are looked up; CMYK and alpha are channels. Raises ValueError with the cause on one
@@ -126,7 +128,7 @@ def channel_values(
         return _of_pillow(image)
 
 
-def _of_pillow(image: Image.Image) -> np.ndarray:
+def _of_pillow(image: Image.Image) -> NDArray[Any]:
     mode = image.mode
     if mode in ('P', 'PA'):
         image = image.convert('RGBA' if 'transparency' in image.info or mode == 'PA' else 'RGB')
@@ -138,18 +140,19 @@ def _of_pillow(image: Image.Image) -> np.ndarray:
     return values[..., None] if values.ndim == 2 else values
 
 
-def _deep_png(data: bytes) -> np.ndarray:
+def _deep_png(data: bytes) -> NDArray[Any]:
     """Return the values of a PNG of 16 bits: grey, RGB or RGBA."""
     values = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     if values is None:
         raise ValueError('a PNG of 16 bits that cannot be decoded')
     if values.ndim == 2:
-        return values[..., None]
+        found: NDArray[Any] = values[..., None]
+        return found
     order = [2, 1, 0, 3][: values.shape[2]]  # OpenCV has BGR
     return np.ascontiguousarray(values[..., order])
 
 
-def _tiff(data: bytes, max_pixels: int | None, formats: tuple[str, ...]) -> np.ndarray:
+def _tiff(data: bytes, max_pixels: int | None, formats: tuple[str, ...]) -> NDArray[Any]:
     """Return the values of a TIFF: by Pillow where it reads all of them, else by tifffile."""
     try:
         with opened(data, max_pixels, formats) as image:
@@ -177,7 +180,7 @@ def _tiff(data: bytes, max_pixels: int | None, formats: tuple[str, ...]) -> np.n
         raise ValueError(' '.join(str(error).split())[:300] or type(error).__name__) from None
 
 
-def _of_tifffile(file: Any, max_pixels: int | None) -> np.ndarray:
+def _of_tifffile(file: Any, max_pixels: int | None) -> NDArray[Any]:
     """Return the one series of a file as (H, W, C): bands, or pages, last."""
     if len(file.series) != 1:
         raise ValueError(f'a TIFF of {len(file.series)} images of different kinds')

@@ -4,6 +4,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from ..core import UserError
@@ -37,7 +38,7 @@ def check_range(value_range: Any) -> tuple[float, float] | None:
     return low, high
 
 
-def deep_values(image: Image.Image, data: bytes = b'') -> np.ndarray | None:
+def deep_values(image: Image.Image, data: bytes = b'') -> NDArray[Any] | None:
     """Return the values (H, W) or (H, W, 3) of an image of more than 8 bits, else None.
 
     Colours are decoded from ``data``, the file, as Pillow keeps 8 bits of them; without it, or
@@ -50,7 +51,8 @@ def deep_values(image: Image.Image, data: bytes = b'') -> np.ndarray | None:
     values = cv2.imdecode(np.frombuffer(data, np.uint8), UNCHANGED)
     if values is None or values.dtype != np.uint16:
         return None
-    return values[..., ::-1]
+    found: NDArray[Any] | None = values[..., ::-1]
+    return found
 
 
 def _deep_colours(image: Image.Image, data: bytes) -> bool:
@@ -62,7 +64,7 @@ def _deep_colours(image: Image.Image, data: bytes) -> bool:
     return False
 
 
-def eight_bits(values: np.ndarray, value_range: tuple[float, float] | None) -> np.ndarray:
+def eight_bits(values: NDArray[Any], value_range: tuple[float, float] | None) -> NDArray[Any]:
     """Return values as uint8: ``value_range`` becomes 0 to 255, without it the high byte of 16.
 
     Raises ValueError for values whose range is neither stated nor that of 16 bits.
@@ -70,7 +72,8 @@ def eight_bits(values: np.ndarray, value_range: tuple[float, float] | None) -> n
     if value_range is not None:
         low, high = value_range
         shares = (values.astype(np.float64) - low) / (high - low)
-        return np.rint(255 * np.nan_to_num(shares).clip(0, 1)).astype(np.uint8)
+        found: NDArray[Any] = np.rint(255 * np.nan_to_num(shares).clip(0, 1)).astype(np.uint8)
+        return found
     if values.dtype.kind == 'f' or values.min() < 0 or values.max() > HIGHEST:
         raise ValueError(
             f'pixels of type {values.dtype} have no known range; state it by '
@@ -79,7 +82,7 @@ def eight_bits(values: np.ndarray, value_range: tuple[float, float] | None) -> n
     return (values.astype(np.uint32) >> 8).astype(np.uint8)
 
 
-def dark(values: np.ndarray) -> str:
+def dark(values: NDArray[Any]) -> str:
     """Return a warning about an image whose values fill under an eighth of 16 bits, else ''."""
     highest = int(values.max()) if values.dtype.kind in 'iu' else 0
     if not 0 < highest < SMALL:

@@ -4,9 +4,11 @@ import os
 import tempfile
 from contextlib import suppress
 from functools import cached_property
+from typing import Any
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from .deep_images import dark, deep_values, eight_bits
@@ -127,7 +129,7 @@ class EncodedImage:
             self._check_end(np.asarray(decoded))
         return decoded
 
-    def pixels(self, reduce: int = 1) -> np.ndarray:
+    def pixels(self, reduce: int = 1) -> NDArray[Any]:
         """Return the image decoded by OpenCV, uint8 (H, W, 3), sides divided by 1, 2, 4 or 8.
 
         Raises UnreadableImage when it cannot be decoded.
@@ -142,9 +144,10 @@ class EncodedImage:
             self.pil.load()  # says what is wrong with it
             return np.asarray(self.pil)
         self._check_end(decoded)
-        return cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB) if reduce > 1 else decoded
+        found: NDArray[Any] = cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB) if reduce > 1 else decoded
+        return found
 
-    def _check_end(self, decoded: np.ndarray) -> None:
+    def _check_end(self, decoded: NDArray[Any]) -> None:
         """Refuse a JPEG whose data ran out before its end marker: decoders fill with grey."""
         end = decoded[-FLAT // 2 :, -FLAT // 2 :]
         if (end == 128).all() and (cause := _decoder_messages(self.data)):

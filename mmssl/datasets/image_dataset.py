@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch.utils.data import Dataset, get_worker_info
 
 from ..core import UserError
@@ -26,7 +27,9 @@ from .view_seed import view_seed
 WORKERS = 256  # whose place `reading` keeps
 
 
-def _file_source(data_root: str, split: str, ann_file: str | None, subset: str | None) -> dict:
+def _file_source(
+    data_root: str, split: str, ann_file: str | None, subset: str | None
+) -> dict[str, Any]:
     """Return the config of the source for files on disk: a list of them, or folders."""
     if ann_file and subset:
         raise UserError(
@@ -62,7 +65,7 @@ def _check_selection(share: Any, per_class: Any) -> None:
 
 
 @DATASETS.register_module()
-class ImageDataset(Dataset):
+class ImageDataset(Dataset[dict[str, Any]]):
     """Images of one storage; an item is what ``pipeline`` makes of one image.
 
     ``source`` is the config of the storage (see ``mmssl/datasets/sources``). Without it images are
@@ -90,10 +93,10 @@ class ImageDataset(Dataset):
         data_root: str = '',
         split: str = '',
         *,
-        pipeline: Sequence[dict] = (),
+        pipeline: Sequence[dict[str, Any]] = (),
         ann_file: str | None = '',
         subset: str | None = '',
-        source: dict | None = None,
+        source: dict[str, Any] | None = None,
         share: tuple[float, float] = (0.0, 1.0),
         per_class: int | None = None,
         seed: int = 0,
@@ -127,7 +130,7 @@ class ImageDataset(Dataset):
         # shared with workers that outlive an epoch; below 0: not told
         self._epoch = torch.full((1,), -1).share_memory_()
 
-    def _select(self, share: Sequence[float], per_class: int | None) -> np.ndarray:
+    def _select(self, share: Sequence[float], per_class: int | None) -> NDArray[Any]:
         """Return the places (N,) of the images that share and per_class select, ascending."""
         _check_selection(share, per_class)
         total = len(self.source)
@@ -177,7 +180,7 @@ class ImageDataset(Dataset):
         return self.source.locality if len(self) == len(self.source) else None
 
     @property
-    def repeat_factors(self) -> np.ndarray | None:
+    def repeat_factors(self) -> NDArray[Any] | None:
         """How often each image (N,) comes in an epoch of training, on average; None: once."""
         factors = self.source.repeat_factors
         return None if factors is None else factors[self.indices]

@@ -1,6 +1,7 @@
 """Sampler of repeated augmentation: an epoch takes several views of a third of the images."""
 
 from collections.abc import Iterator, Sized
+from typing import Any
 
 import torch
 from torch.utils.data import Sampler
@@ -13,7 +14,7 @@ ROUND = 256  # an epoch has a multiple of so many images, over all ranks
 
 
 @DATA_SAMPLERS.register_module()
-class RepeatAugSampler(Sampler):
+class RepeatAugSampler(Sampler[Any]):
     """Yield (epoch, index, repeat) for this rank: images in a row are views of one (DeiT).
 
     The shuffled order of (seed, epoch) has every image ``repeats`` times in a row and is dealt out

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from mmengine.dataset import InfiniteSampler
+from numpy.typing import NDArray
 from torch.utils.data import Sampler
 
 from ..core import UserError, dist
@@ -29,7 +30,7 @@ def refuse_repeat_factors(dataset: Any, sampler: Any) -> None:
 
 
 @DATA_SAMPLERS.register_module()
-class EpochSampler(Sampler):
+class EpochSampler(Sampler[Any]):
     """Yield (epoch, index) for this rank, or the index alone where the data set takes no epoch.
 
     Rank r of W takes every W-th of one order shared by all ranks, so a global batch holds the
@@ -60,7 +61,7 @@ class EpochSampler(Sampler):
         self.batch_size = 1
         self.workers = 1
         self.locality = None
-        self.factors: np.ndarray | None = None
+        self.factors: NDArray[Any] | None = None
         self.count = len(dataset)  # images of an epoch, over all ranks
         if shuffle and self.even:
             # anything with a length is sampled; only an ImageDataset has these
@@ -112,7 +113,7 @@ class EpochSampler(Sampler):
             order = order[: count - count % self.world_size]
         return order[self.rank :: self.world_size]
 
-    def _repeated(self, factors: np.ndarray) -> list[tuple[int, int]]:
+    def _repeated(self, factors: NDArray[Any]) -> list[tuple[int, int]]:
         """Return this rank's pairs (index, repeat), images repeated by ``factors`` (N,).
 
         Image i comes floor(factors[i]) times or once more, so that the epoch's length is fixed:
@@ -185,7 +186,7 @@ EXACT = ('DefaultSampler', 'InfiniteSampler')  # of mmengine: their order follow
 
 
 @DATA_SAMPLERS.register_module()
-class ResumableSampler(Sampler):
+class ResumableSampler(Sampler[Any]):
     """A ``sampler`` of another library that can begin within an epoch.
 
     An epoch takes ``len(sampler)`` indices; those of an endless sampler go on where the epoch
@@ -234,5 +235,6 @@ class ResumableSampler(Sampler):
     def __len__(self) -> int:
         """Return the indices of an epoch; an endless sampler gives each rank its share."""
         if self.endless:
-            return len(self.sampler.dataset) // self.sampler.world_size
+            found: int = len(self.sampler.dataset) // self.sampler.world_size
+            return found
         return len(self.sampler)

@@ -54,7 +54,8 @@ class PortableRandom:
 
 
 def _frac(x: Plane) -> Plane:
-    return x - np.floor(x)
+    found: Plane = x - np.floor(x)
+    return found
 
 
 def _length(x: Plane, y: Plane) -> Plane:
@@ -67,7 +68,8 @@ def _star(x: Plane, y: Plane) -> Plane:
     b = 0.9510565 * x
     c = 0.8090170 * y
     d = 0.3090170 * y
-    return np.sort(0.43 - np.stack([-y, a + c, c - a, b - d, -b - d]), axis=0)[1]
+    found: Plane = np.sort(0.43 - np.stack([-y, a + c, c - a, b - d, -b - d]), axis=0)[1]
+    return found
 
 
 # How deep a point is inside a shape of radius 1, negative outside; all have much the same area.
@@ -94,7 +96,8 @@ def _wave(x: Plane) -> Plane:
 def _checker(u: Plane, v: Plane) -> Plane:
     a = _wave(u * 0.75)
     b = _wave(v * 0.75)
-    return np.where(a * b > 0, 1.0, -1.0) * np.minimum(abs(a), abs(b)) / 0.75
+    found: Plane = np.where(a * b > 0, 1.0, -1.0) * np.minimum(abs(a), abs(b)) / 0.75
+    return found
 
 
 def _dots(u: Plane, v: Plane) -> Plane:
@@ -127,7 +130,8 @@ def _blobs(u: Plane, v: Plane, table: Plane) -> Plane:
     j = j % 16
     above = table[j, i] * (1 - a) + table[j, i1] * a
     under = table[j1, i] * (1 - a) + table[j1, i1] * a
-    return (above * (1 - b) + under * b - 0.5) * 0.8
+    found: Plane = (above * (1 - b) + under * b - 0.5) * 0.8
+    return found
 
 
 # One a class, in the order of CLASSES: distance to the edge between two tones, in periods.
@@ -148,7 +152,8 @@ def _colour(hue: float, chroma: float, light: float) -> Plane:
     ramp = np.clip(abs((hue + np.array([0.0, 4.0, 2.0])) % 6 - 3) - 1, 0, 1)
     tint = ramp - (0.3 * ramp[0] + 0.59 * ramp[1] + 0.11 * ramp[2])
     room = np.where(tint > 0, 1 - light, light) / abs(tint)
-    return light + min(chroma, 0.95 * float(room.min())) * tint
+    found: Plane = light + min(chroma, 0.95 * float(room.min())) * tint
+    return found
 
 
 def _tones(rng: PortableRandom, *lights: float) -> list[Plane]:

@@ -56,7 +56,8 @@ class EpochLoop(EpochBasedTrainLoop):
             if self._validation_is_due():
                 self._validate()
         self.runner.call_hook('after_train')
-        return self.runner.model
+        found: torch.nn.Module = self.runner.model
+        return found
 
     def _validation_is_due(self) -> bool:
         """Whether the epoch that has ended is one after which the monitor looks."""

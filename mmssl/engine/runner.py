@@ -90,17 +90,20 @@ class Runner(Base):
                 self.logger.warning('default_hooks.checkpoint is off: nothing of this run is saved')
             if self._sharded:
                 self.register_hook(UnshardHook())
-            return super().train()
+            found: nn.Module = super().train()
+            return found
 
     def val(self) -> dict[str, Any]:
         """Run the monitor alone; errors become advice."""
         with self._evaluating():
-            return super().val()
+            found: dict[str, Any] = super().val()
+            return found
 
     def test(self) -> dict[str, float]:
         """Evaluate; errors become advice."""
         with self._evaluating():
-            return super().test()
+            found: dict[str, float] = super().test()
+            return found
 
     @contextmanager
     def _evaluating(self) -> Iterator[None]:
@@ -184,12 +187,13 @@ class Runner(Base):
                 return self._shard(model, wrapper)
         if not any(p.requires_grad for p in model.parameters()):
             return model
-        return MMDistributedDataParallel(
+        found: nn.Module = MMDistributedDataParallel(
             model,
             device_ids=[device] if device.type == 'cuda' else None,
             broadcast_buffers=False,
             find_unused_parameters=self.cfg.get('find_unused_parameters', False),
         )
+        return found
 
     def _shard(self, model: nn.Module, wrapper: FullyShard) -> nn.Module:
         """Shard a model that has its weights already: files are read into full tensors."""
@@ -288,7 +292,8 @@ class Runner(Base):
             else c
             for c in configs
         ]
-        return super()._build_param_scheduler(ready, optim_wrapper)
+        found: list[_ParamScheduler] = super()._build_param_scheduler(ready, optim_wrapper)
+        return found
 
     _maybe_compile = compile_runner  # mmengine's compiles the step
     _has_loaded: bool

@@ -65,7 +65,7 @@ class BankLoop(BaseLoop):
         self,
         runner: Runner,
         dataloader: Any,
-        bank: dict | None,
+        bank: dict[str, Any] | None,
         feature: str | dict[str, Any],
         fp16: bool,
     ) -> None:

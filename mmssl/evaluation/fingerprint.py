@@ -55,4 +55,7 @@ def weights_hash(backbone: Any) -> str:
 
 def network_settings(settings: dict[str, Any]) -> dict[str, Any]:
     """Return the settings of a backbone without ``init_cfg``, the source of its weights."""
-    return to_plain({key: value for key, value in settings.items() if key != 'init_cfg'})
+    found: dict[str, Any] = to_plain(
+        {key: value for key, value in settings.items() if key != 'init_cfg'}
+    )
+    return found

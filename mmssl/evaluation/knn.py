@@ -105,7 +105,8 @@ def _unit(rows: Tensor) -> Tensor:
     # one pass less than asking every number: a sum of squares may overflow, so ask again
     if not torch.isfinite(lengths).all():
         refuse_non_finite(rows, 'the kNN features', 'features')
-    return rows / lengths.clamp_min(1e-12)
+    found: Tensor = rows / lengths.clamp_min(1e-12)
+    return found
 
 
 def _merged(

@@ -43,7 +43,7 @@ class KNNLoop(BankLoop):
         self,
         runner: Runner,
         dataloader: Any,
-        bank: dict | None = None,
+        bank: dict[str, Any] | None = None,
         k: Sequence[int] = (20, 10, 100, 200),
         temperature: float = TEMPERATURE,
         feature: str | dict[str, Any] = 'pooled',

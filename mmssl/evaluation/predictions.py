@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
+from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 from torch import Tensor
 
@@ -140,7 +141,7 @@ def draw_mask(folder: Path, index: int, mask: Tensor, dataset: Any) -> None:
 
 
 @cache
-def palette() -> np.ndarray:
+def palette() -> NDArray[Any]:
     """Return colours (256, 3), uint8, of classes: neighbouring numbers differ in hue."""
     hues = [(i * 0.618034) % 1 for i in range(256)]
     rows = [colorsys.hsv_to_rgb(hue, 0.75, 0.55 + 0.4 * (i % 2)) for i, hue in enumerate(hues)]

@@ -32,7 +32,8 @@ def classifier_of(
     layer = weights.double() / std  # (classes, C)
     model.head.fc.weight.copy_(layer)
     model.head.fc.bias.copy_(bias.double() - layer @ mean)
-    return model.eval()
+    found: Classifier = model.eval()
+    return found
 
 
 def settings_of(cfg: Config, layer: dict[str, Any], classes: int) -> dict[str, Any]:

@@ -57,7 +57,7 @@ class ProbeLoop(BankLoop):
         self,
         runner: Runner,
         dataloader: Any,
-        bank: dict | None = None,
+        bank: dict[str, Any] | None = None,
         feature: dict[str, Any] | None = None,
         probe: dict[str, Any] | None = None,
         fp16: bool = False,
@@ -151,7 +151,7 @@ class ProbeLoop(BankLoop):
         probe_classifier.write(model, settings, runner.cfg, names, path)
         runner.logger.info(f'classifier in {path}')
 
-    def _train(self, x: torch.Tensor, labels: torch.Tensor, grid: list) -> Layers:
+    def _train(self, x: torch.Tensor, labels: torch.Tensor, grid: list[Any]) -> Layers:
         return probe.train(x, labels, self.classes, grid, self.recipe, self.runner.seed)
 
     @property

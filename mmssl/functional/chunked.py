@@ -86,13 +86,14 @@ def cross_entropy(
     scaled_teacher = FactoredLogits(
         teacher.features.detach() / teacher_temp, teacher.weight.detach(), student.chunk_size
     )
-    return _CrossEntropy.apply(
+    found: Tensor = _CrossEntropy.apply(
         student.features / student_temp,
         student.weight,
         scaled_teacher,
         -center.flatten() / teacher_temp,
         row_pairs,
     )
+    return found
 
 
 def pairs(
@@ -165,7 +166,7 @@ def masked(
     teacher: FactoredLogits,
     shares: Tensor,
     center: Tensor,
-    temperatures: tuple,
+    temperatures: tuple[Any, ...],
 ) -> Tensor:
     """Sum of shares (B, N) * `cross_entropy` of student and teacher patches, a scalar.
 

@@ -14,7 +14,8 @@ def grouped_linear(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     precision.
     """
     flat = x @ weight.flatten(0, 1).T  # (B, G * K)
-    return flat.unflatten(1, bias.shape) + bias
+    found: Tensor = flat.unflatten(1, bias.shape) + bias
+    return found
 
 
 @full_precision

@@ -21,7 +21,8 @@ def spatial_relation(x: Tensor, heads: int) -> Tensor:
     """
     b, c = x.shape[:2]
     x = x.flatten(2).view(b, heads, c // heads, -1).transpose(2, 3)  # (B, M, N, C/M)
-    return x @ x.transpose(2, 3) * (c // heads) ** -0.5
+    found: Tensor = x @ x.transpose(2, 3) * (c // heads) ** -0.5
+    return found
 
 
 @torch.no_grad()

@@ -48,7 +48,7 @@ class NotAlone(int):
         return other == 1 or int(self) > other
 
 
-Job = tuple[str, Callable[..., dict[str, Any]], tuple]  # name, function, arguments
+Job = tuple[str, Callable[..., dict[str, Any]], tuple[Any, ...]]  # name, function, arguments
 
 
 def check(parts: Parts) -> None:

@@ -74,7 +74,8 @@ def make_runner(cfg: Config, work_dir: Path) -> Runner:
     # mmengine keeps one logger per name
     cfg.experiment_name = f'check-{next(_numbers)}-{dist.rank()}'
     cfg.log_level = 'WARNING'
-    return Runner.from_cfg(cfg)
+    found: Runner = Runner.from_cfg(cfg)
+    return found
 
 
 class AfterStep(Hook):

@@ -133,7 +133,7 @@ class Session:
         return verdict
 
 
-def _end(process: subprocess.Popen) -> None:
+def _end(process: subprocess.Popen[Any]) -> None:
     """End what is left of a process and of those that it has started."""
     with suppress(ProcessLookupError, PermissionError):  # when all of them are gone
         os.killpg(process.pid, signal.SIGKILL)

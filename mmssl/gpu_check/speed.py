@@ -4,6 +4,7 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import torch
 from mmengine.config import Config
@@ -80,7 +81,7 @@ def prediction(file: Path, most: int) -> tuple[float, float]:
 
 
 def compare_with_plan(
-    parts: Parts, method: str, measured: dict[str, float], plan: Future, rate: float
+    parts: Parts, method: str, measured: dict[str, float], plan: Future[Any], rate: float
 ) -> None:
     """Note the measured peak beside the predicted one, and the share of the rate of products."""
     name = f'{method}, plan'

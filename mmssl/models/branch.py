@@ -24,7 +24,7 @@ class Branch(nn.Module):
     backbone: Any  # a Backbone
     neck: Any
 
-    def __init__(self, backbone: dict | nn.Module, neck: dict) -> None:
+    def __init__(self, backbone: dict[str, Any] | nn.Module, neck: dict[str, Any]) -> None:
         super().__init__()
         self.backbone = build_backbone(backbone)
         necks = {'project': neck} if 'type' in neck else neck
@@ -42,7 +42,8 @@ class Branch(nn.Module):
 
     def forward(self, view: Tensor) -> Tensor:
         """(B, 3, H, W) -> (B, D): batch norms see this view alone (MoCo, MoBY)."""
-        return self.neck['project'](self.backbone.encode(view).pooled)
+        found: Tensor = self.neck['project'](self.backbone.encode(view).pooled)
+        return found
 
     def encode(self, views: Sequence[Tensor], mask: Tensor | None = None) -> list[Features]:
         """Return the features of each view (B, 3, H, W).

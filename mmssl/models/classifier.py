@@ -32,14 +32,14 @@ class Classifier(BaseModel):
 
     def __init__(
         self,
-        backbone: dict,
-        head: dict,
+        backbone: dict[str, Any],
+        head: dict[str, Any],
         frozen: bool = False,
         backbone_train_mode: bool = False,
         blocks: int = 1,
         pool: str = 'auto',
-        mixup: dict | None = None,
-        data_preprocessor: dict | None = None,
+        mixup: dict[str, Any] | None = None,
+        data_preprocessor: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(MODELS.build(data_preprocessor or dict(type='ViewPreprocessor')))
         self.backbone: Backbone = MODELS.build(backbone)
@@ -98,11 +98,13 @@ class Classifier(BaseModel):
         """Return the head's output: (B, 3, H, W) -> (B, classes), or (B, G, classes) of a sweep."""
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
             x = self.backbone.last_blocks_features(inputs, self.blocks, self.pool)  # (B, C)
-        return self.head(x)
+        found: Tensor = self.head(x)
+        return found
 
     def logits(self, inputs: Tensor) -> Tensor:
         """Return the class scores: (B, 3, H, W) -> (B, classes), of the best of several layers."""
-        return self.head.answer(self.scores(inputs))
+        found: Tensor = self.head.answer(self.scores(inputs))
+        return found
 
     def extract_feat(self, inputs: Tensor, stage: str = 'neck') -> Any:
         """Return the features of images (B, 3, H, W) at a stage, as mmpretrain names stages.

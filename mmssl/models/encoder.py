@@ -15,7 +15,11 @@ from .preprocessor import adopt_normalisation
 class Encoder(BaseModel):
     """A preprocessor and a frozen backbone. Raises UserError when there is no backbone."""
 
-    def __init__(self, backbone: dict | None = None, data_preprocessor: dict | None = None) -> None:
+    def __init__(
+        self,
+        backbone: dict[str, Any] | None = None,
+        data_preprocessor: dict[str, Any] | None = None,
+    ) -> None:
         if backbone is None:
             raise UserError(
                 'Encoder: has no network; add model.backbone', key='model.backbone', value=None

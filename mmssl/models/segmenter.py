@@ -29,11 +29,11 @@ class Segmenter(BaseModel):
 
     def __init__(
         self,
-        backbone: dict,
-        head: dict,
+        backbone: dict[str, Any],
+        head: dict[str, Any],
         ignore: int = 1000,
         max_side: int = 1000,
-        data_preprocessor: dict | None = None,
+        data_preprocessor: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(MODELS.build(data_preprocessor or dict(type='ViewPreprocessor')))
         self.backbone: Backbone = MODELS.build(backbone)

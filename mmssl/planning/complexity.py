@@ -35,7 +35,8 @@ class _AllOutputs(nn.Module):
 def _attention(inputs: list[Any], outputs: list[Any]) -> int:
     """Count fused attention as its two products; q (..., N, D), k (..., M, D), v (..., M, E)."""
     q, k, v = (x.type().sizes() for x in inputs[:3])
-    return math.prod(q[:-1]) * k[-2] * (q[-1] + v[-1])
+    found: int = math.prod(q[:-1]) * k[-2] * (q[-1] + v[-1])
+    return found
 
 
 def count(model: nn.Module) -> int:

@@ -66,7 +66,8 @@ def without_content(share: float) -> Iterator[None]:
 
 def _fake(batch: Batch) -> Batch:
     """Return the batch with tensors without content, on the CPU as the loader gives them."""
-    return tree_map(lambda x: x.new_empty(x.shape) if isinstance(x, Tensor) else x, batch)
+    found: Batch = tree_map(lambda x: x.new_empty(x.shape) if isinstance(x, Tensor) else x, batch)
+    return found
 
 
 def check_forward(cfg: Any, precision: str) -> list[str]:

@@ -29,7 +29,11 @@ class DataDependentResults(TorchDispatchMode):
         self.share = share
 
     def __torch_dispatch__(
-        self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None
+        self,
+        func: Any,
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
     ) -> Any:
         kwargs = kwargs or {}
         if func is aten._local_scalar_dense.default:
@@ -56,7 +60,7 @@ class FakeTensorStep:
             'inputs': [view[:1] for view in batch['inputs']],
             'data_samples': {k: v[:1] for k, v in batch['data_samples'].items()},
         }
-        self.modes: list[AbstractContextManager] = [FakeTensorMode(allow_non_fake_inputs=True)]
+        self.modes: list[AbstractContextManager[Any]] = [FakeTensorMode(allow_non_fake_inputs=True)]
         self.memory = Memory()
         self.modes += [DataDependentResults(share), self.memory] + [EmulateCUDA()] * (
             device == 'cuda'
@@ -77,7 +81,10 @@ class FakeTensorStep:
             yield
 
     def _batch(self, count: int) -> Batch:
-        return tree_map(lambda x: x.new_empty((count, *x.shape[1:]), device='cpu'), self.one_image)
+        found: Batch = tree_map(
+            lambda x: x.new_empty((count, *x.shape[1:]), device='cpu'), self.one_image
+        )
+        return found
 
     def peak(self, batch: int) -> int:
         """Return the most bytes that the tensors of one step with ``batch`` images take."""

@@ -18,14 +18,18 @@ class Memory(TorchDispatchMode):
     def __init__(self) -> None:
         super().__init__()
         self.now = self.peak = 0
-        self.known: dict[int, weakref.finalize] = {}
+        self.known: dict[int, weakref.finalize[..., Any]] = {}
 
     def __enter__(self) -> 'Memory':
         super().__enter__()
         return self
 
     def __torch_dispatch__(
-        self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None
+        self,
+        func: Any,
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
     ) -> Any:
         for value in tree_leaves((args, kwargs or {})):
             self._see(value, new=False)

@@ -55,7 +55,10 @@ def base_batch(cfg: Any) -> int:
 
 def devices(cfg: Any) -> int:
     """Return the number of GPUs that the config is written for."""
-    return max(base_batch(cfg) // (cfg.train_dataloader.batch_size * accumulated_batches(cfg)), 1)
+    found: int = max(
+        base_batch(cfg) // (cfg.train_dataloader.batch_size * accumulated_batches(cfg)), 1
+    )
+    return found
 
 
 def scaled_lr(cfg: Any, total: int) -> float:

@@ -70,11 +70,12 @@ def _build_optimizer(cfg: Any, model: Any) -> torch.optim.Optimizer:
         optimizer['fused'] = False  # fused kernels refuse the meta device
     settings = dict(cfg.optim_wrapper, optimizer=optimizer)
     settings.pop('amp', None)
-    return build_optim_wrapper(model, settings).optimizer
+    found: torch.optim.Optimizer = build_optim_wrapper(model, settings).optimizer
+    return found
 
 
 def _build_scheduler(
-    settings: dict, optimizer: torch.optim.Optimizer, epochs: int, per_epoch: int
+    settings: dict[str, Any], optimizer: torch.optim.Optimizer, epochs: int, per_epoch: int
 ) -> _ParamScheduler:
     """Return one scheduler, as the runner builds it."""
     settings = dict(settings)
@@ -88,7 +89,7 @@ def _build_scheduler(
 
 
 def _group_lines(
-    model: Any, optimizer: torch.optim.Optimizer, built: list, epochs: int, per_epoch: int
+    model: Any, optimizer: torch.optim.Optimizer, built: list[Any], epochs: int, per_epoch: int
 ) -> Panels:
     """Return lines of learning rate and weight decay; groups of equal values share a line."""
     order = {name: i for i, (name, _) in enumerate(model.named_parameters())}
@@ -96,7 +97,7 @@ def _group_lines(
     values = _values_over_training(optimizer, groups, built, epochs, per_epoch)
     panels: Panels = {}
     for name in MULTIPLIERS:
-        alike: dict[tuple[float, ...], list[dict]] = {}  # values -> groups that have them
+        alike: dict[tuple[float, ...], list[dict[str, Any]]] = {}  # values -> groups that have them
         for series, group in zip(values[name], groups, strict=True):
             alike.setdefault(tuple(series), []).append(group)
         panels[name] = [
@@ -106,7 +107,7 @@ def _group_lines(
     return panels
 
 
-def _label(name: str, groups: list[dict]) -> str:
+def _label(name: str, groups: list[dict[str, Any]]) -> str:
     group = groups[0]
     count = sum(len(group['names']) for group in groups)
     text = f'× {group[MULTIPLIERS[name]]:.3g}, {count} tensor{"s" * (count > 1)}'
@@ -118,7 +119,7 @@ def _label(name: str, groups: list[dict]) -> str:
 
 def _values_over_training(
     optimizer: torch.optim.Optimizer,
-    groups: list[dict],
+    groups: list[dict[str, Any]],
     built: list[_ParamScheduler],
     epochs: int,
     per_epoch: int,

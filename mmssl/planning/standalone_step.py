@@ -44,7 +44,8 @@ def noise_batch(cfg: Any, count: int) -> Batch:
         multi_view(dict(image=image, rng=random.Random(i), epoch=last_epoch))
         for i in range(min(count, DISTINCT))
     ]
-    return default_collate([samples[i % len(samples)] for i in range(count)])
+    found: Batch = default_collate([samples[i % len(samples)] for i in range(count)])
+    return found
 
 
 def _noise_image(pipeline: Any) -> EncodedImage:
@@ -108,7 +109,8 @@ class StandaloneTraining:
         """Return the loss of a batch, a scalar ()."""
         with self.wrapper.optim_context(self.model):
             losses = self.model(**self.model.data_preprocessor(batch, True), mode='loss')
-        return self.model.parse_losses(losses)[0]
+        found: Tensor = self.model.parse_losses(losses)[0]
+        return found
 
     def step(self, batch: Batch, before_forward: Callable[[], None] = lambda: None) -> Tensor:
         """Update the model once; return the loss () of the last of the gathered batches.

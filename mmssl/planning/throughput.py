@@ -34,8 +34,10 @@ def seconds_of_a_step(cfg: Any, device: str) -> float:
     read = size * (time.perf_counter() - begin) / READ
 
     def batch_of(_: Any, count: int) -> Batch:
-        return default_collate([items[i % READ] for i in range(count)])
+        found: Batch = default_collate([items[i % READ] for i in range(count)])
+        return found
 
     compute = probe(cfg, device, size, batch_of).seconds(size)
     workers = loader.num_workers
-    return max(compute, read / workers) if workers else compute + read
+    found: float = max(compute, read / workers) if workers else compute + read
+    return found

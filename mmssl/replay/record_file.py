@@ -87,7 +87,8 @@ def rows_of(batch: dict[str, Any], world: int) -> dict[str, Any]:
     """Return a batch whose rows (W * B) go rank by rank with row i of process i mod W."""
 
     def order(x: Tensor) -> Tensor:
-        return x.unflatten(0, (world, -1)).transpose(0, 1).flatten(0, 1)
+        found: Tensor = x.unflatten(0, (world, -1)).transpose(0, 1).flatten(0, 1)
+        return found
 
     samples = {key: order(value) for key, value in batch['data_samples'].items()}
     return dict(inputs=[order(view) for view in batch['inputs']], data_samples=samples)

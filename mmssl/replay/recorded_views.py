@@ -10,7 +10,7 @@ from .record_file import Record, read_record
 
 
 @DATASETS.register_module()
-class RecordedViews(Dataset):
+class RecordedViews(Dataset[dict[str, Any]]):
     """The items of a recorded run, by (epoch, index) in the order in which they were read.
 
     ``file`` is the record, or its path.

@@ -38,7 +38,10 @@ def _places(name: str, count: int) -> Tensor:
     if count <= ELEMENTS:
         return torch.arange(count)
     places = torch.randint(0, count, (2 * ELEMENTS,), generator=_draw(name)).unique()
-    return places[torch.randperm(len(places), generator=_draw(name))[:ELEMENTS]].sort().values
+    found: Tensor = (
+        places[torch.randperm(len(places), generator=_draw(name))[:ELEMENTS]].sort().values
+    )
+    return found
 
 
 def flattened(value: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
 from . import html_page
@@ -19,8 +20,8 @@ PAIRS = 8  # of classes that are taken for each other most often
 class Answers(NamedTuple):
     """True and predicted classes (N,) of images, the names of the classes, and the images."""
 
-    truth: np.ndarray
-    predicted: np.ndarray
+    truth: NDArray[Any]
+    predicted: NDArray[Any]
     classes: tuple[str, ...]
     paths: tuple[str, ...]
 
@@ -34,10 +35,11 @@ class Answers(NamedTuple):
             tuple(p['path'] for p in predictions),
         )
 
-    def matrix(self) -> np.ndarray:
+    def matrix(self) -> NDArray[Any]:
         """Return how many images of class i were taken for class j, (classes, classes)."""
         numbers = np.arange(len(self.classes))
-        return confusion_matrix(self.truth, self.predicted, labels=numbers)
+        found: NDArray[Any] = confusion_matrix(self.truth, self.predicted, labels=numbers)
+        return found
 
     def of_classes(self) -> list[tuple[str, int, float, float]]:
         """Return name, images, recall and precision in percent of each class."""

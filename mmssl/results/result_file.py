@@ -27,7 +27,7 @@ def describe(runner: Runner, loaders: dict[str, Any]) -> dict[str, Any]:
     parameters = sum(p.numel() for p in model.backbone.parameters())
     # a data set of the user's own class has no pipeline
     transforms = {name: getattr(d, 'pipeline', None) for name, d in datasets.items()}
-    return to_plain(
+    found: dict[str, Any] = to_plain(
         dict(
             format=FORMAT,
             protocol=protocol(cfg),
@@ -44,12 +44,14 @@ def describe(runner: Runner, loaders: dict[str, Any]) -> dict[str, Any]:
             machine=machine(),
         )
     )
+    return found
 
 
 def protocol(cfg: Config) -> str:
     """Return the name that a config gives its protocol, or that of what it does."""
     if cfg.get('protocol'):
-        return cfg.protocol
+        found: str = cfg.protocol
+        return found
     if cfg.model.type != 'Classifier':
         return 'kNN monitor'
     return 'linear' if cfg.model.get('frozen') else 'fine-tuning'

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import cv2
-import numpy as np
 from mmengine.config import Config
 from mmengine.registry import DATASETS, DefaultScope
 from mmengine.registry import TRANSFORMS as ALL_TRANSFORMS
+from numpy.typing import NDArray
 from PIL import Image
 
 from ..core import UserError
@@ -59,7 +59,7 @@ class CheckedLabels:
             self._check(found, results, path)
         return results
 
-    def _check(self, found: np.ndarray, results: dict[str, Any], path: str) -> None:
+    def _check(self, found: NDArray[Any], results: dict[str, Any], path: str) -> None:
         if found.ndim != 2:
             raise _refusal(
                 path,

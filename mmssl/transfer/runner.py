@@ -18,10 +18,11 @@ from .checked_loading import checked
 class Runner(Base):
     """Runs any model of mmdet or mmseg, on any number of processes, with or without GPUs."""
 
-    def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
+    def wrap_model(self, model_wrapper_cfg: dict[str, Any] | None, model: nn.Module) -> nn.Module:
         """Wrap as mmengine does; without GPUs leave out device ids and torch's SyncBN."""
         if torch.cuda.is_available():
-            return super().wrap_model(model_wrapper_cfg, model)
+            found: nn.Module = super().wrap_model(model_wrapper_cfg, model)
+            return found
         if any(isinstance(module, nn.SyncBatchNorm) for module in model.modules()):
             model = revert_sync_batchnorm(model)
             self.logger.warning('no GPU: every process has its own batch norms (SyncBN is BN)')
@@ -29,15 +30,17 @@ class Runner(Base):
             unused = self.cfg.get('find_unused_parameters', False)
             wanted = dict(broadcast_buffers=False, find_unused_parameters=unused)
             model_wrapper_cfg = wanted | (model_wrapper_cfg or {}) | dict(device_ids=None)
-        return super().wrap_model(model_wrapper_cfg, model)
+        found = super().wrap_model(model_wrapper_cfg, model)
+        return found
 
     def build_dataloader(
-        self, dataloader: DataLoader | dict[str, Any], *args: Any, **kwargs: Any
-    ) -> DataLoader:
+        self, dataloader: DataLoader[Any] | dict[str, Any], *args: Any, **kwargs: Any
+    ) -> DataLoader[Any]:
         """Build as mmengine does; what its pipelines load is checked, and named in errors."""
         if isinstance(dataloader, dict):
             dataloader = checked(dataloader, self.cfg.model)
-        return super().build_dataloader(dataloader, *args, **kwargs)
+        found: DataLoader[Any] = super().build_dataloader(dataloader, *args, **kwargs)
+        return found
 
     def load_or_resume(self) -> None:
         """Load as mmengine does; then, with everything built, delete an overwritten run's files."""

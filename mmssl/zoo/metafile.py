@@ -40,7 +40,8 @@ class ModelInfo:
     @property
     def branch(self) -> str:
         """The branch of the file meant for downstream use, 'export' where the file says which."""
-        return self.metadata.get('Branch', 'export')
+        found: str = self.metadata.get('Branch', 'export')
+        return found
 
     def fetch(self, url_mapping: tuple[str, str] | None = None) -> Path:
         """Return the weights as a local file, downloading them at most once.

@@ -88,7 +88,8 @@ def with_class_position(state: State) -> State:
 
 
 def _is_square(count: int) -> bool:
-    return round(count**0.5) ** 2 == count
+    found: bool = round(count**0.5) ** 2 == count
+    return found
 
 
 def _read_dinov2(state: State, target: Collection[str]) -> State:

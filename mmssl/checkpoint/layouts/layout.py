@@ -82,7 +82,7 @@ class Layout:
                 return self.prepare(content, state) if self.prepare else state
         return None
 
-    def _entries(self, content: dict[str, Any]) -> list[dict]:
+    def _entries(self, content: dict[str, Any]) -> list[dict[str, Any]]:
         """Return the dicts that may hold the tensors; sections become one."""
         entries = [_entry(content, root) for root in self.roots]
         if self.sections and isinstance(content.get(self.sections[0]), dict):

@@ -21,7 +21,7 @@ class RefusedCall(Refused):
         super().__init__(f'it would call {name}')
 
 
-class Inert(dict):
+class Inert(dict[str, Any]):
     """Replacement for a foreign settings object: holds its plain attributes and runs nothing."""
 
     def __init__(self, *args: Any) -> None:
@@ -70,11 +70,11 @@ def _items(items: Any = ()) -> Any:
     return items
 
 
-def _set(items: Any = ()) -> set:
+def _set(items: Any = ()) -> set[Any]:
     return {key(item) for item in _items(items)}
 
 
-def _dict(items: Any = ()) -> dict:
+def _dict(items: Any = ()) -> dict[str, Any]:
     return {key(k): value for k, value in _items(items)}
 
 
@@ -165,5 +165,5 @@ STORAGES = {
 }
 
 
-class Kind(tuple):
+class Kind(tuple[Any, ...]):
     """The type of a storage: (its name in the file, its dtype)."""

@@ -30,7 +30,7 @@ SPARE = 1 << 24  # bytes that calls may copy beyond four times the stream
 MAKERS = {id(maker) for maker in BUILDERS.values()}
 
 
-class Counted(dict):
+class Counted(dict[int, Any]):
     """A dispatch table that counts the steps taken."""
 
     left = STEPS
@@ -119,7 +119,7 @@ class Unpickler(Base):
         items = self.pop_mark()
         self._entries().update(zip(map(key, items[::2]), items[1::2], strict=True))
 
-    def _entries(self) -> dict:
+    def _entries(self) -> dict[str, Any]:
         if not isinstance(self.stack[-1], dict):
             raise ValueError('entries for something that is no dict')
         return self.stack[-1]

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ...core import UserError
@@ -45,8 +46,8 @@ class Source:
     unlabelled: str = ''
     locality: str | None = None
     shards: Sequence[int] = ()
-    ends: Sequence[int] | np.ndarray = ()
-    repeat_factors: np.ndarray | None = None
+    ends: Sequence[int] | NDArray[Any] = ()
+    repeat_factors: NDArray[Any] | None = None
 
     def __len__(self) -> int:
         raise NotImplementedError
@@ -89,7 +90,7 @@ class Names(Sequence[str]):
         begin = self.ends[i - 1] if i else 0
         return os.fsdecode(self.text[begin : self.ends[i]].tobytes())
 
-    def buffers(self) -> Iterator[np.ndarray]:
+    def buffers(self) -> Iterator[NDArray[Any]]:
         """Yield the arrays that hold all strings."""
         yield self.ends
         yield self.text
@@ -130,7 +131,8 @@ class RandomFile:
     def line(self, begin: int) -> bytes:
         """Return the line that begins at offset ``begin``."""
         self.file().seek(begin)
-        return self.file().readline()
+        found: bytes = self.file().readline()
+        return found
 
 
 def class_labels(

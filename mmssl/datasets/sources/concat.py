@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ...core import UserError
 from ...registry import DATASETS
@@ -51,7 +52,7 @@ def _has_own_targets(source: Source) -> bool:
     return bool(source.classes) and type(inner).target is not Source.target
 
 
-def class_repeat_factors(labels: Sequence[int], threshold: float) -> np.ndarray:
+def class_repeat_factors(labels: Sequence[int], threshold: float) -> NDArray[Any]:
     """Return how often images (N,) come for class balance: max(1, sqrt(threshold / frequency)).
 
     The frequency is that of the image's class. Gupta et al., CVPR 2019 (LVIS), sec. 3.5.
@@ -63,7 +64,7 @@ def class_repeat_factors(labels: Sequence[int], threshold: float) -> np.ndarray:
     return np.array([factors[label] for label in labels])
 
 
-def _check_numbers(name: str, values: Any, count: int) -> np.ndarray:
+def _check_numbers(name: str, values: Any, count: int) -> NDArray[Any]:
     """Return numbers above 0, one for each source. Raises UserError for others."""
     numbers = isinstance(values, (list, tuple)) and all(
         isinstance(v, (int, float)) and not isinstance(v, bool) and 0 < v < float('inf')
@@ -176,7 +177,7 @@ class ConcatSource(Source):
         repeats: Sequence[float] | None,
         weights: Sequence[float] | None,
         balance: float | None,
-    ) -> np.ndarray | None:
+    ) -> NDArray[Any] | None:
         """Return how often each image (N,) comes in an epoch on average, None for once each."""
         counts = [len(part) for part in self.parts]
         own = [part.repeat_factors for part in self.parts]
@@ -203,9 +204,10 @@ class ConcatSource(Source):
             shares = _check_numbers('weights', weights, len(counts))
             now = np.add.reduceat(factors, [0, *self.part_ends[:-1]])
             factors = factors * np.repeat(sum(counts) * shares / shares.sum() / now, counts)
-        return factors
+        result: NDArray[Any] | None = factors
+        return result
 
-    def _balance(self, threshold: float) -> np.ndarray:
+    def _balance(self, threshold: float) -> NDArray[Any]:
         if not 0 < threshold <= 1:
             raise UserError(
                 f'dataset.source.balance={threshold}: give the frequency below which a class '

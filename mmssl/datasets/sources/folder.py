@@ -73,7 +73,8 @@ class FolderSource(Source):
 
     def key(self, i: int) -> str:
         """Return the path below the split's folder."""
-        return self.keys[i]
+        found: str = self.keys[i]
+        return found
 
     def name(self, i: int) -> str:
         """Return the path."""
@@ -106,7 +107,7 @@ class StoredFiles:
     files.
     """
 
-    def __init__(self, root: str, backend_args: dict | None = None) -> None:
+    def __init__(self, root: str, backend_args: dict[str, Any] | None = None) -> None:
         self.data_root = root
         prefix, _, place = root.partition('://')
         self.root = root.rstrip('/')
@@ -172,7 +173,7 @@ class ListSource(Source):
         split: str = '',
         ann_file: str | Sequence[str] = '',
         num_classes: int | None = None,
-        backend_args: dict | None = None,
+        backend_args: dict[str, Any] | None = None,
         with_label: bool = True,
     ) -> None:
         remote = '://' in data_root
@@ -254,7 +255,8 @@ class ListSource(Source):
 
     def key(self, i: int) -> str:
         """Return the path as listed."""
-        return self.keys[i]
+        found: str = self.keys[i]
+        return found
 
     def _where(self, i: int) -> str:
         key = self.keys[i]

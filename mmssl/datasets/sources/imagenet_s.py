@@ -45,7 +45,8 @@ class ImageNetSSource(FolderSource):
             self.classes = ()
 
     def _mask(self, i: int) -> Path:
-        return (self.masks / self.keys[i]).with_suffix('.png')
+        found: Path = (self.masks / self.keys[i]).with_suffix('.png')
+        return found
 
     def _check_masks(self) -> None:
         if not self.masks.is_dir():

@@ -267,7 +267,8 @@ class ParquetSource(Source):
     def key(self, i: int) -> str:
         """Return the path in the row, or where these are not unique its number, below its class."""
         if self.keys is not None:
-            return self.keys[i]
+            found: str = self.keys[i]
+            return found
         return row_key(i, self.classes[self.labels[i]] if len(self.labels) else '', self.ending)
 
     def name(self, i: int) -> str:

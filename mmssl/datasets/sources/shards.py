@@ -136,7 +136,7 @@ class Streams:
         return sample
 
 
-def _bounded(table: OrderedDict, key: Any, value: Any, size: int) -> None:
+def _bounded(table: OrderedDict[Any, Any], key: Any, value: Any, size: int) -> None:
     """Add an entry, and drop the oldest when there are more than ``size``."""
     table[key] = value
     while len(table) > size:
@@ -303,7 +303,8 @@ class ShardSource(Source):
     def read(self, i: int) -> bytes:
         """Return the image file of the sample."""
         sample = self._sample(i)
-        return sample[self._ending(sample)]
+        found: bytes = sample[self._ending(sample)]
+        return found
 
 
 def count_shard(path: Path) -> dict[str, Any]:

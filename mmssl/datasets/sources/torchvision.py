@@ -349,7 +349,8 @@ class TorchvisionSource(Source):
     def name(self, i: int) -> str:
         """Return the path, or the class with the number of the image."""
         if self.paths is not None:
-            return self.paths[i]
+            found: str = self.paths[i]
+            return found
         return f'{self.root}@{self.kind}{f"({self.split})" if self.split else ""}/{i:06d}'
 
     def read(self, i: int) -> bytes:

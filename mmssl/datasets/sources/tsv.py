@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ...core import UserError
 from ...core.errors import NoData
@@ -34,7 +35,7 @@ class TsvFile:
         self.size = path.stat().st_size
         offsets = read_numbers(index or path.with_suffix('.lineidx'))
         self.labels: list[int] = []
-        rows = np.arange(len(offsets))
+        rows: NDArray[Any] = np.arange(len(offsets))
         chunks = path.with_suffix('.chunks')
         lines = path.with_suffix('.linelist')
         if lines.is_file():
@@ -50,7 +51,7 @@ class TsvFile:
             )
         self.offsets = offsets[rows]
 
-    def _chunks(self, path: Path, rows: np.ndarray, classes: Mapping[str, int]) -> np.ndarray:
+    def _chunks(self, path: Path, rows: NDArray[Any], classes: Mapping[str, int]) -> NDArray[Any]:
         """Return the rows of known classes, or of all without a map, and note their labels.
 
         ``rows`` ascend. Raises UserError when the file is not a table of first and last rows, or
@@ -103,7 +104,7 @@ class TsvFile:
             raise ValueError(f'column 3 is not base64 ({error})') from None
 
 
-def read_numbers(path: Path) -> np.ndarray:
+def read_numbers(path: Path) -> NDArray[Any]:
     """Return the integers of a file, one per line, int64 (N,).
 
     Raises NoData when there is no such file, UserError when it holds anything but numbers from 0.

@@ -171,7 +171,8 @@ class ZipSource(Source):
 
     def key(self, i: int) -> str:
         """Return the path in the archive."""
-        return self.members[i]
+        found: str = self.members[i]
+        return found
 
     def name(self, i: int) -> str:
         """Return archive@/member."""

@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 from torchvision.transforms import functional as TF
 
@@ -50,9 +51,10 @@ class CenterView:
         """Return the centre view of an image, RGB of ``size`` x ``size`` pixels, by Pillow."""
         image = as_pil(image)
         resized = image.resize(self._resized(*image.size), self.interpolation)
-        return TF.center_crop(resized, [self.size])
+        found: Image.Image = TF.center_crop(resized, [self.size])
+        return found
 
-    def channel_view(self, image: ChannelImage) -> np.ndarray:
+    def channel_view(self, image: ChannelImage) -> NDArray[Any]:
         """Return the centre view of an image of C channels (size, size, C), uint8 or uint16."""
         width, height = self._resized(*image.size)
         pixels = opencv_backend.resize(image.array, height, width, self.name)

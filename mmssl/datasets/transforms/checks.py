@@ -34,10 +34,13 @@ def check_share(value: Any, key: str) -> float:
     """Return a probability. Raises UserError unless it is a number from 0 to 1."""
     if not _is_number(value) or not 0 <= value <= 1:
         raise UserError(f'{key}={value}: give a probability, 0 to 1', key=key, value=value)
-    return value
+    found: float = value
+    return found
 
 
-def check_span(span: Any, key: str, lowest: float = 0.0, highest: float = float('inf')) -> tuple:
+def check_span(
+    span: Any, key: str, lowest: float = 0.0, highest: float = float('inf')
+) -> tuple[Any, ...]:
     """Return (smallest, largest), above ``lowest`` and up to ``highest``.
 
     Raises UserError unless they are two numbers in this order and range.
@@ -58,8 +61,9 @@ def check_jitter(jitter: Any) -> Sequence[float] | None:
 
     Brightness, contrast and saturation are not negative, hue is at most half the circle.
     """
+    amounts: Sequence[float] | None = jitter
     if not jitter and jitter != 0:
-        return jitter
+        return amounts
     four = isinstance(jitter, Sequence) and len(jitter) == 4 and all(map(_is_number, jitter))
     if not four or min(jitter) < 0 or jitter[3] > 0.5:
         raise UserError(
@@ -68,4 +72,4 @@ def check_jitter(jitter: Any) -> Sequence[float] | None:
             key='jitter',
             value=jitter,
         )
-    return jitter
+    return amounts

@@ -45,7 +45,8 @@ def posterize(image: Image.Image, bits: int, **settings: Any) -> Image.Image:
     """
     if bits == 0:
         return Image.new(image.mode, image.size)
-    return auto_augment.posterize(image, bits, **settings)
+    found: Image.Image = auto_augment.posterize(image, bits, **settings)
+    return found
 
 
 def operations(transform: Any) -> Iterator[Any]:

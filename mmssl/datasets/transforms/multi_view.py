@@ -6,6 +6,7 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ...core import UserError
@@ -16,7 +17,7 @@ from .random_view import RandomView, check_pixels, check_way, decode
 PACKED = ('index', 'label', 'box', 'mask', 'color_params', 'unreadable')
 
 
-def to_bytes(image: np.ndarray) -> Tensor:
+def to_bytes(image: NDArray[Any]) -> Tensor:
     """Move channels first: (H, W, C) -> (C, H, W), uint8 or uint16. The device normalises."""
     planes = np.empty((image.shape[2], *image.shape[:2]), image.dtype)
     for i in range(len(planes)):
@@ -48,7 +49,10 @@ class MultiView:
     """
 
     def __init__(
-        self, views: Sequence[dict], mask: dict | None = None, pixels: str = 'fast'
+        self,
+        views: Sequence[dict[str, Any]],
+        mask: dict[str, Any] | None = None,
+        pixels: str = 'fast',
     ) -> None:
         self.views: list[RandomView] = []
         for view in views:
@@ -90,7 +94,7 @@ class MultiView:
         return pack([to_bytes(view) for view in images], item)
 
 
-def build_multi_view(pipeline: Sequence[dict]) -> MultiView:
+def build_multi_view(pipeline: Sequence[dict[str, Any]]) -> MultiView:
     """Build the MultiView of a pipeline, to apply its colours in the workers.
 
     Raises UserError when the pipeline has no MultiView.
@@ -100,7 +104,8 @@ def build_multi_view(pipeline: Sequence[dict]) -> MultiView:
             pixels = step.get('pixels', 'fast')
             if pixels == 'device':  # there is no preprocessor here to apply the colours
                 pixels = 'fast'
-            return TRANSFORMS.build({**step, 'pixels': pixels})
+            found: MultiView = TRANSFORMS.build({**step, 'pixels': pixels})
+            return found
     names = ', '.join(step['type'] for step in pipeline)
     raise UserError(
         f'the pipeline draws no views (MultiView) but has {names}; use a config of pretraining',

@@ -7,10 +7,12 @@ difference is below 2 grey levels of 255, below 3 for hue and blur (tests hold i
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import cv2
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from torch.nn.functional import interpolate
 
@@ -32,8 +34,8 @@ def reduction(params: list[ViewParams], sizes: list[int]) -> int:
 
 
 def crop(
-    image: np.ndarray, params: ViewParams, size: int, interpolation: str, reduce: int = 1
-) -> np.ndarray:
+    image: NDArray[Any], params: ViewParams, size: int, interpolation: str, reduce: int = 1
+) -> NDArray[Any]:
     """Crop the box of ``params`` and flip it: (H, W, C) -> (size, size, C), a mask likewise.
 
     ``reduce`` is the factor by which the image is smaller than the one the box was sampled for.
@@ -50,15 +52,17 @@ def crop(
     return view.reshape(size, size, *image.shape[2:])  # OpenCV drops a single channel
 
 
-def resize(view: np.ndarray, height: int, width: int, interpolation: str) -> np.ndarray:
+def resize(view: NDArray[Any], height: int, width: int, interpolation: str) -> NDArray[Any]:
     """Resize pixels (H, W, C) -> (height, width, C), uint8 or uint16, or a mask (H, W)."""
     shape = (height, width, *view.shape[2:])
     if interpolation in NEAREST:
-        found = cv2.resize(view, (width, height), interpolation=NEAREST[interpolation])
-        return found.reshape(shape)
+        result: NDArray[Any] = cv2.resize(
+            view, (width, height), interpolation=NEAREST[interpolation]
+        ).reshape(shape)
+        return result
     if interpolation == 'bilinear' and view.shape[0] <= height and view.shape[1] <= width:
-        found = cv2.resize(view, (width, height), interpolation=cv2.INTER_LINEAR)
-        return found.reshape(shape)
+        result = cv2.resize(view, (width, height), interpolation=cv2.INTER_LINEAR).reshape(shape)
+        return result
     # torch filters as Pillow does when scaling down; OpenCV would skip pixels
     deep = view.dtype == np.uint16  # of which torch resizes none
     x = torch.from_numpy(view.astype(np.float32) if deep else view.copy())
@@ -68,44 +72,49 @@ def resize(view: np.ndarray, height: int, width: int, interpolation: str) -> np.
     return _rounded(found) if deep else found
 
 
-def _rounded(values: np.ndarray) -> np.ndarray:
+def _rounded(values: NDArray[Any]) -> NDArray[Any]:
     """Return values around 0 to 65535 as uint16."""
-    return np.rint(values.clip(0, 0xFFFF)).astype(np.uint16)
+    found: NDArray[Any] = np.rint(values.clip(0, 0xFFFF)).astype(np.uint16)
+    return found
 
 
-def _brightness(view: np.ndarray, factor: float) -> np.ndarray:
+def _brightness(view: NDArray[Any], factor: float) -> NDArray[Any]:
     if view.dtype == np.uint16:
         return _rounded(view.astype(np.float32) * factor)
-    return cv2.convertScaleAbs(view, alpha=factor)
+    found: NDArray[Any] = cv2.convertScaleAbs(view, alpha=factor)
+    return found
 
 
-def _contrast(view: np.ndarray, factor: float) -> np.ndarray:
+def _contrast(view: NDArray[Any], factor: float) -> NDArray[Any]:
     if view.shape[2] == 3:
         mean = int(np.dot(cv2.mean(view)[:3], LUMA) + 0.5)
     else:
         mean = int(view.mean() + 0.5)
-    return cv2.addWeighted(view, factor, view, 0, (1 - factor) * mean)
+    found: NDArray[Any] = cv2.addWeighted(view, factor, view, 0, (1 - factor) * mean)
+    return found
 
 
-def _saturation(view: np.ndarray, factor: float) -> np.ndarray:
-    return cv2.transform(view, factor * np.eye(3) + (1 - factor) * LUMA)
+def _saturation(view: NDArray[Any], factor: float) -> NDArray[Any]:
+    found: NDArray[Any] = cv2.transform(view, factor * np.eye(3) + (1 - factor) * LUMA)
+    return found
 
 
-def _hue(view: np.ndarray, factor: float) -> np.ndarray:
+def _hue(view: NDArray[Any], factor: float) -> NDArray[Any]:
     if view.dtype == np.uint16:
         hsv = cv2.cvtColor(view.astype(np.float32) / 0xFFFF, cv2.COLOR_RGB2HSV)
         hsv[..., 0] = (hsv[..., 0] + 360 * factor) % 360
         return _rounded(0xFFFF * cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB))
     hsv = cv2.cvtColor(view, cv2.COLOR_RGB2HSV_FULL)
     hsv[..., 0] += np.uint8(int(factor * 255) % 256)  # the hue is a circle of 256 steps
-    return cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB_FULL)
+    found: NDArray[Any] = cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB_FULL)
+    return found
 
 
-def _grayscale(view: np.ndarray, factor: float) -> np.ndarray:
+def _grayscale(view: NDArray[Any], factor: float) -> NDArray[Any]:
     return _saturation(view, 0.0)
 
 
-COLOR_OPS: dict[ColorOp, Callable[[np.ndarray, float], np.ndarray]] = {
+COLOR_OPS: dict[ColorOp, Callable[[NDArray[Any], float], NDArray[Any]]] = {
     ColorOp.BRIGHTNESS: _brightness,
     ColorOp.CONTRAST: _contrast,
     ColorOp.SATURATION: _saturation,
@@ -114,7 +123,7 @@ COLOR_OPS: dict[ColorOp, Callable[[np.ndarray, float], np.ndarray]] = {
 }
 
 
-def apply_color(view: np.ndarray, params: ViewParams) -> np.ndarray:
+def apply_color(view: NDArray[Any], params: ViewParams) -> NDArray[Any]:
     """Apply the colours of ``params`` to a view: (H, W, C) -> (H, W, C), uint8 or uint16."""
     shape = view.shape
     for op, factor in params.color_ops:

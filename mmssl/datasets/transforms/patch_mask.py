@@ -3,9 +3,11 @@
 import math
 import random
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ...core import UserError
@@ -79,14 +81,14 @@ class PatchMask:
         return torch.from_numpy(cells)
 
 
-def scatter(cells: np.ndarray, count: int, rng: np.random.RandomState) -> None:
+def scatter(cells: NDArray[Any], count: int, rng: np.random.RandomState) -> None:
     """Hide exactly ``count`` of the cells, bool (h, w), in place."""
     order = np.hstack([np.zeros(cells.size - count, dtype=bool), np.ones(count, dtype=bool)])
     rng.shuffle(order)
     cells[:] = order.reshape(cells.shape)
 
 
-def place_blocks(cells: np.ndarray, target: float, rng: random.Random) -> None:
+def place_blocks(cells: NDArray[Any], target: float, rng: random.Random) -> None:
     """Hide rectangles of the cells, bool (h, w), in place, at most ``target`` cells in all."""
     hidden = 0
     while hidden < target:
@@ -96,7 +98,7 @@ def place_blocks(cells: np.ndarray, target: float, rng: random.Random) -> None:
         hidden += new
 
 
-def _place_block(cells: np.ndarray, room: float, rng: random.Random) -> int:
+def _place_block(cells: NDArray[Any], room: float, rng: random.Random) -> int:
     """Hide one rectangle of the cells (h, w), at most ``room`` new ones; return how many."""
     height, width = cells.shape
     smallest = (min(height, width) // 3) ** 2

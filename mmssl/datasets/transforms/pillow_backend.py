@@ -1,8 +1,10 @@
 """Views by Pillow and torchvision (``pixels='exact'``): bit for bit those of the official codes."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageFilter, ImageOps
 from torchvision.transforms import functional as TF
 
@@ -17,7 +19,8 @@ INTERPOLATIONS = {
 
 
 def _grayscale(view: Image.Image, factor: float) -> Image.Image:
-    return TF.to_grayscale(view, 3)
+    found: Image.Image = TF.to_grayscale(view, 3)
+    return found
 
 
 COLOR_OPS: dict[ColorOp, Callable[[Image.Image, float], Image.Image]] = {
@@ -37,7 +40,7 @@ def crop(image: Image.Image, params: ViewParams, size: int, interpolation: str) 
     return view.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if params.flip else view
 
 
-def apply_color(view: Image.Image, params: ViewParams) -> np.ndarray:
+def apply_color(view: Image.Image, params: ViewParams) -> NDArray[Any]:
     """Apply the colours of ``params`` to a view of H x W pixels; return uint8 (H, W, 3)."""
     for op, factor in params.color_ops:
         view = COLOR_OPS[op](view, factor)

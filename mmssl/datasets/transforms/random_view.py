@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from ...core import UserError
@@ -110,7 +111,7 @@ class RandomView:
 
     def apply(
         self, image: Any, params: ViewParams, pixels: str = 'fast', reduce: int = 1
-    ) -> np.ndarray:
+    ) -> NDArray[Any]:
         """Make the view of an image from `decode`: (H, W, C) -> (size, size, C), uint8 or uint16.
 
         ``pixels`` is 'fast' (OpenCV), 'exact' (Pillow) or 'device' (OpenCV, without the colours).

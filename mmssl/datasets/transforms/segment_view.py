@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 
 from ...core import UserError
@@ -17,7 +18,7 @@ from .pillow_backend import INTERPOLATIONS
 from .random_view import PIXELS, RandomView, check_interpolation, check_pixels, decode
 
 
-def mask_of(item: dict[str, Any]) -> np.ndarray:
+def mask_of(item: dict[str, Any]) -> NDArray[Any]:
     """Return the item's mask, int (H, W).
 
     Raises UserError when there is none, UnreadableImage when its size is not the image's.

@@ -143,7 +143,8 @@ class HealthHook(Hook):
         schedulers = runner.param_schedulers or []
         schedules = [s.schedule for s in schedulers if isinstance(s, ScheduleParam)]
         warmup = max((s.delay + s.warmup for s in schedules), default=0)
-        return runner.iter >= warmup * len(runner.train_dataloader)
+        found: bool = runner.iter >= warmup * len(runner.train_dataloader)
+        return found
 
     def _warn(
         self, runner: 'Runner', kind: str, wrong: bool, sentence: str, at_once: bool = False

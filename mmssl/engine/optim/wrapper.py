@@ -108,7 +108,8 @@ class OptimWrapper(Base):
     @property
     def starts_update(self) -> bool:
         """Whether the coming forward is the first of an optimizer step."""
-        return self._inner_count % self._accumulative_counts == 0
+        found: bool = self._inner_count % self._accumulative_counts == 0
+        return found
 
     def initialize_count_status(self, *_: Any) -> None:
         """Begin an update: a run begins with one, also in the middle of an epoch."""

@@ -38,7 +38,7 @@ class Accuracy(BaseMetric):
         self.topk = tuple(topk)
         self.rates: list[float] = []  # of a SweepHead's layers; none for a single layer
 
-    def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
+    def process(self, data_batch: Any, data_samples: Sequence[dict[str, Any]]) -> None:
         """Keep, for each readable image, the ranks (G,) of its label in the scores of G layers.
 
         Outputs hold ``pred_scores`` (classes,) or, of a SweepHead, ``all_scores`` (G, classes).
@@ -89,6 +89,6 @@ class Accuracy(BaseMetric):
             metrics[f'sweep/top{self.topk[0]}_rate{rate:g}'] = value
         return metrics
 
-    def compute_metrics(self, results: list) -> dict:
+    def compute_metrics(self, results: list[Any]) -> dict[str, Any]:
         """Raise NotImplementedError: `evaluate` computes the metrics."""
         raise NotImplementedError

@@ -32,7 +32,8 @@ def mean_iou(counts: Tensor) -> float:
     and a class that is neither predicted nor true counts 0.
     """
     right, predicted, true = counts.double()
-    return 100 * (right / (predicted + true - right + 1e-10)).mean().item()
+    found: float = 100 * (right / (predicted + true - right + 1e-10)).mean().item()
+    return found
 
 
 @METRICS.register_module()
@@ -48,7 +49,7 @@ class MeanIoU(BaseMetric):
         super().__init__()
         self.ignore = ignore
 
-    def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
+    def process(self, data_batch: Any, data_samples: Sequence[dict[str, Any]]) -> None:
         """Keep the counts (3, classes) of each readable image, from ``pred_mask`` (H, W)."""
         samples = data_batch['data_samples']
         classes = len((self.dataset_meta or {})['classes'])
@@ -68,6 +69,6 @@ class MeanIoU(BaseMetric):
         self.results.clear()
         return {'segmentation/miou': mean_iou(dist.sum_over_ranks(counts))}
 
-    def compute_metrics(self, results: list) -> dict:
+    def compute_metrics(self, results: list[Any]) -> dict[str, Any]:
         """Raise NotImplementedError: `evaluate` computes the metric."""
         raise NotImplementedError

@@ -42,11 +42,11 @@ class Pretrainer(BaseModel):
 
     def __init__(
         self,
-        backbone: dict | nn.Module,
-        neck: dict,
-        head: dict | None = None,
+        backbone: dict[str, Any] | nn.Module,
+        neck: dict[str, Any],
+        head: dict[str, Any] | None = None,
         momentum: ScheduleSettings | None = None,
-        data_preprocessor: dict | None = None,
+        data_preprocessor: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(MODELS.build(data_preprocessor or dict(type='ViewPreprocessor')))
         self.student = Branch(backbone, neck)
@@ -93,7 +93,9 @@ class Pretrainer(BaseModel):
 
     # refusals -------------------------------------------------------------------------------
     @classmethod
-    def check_recipe(cls, model: dict, views: list[dict], mask: dict | None) -> None:
+    def check_recipe(
+        cls, model: dict[str, Any], views: list[dict[str, Any]], mask: dict[str, Any] | None
+    ) -> None:
         """Check a config before anything is built: its model, its views and its mask.
 
         ``views`` has one entry per view, those with ``repeat`` several times. Raises UserError
@@ -118,7 +120,7 @@ class Pretrainer(BaseModel):
         cls.check_patches(model['backbone'], views)
 
     @classmethod
-    def check_patches(cls, backbone: dict, views: list[dict]) -> None:
+    def check_patches(cls, backbone: dict[str, Any], views: list[dict[str, Any]]) -> None:
         """Check that the patches of a ViT divide its views: pixels beside them would be lost.
 
         Raises UserError naming the size of the view.
@@ -139,12 +141,12 @@ class Pretrainer(BaseModel):
                 )
 
     @classmethod
-    def leading(cls, model: dict) -> Sequence[int]:
+    def leading(cls, model: dict[str, Any]) -> Sequence[int]:
         """Return which views lead: the teacher's, or those that give codes."""
         return (0, 1)
 
     @classmethod
-    def check_order(cls, views: list[dict], leading: Sequence[int]) -> None:
+    def check_order(cls, views: list[dict[str, Any]], leading: Sequence[int]) -> None:
         """Check that no other view is larger than those that lead. Raises UserError."""
         sizes = [view.get('size', 224) for view in views]
         others = [size for i, size in enumerate(sizes) if i not in leading]
@@ -308,7 +310,8 @@ class Pretrainer(BaseModel):
     @property
     def backbone(self) -> Backbone:
         """Return the exported branch's backbone."""
-        return self.get_submodule(self.export).backbone
+        found: Backbone = self.get_submodule(self.export).backbone
+        return found
 
     def forward(
         self, inputs: Any, data_samples: dict[str, Any] | None = None, mode: str = 'tensor'
@@ -397,7 +400,8 @@ class Pretrainer(BaseModel):
         A backbone with ``out_indices`` gives its maps (B, C_i, H_i, W_i) instead.
         """
         if self.backbone.out_indices is not None:
-            return self.backbone(inputs)
+            found: tuple[Tensor, ...] = self.backbone(inputs)
+            return found
         return (self.backbone.summary(inputs),)
 
     def encode(self, inputs: Tensor) -> Features:

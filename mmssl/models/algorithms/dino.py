@@ -24,7 +24,12 @@ class DINO(Pretrainer):
     export, teacher_update = 'teacher', 'after'
 
     def __init__(
-        self, *, neck: dict, head: dict, teacher_temp: ScheduleSettings, **parts: Any
+        self,
+        *,
+        neck: dict[str, Any],
+        head: dict[str, Any],
+        teacher_temp: ScheduleSettings,
+        **parts: Any,
     ) -> None:
         necks = {'view': neck} if 'type' in neck else neck
         super().__init__(neck=necks, head=head, **parts)
@@ -51,8 +56,10 @@ class DINO(Pretrainer):
         with torch.no_grad():
             t = self.teacher.project('view', [f.pooled for f in teacher])
         self.log_embeddings(student=student[0].pooled, teacher=teacher[1].pooled)
-        return self.head(s, t, self.teacher_temp.value_at(*self.progress))
+        found: Tensor = self.head(s, t, self.teacher_temp.value_at(*self.progress))
+        return found
 
     def uniform_loss(self, batch: int) -> float:
         """Return ln K."""
-        return self.head.uniform()
+        found: float = self.head.uniform()
+        return found

@@ -46,9 +46,9 @@ class Distillation(Pretrainer):
     def __init__(
         self,
         *,
-        backbone: dict | nn.Module,
-        teacher: dict | nn.Module,
-        neck: dict | None = None,
+        backbone: dict[str, Any] | nn.Module,
+        teacher: dict[str, Any] | nn.Module,
+        neck: dict[str, Any] | None = None,
         loss: str = 'cosine',
         weights: tuple[Weight, Weight] = (1.0, 1.0),
         cache_gib: Gibibytes = 0.0,
@@ -122,7 +122,9 @@ class Distillation(Pretrainer):
 
     # refusals -------------------------------------------------------------------------------
     @classmethod
-    def check_recipe(cls, model: dict, views: list[dict], mask: dict | None) -> None:
+    def check_recipe(
+        cls, model: dict[str, Any], views: list[dict[str, Any]], mask: dict[str, Any] | None
+    ) -> None:
         """Check a config as `Pretrainer.check_recipe` does, its teacher too, and cached views.
 
         Raises UserError for sizes that the teacher's patches do not divide, and for views with
@@ -140,7 +142,7 @@ class Distillation(Pretrainer):
             )
 
     @classmethod
-    def check_order(cls, views: list[dict], leading: Sequence[int]) -> None:
+    def check_order(cls, views: list[dict[str, Any]], leading: Sequence[int]) -> None:
         """Check nothing: all views are alike."""
 
     # a step of training ---------------------------------------------------------------------

@@ -24,8 +24,8 @@ class EsViT(DINO):
     def __init__(
         self,
         *,
-        neck: dict,
-        head: dict,
+        neck: dict[str, Any],
+        head: dict[str, Any],
         weights: tuple[float, float] = (0.5, 0.5),
         **parts: Any,
     ) -> None:
@@ -34,7 +34,9 @@ class EsViT(DINO):
         self.view_weight, self.region_weight = weights
 
     @classmethod
-    def check_recipe(cls, model: dict, views: list[dict], mask: dict | None) -> None:
+    def check_recipe(
+        cls, model: dict[str, Any], views: list[dict[str, Any]], mask: dict[str, Any] | None
+    ) -> None:
         """Check a config as `Pretrainer.check_recipe` does, and the sizes of local views.
 
         Raises UserError when they differ, as upstream takes one size only.
@@ -64,4 +66,5 @@ class EsViT(DINO):
             t = self.teacher.project('region', [f.tokens for f in teacher])
         matches = distill.match_views([f.tokens for f in student], [f.tokens for f in teacher])
         temperature = self.teacher_temp.value_at(*self.progress)
-        return self.region_head(s, t, temperature, matches)
+        found: Tensor = self.region_head(s, t, temperature, matches)
+        return found

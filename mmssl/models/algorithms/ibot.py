@@ -13,14 +13,14 @@ from ..heads.distillation import LOWEST_TEMP, check_center_momentum
 from .base import Pretrainer
 
 
-def _mask_cell(backbone: dict) -> int:
+def _mask_cell(backbone: dict[str, Any]) -> int:
     """Return the pixels of a cell of the masks that a backbone of these settings takes."""
     kind = MODELS.get(backbone.get('type', 'VisionTransformer'))
     known = isinstance(kind, type) and issubclass(kind, Backbone)
     return (kind if known else Backbone).mask_cell(backbone)
 
 
-def _with_mask_token(backbone: dict | nn.Module) -> dict | nn.Module:
+def _with_mask_token(backbone: dict[str, Any] | nn.Module) -> dict[str, Any] | nn.Module:
     """Return a backbone, or its settings, with a mask token.
 
     Raises UserError for one that takes no masks, and for a built one that has no such token.
@@ -63,13 +63,13 @@ class iBOT(Pretrainer):
     def __init__(
         self,
         *,
-        backbone: dict | nn.Module,
-        neck: dict,
-        head: dict,
+        backbone: dict[str, Any] | nn.Module,
+        neck: dict[str, Any],
+        head: dict[str, Any],
         teacher_temp: ScheduleSettings,
         teacher_patch_temp: ScheduleSettings | None = None,
-        teacher_neck: dict | None = None,
-        more_necks: dict[str, dict] | None = None,
+        teacher_neck: dict[str, Any] | None = None,
+        more_necks: dict[str, dict[str, Any]] | None = None,
         weights: tuple[float, float] = (1.0, 1.0),
         patch_center_momentum: float = 0.9,
         **parts: Any,
@@ -94,7 +94,9 @@ class iBOT(Pretrainer):
         self.cls_weight, self.patch_weight = weights
 
     @classmethod
-    def check_recipe(cls, model: dict, views: list[dict], mask: dict | None) -> None:
+    def check_recipe(
+        cls, model: dict[str, Any], views: list[dict[str, Any]], mask: dict[str, Any] | None
+    ) -> None:
         """Check a config as `Pretrainer.check_recipe` does, and its masks.
 
         Raises UserError for first two views of different sizes, for no mask, and for masks with

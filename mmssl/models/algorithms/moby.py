@@ -42,4 +42,5 @@ class MoBY(Pretrainer):
 
     def uniform_loss(self, batch: int) -> float:
         """Return 2 ln(1 + K)."""
-        return 2 * self.head.uniform(batch, self.queue.length)
+        found: float = 2 * self.head.uniform(batch, self.queue.length)
+        return found

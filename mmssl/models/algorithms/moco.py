@@ -44,4 +44,5 @@ class MoCo(Pretrainer):
 
     def uniform_loss(self, batch: int) -> float:
         """Return ln(1 + K)."""
-        return self.head.uniform(batch, self.queue.length)
+        found: float = self.head.uniform(batch, self.queue.length)
+        return found

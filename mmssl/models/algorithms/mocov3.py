@@ -29,4 +29,5 @@ class MoCoV3(Pretrainer):
 
     def uniform_loss(self, batch: int) -> float:
         """Return 2 * 2 T ln(images on all ranks): two directions."""
-        return 2 * self.head.uniform(batch)
+        found: float = 2 * self.head.uniform(batch)
+        return found

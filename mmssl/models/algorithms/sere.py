@@ -17,7 +17,7 @@ class SERE(iBOT):
     Raises UserError for a backbone without attention heads that all its tokens share.
     """
 
-    def __init__(self, *, neck: dict, relation: dict, **parts: Any) -> None:
+    def __init__(self, *, neck: dict[str, Any], relation: dict[str, Any], **parts: Any) -> None:
         more_necks = RelationLoss.necks(neck['dims'][0], **relation)
         super().__init__(neck=neck, more_necks=more_necks, **parts)
         if not hasattr(self.student.backbone, 'num_heads'):
@@ -31,7 +31,9 @@ class SERE(iBOT):
         self.relation = RelationLoss(**relation)
 
     @classmethod
-    def check_recipe(cls, model: dict, views: list[dict], mask: dict | None) -> None:
+    def check_recipe(
+        cls, model: dict[str, Any], views: list[dict[str, Any]], mask: dict[str, Any] | None
+    ) -> None:
         """Check a config as `iBOT.check_recipe` does, and its local views.
 
         Raises UserError when there are any, but ``model.relation.local`` is False.

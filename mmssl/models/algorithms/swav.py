@@ -35,13 +35,15 @@ class SwAV(Pretrainer):
         return {'loss': self.head(z, epoch)}
 
     @classmethod
-    def leading(cls, model: dict) -> Sequence[int]:
+    def leading(cls, model: dict[str, Any]) -> Sequence[int]:
         """Return the crops that give codes."""
         assign: Sequence[int] = (model.get('head') or {}).get('assign', (0, 1))
         return assign
 
     @classmethod
-    def check_recipe(cls, model: dict, views: list[dict], mask: dict | None) -> None:
+    def check_recipe(
+        cls, model: dict[str, Any], views: list[dict[str, Any]], mask: dict[str, Any] | None
+    ) -> None:
         """Check a config as `Pretrainer.check_recipe` does, and ``model.head.assign``.
 
         Raises UserError when it names a crop that does not exist.
@@ -72,4 +74,5 @@ class SwAV(Pretrainer):
 
     def uniform_loss(self, batch: int) -> float:
         """Return ln K."""
-        return self.head.uniform()
+        found: float = self.head.uniform()
+        return found

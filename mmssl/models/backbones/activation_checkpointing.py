@@ -18,7 +18,7 @@ def recomputed(owner: nn.Module, call: Callable[..., Any], *inputs: Any) -> Any:
     of ``owner``, which must not move twice, are replayed here.
     """
 
-    def contexts() -> tuple[AbstractContextManager, AbstractContextManager]:
+    def contexts() -> tuple[AbstractContextManager[Any], AbstractContextManager[Any]]:
         return nullcontext(), _second_time(owner, random.getstate())
 
     return checkpoint(call, *inputs, use_reentrant=False, context_fn=contexts)

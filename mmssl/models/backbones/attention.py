@@ -56,9 +56,9 @@ def of_eva(
     return weights(q, k, layer.scale, attn_mask)
 
 
-def inputs_of(layer: nn.Module, run: Callable[[], Any]) -> tuple[tuple, dict[str, Any]]:
+def inputs_of(layer: nn.Module, run: Callable[[], Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """Return the (arguments, keyword arguments) of the layer's first call in ``run()``."""
-    calls: list[tuple[tuple, dict]] = []
+    calls: list[tuple[tuple[Any, ...], dict[str, Any]]] = []
     hook = layer.register_forward_pre_hook(
         lambda _, inputs, options: calls.append((inputs, options)), with_kwargs=True
     )

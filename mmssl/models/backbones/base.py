@@ -54,7 +54,7 @@ class Backbone(nn.Module):
         frozen_stages: int = -1,
         norm_eval: bool = False,
         with_cp: bool = False,
-        init_cfg: dict | None = None,
+        init_cfg: dict[str, Any] | None = None,
         in_channels: Count = 3,
     ) -> None:
         super().__init__()

@@ -22,7 +22,7 @@ HEADS = ('fc', 'classifier', 'heads', 'head')  # what torchvision calls the clas
 SMALL = 64  # pixels up to which a ResNet gets the stem of CIFAR networks
 
 
-def build_backbone(backbone: dict | nn.Module) -> nn.Module:
+def build_backbone(backbone: dict[str, Any] | nn.Module) -> nn.Module:
     """Build a backbone from settings; a module is taken as it is, within `ModuleBackbone`."""
     if isinstance(backbone, Backbone):
         return backbone
@@ -32,7 +32,9 @@ def build_backbone(backbone: dict | nn.Module) -> nn.Module:
     return built
 
 
-def backbone_settings(backbone: str | dict | nn.Module, img_size: int) -> dict | Backbone:
+def backbone_settings(
+    backbone: str | dict[str, Any] | nn.Module, img_size: int
+) -> dict[str, Any] | Backbone:
     """Return the settings of a backbone for images of ``img_size`` pixels, or the backbone itself.
 
     A name is 'resnet18' and the like, of timm.list_models(), or 'torchvision/NAME'. Names of
@@ -86,7 +88,7 @@ def _of_torchvision(name: str) -> nn.Module:
     return net
 
 
-def _of_timm(name: str, img_size: int) -> dict:
+def _of_timm(name: str, img_size: int) -> dict[str, Any]:
     """Return the settings of a network of timm: ours where it is a plain transformer."""
     short = name.removeprefix('timm/')
     if not timm.is_model(short):

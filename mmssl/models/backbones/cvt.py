@@ -42,7 +42,8 @@ class ConvEmbed(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, dim, h, w)."""
-        return self.norm(self.proj(x))
+        found: Tensor = self.norm(self.proj(x))
+        return found
 
 
 class QKV(nn.Module):
@@ -56,7 +57,8 @@ class QKV(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, 3 C, H, W)."""
-        return self.pw(self.bn(self.dw(x)))
+        found: Tensor = self.pw(self.bn(self.dw(x)))
+        return found
 
 
 class WindowAttention(nn.Module):
@@ -83,7 +85,8 @@ class WindowAttention(nn.Module):
         y = F.scaled_dot_product_attention(q, k, v, scale=self.scale)
         rows, columns = -(-height // w), -(-width // w)
         y = self.join(y.unflatten(1, (rows * columns, self.heads)), rows, columns, w)
-        return self.proj_out(y[..., :height, :width])
+        found: Tensor = self.proj_out(y[..., :height, :width])
+        return found
 
     def windows(self, x: Tensor) -> Tensor:
         """Return q, k and v of windows: (B, C, H, W) -> (3, B, windows, heads, w*w, C / heads)."""
@@ -111,7 +114,8 @@ class FeedForward(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C, H, W)."""
-        return self.net(x)
+        found: Tensor = self.net(x)
+        return found
 
 
 class PreNorm(nn.Module):
@@ -124,7 +128,8 @@ class PreNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C, H, W)."""
-        return self.fn(self.norm(x))
+        found: Tensor = self.fn(self.norm(x))
+        return found
 
 
 class Blocks(nn.Module):
@@ -226,7 +231,8 @@ class CvT(Backbone):
     def _block(x: Tensor, pair: Any, drop: nn.Module) -> Tensor:
         attend, feed = pair
         x = x + drop(attend(x))
-        return x + drop(feed(x))
+        found: Tensor = x + drop(feed(x))
+        return found
 
     def final_norm(self, tokens: Tokens) -> Tokens:
         """Apply the final norm over channels: grid (B, h, w, C) -> the same shape."""

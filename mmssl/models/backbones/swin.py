@@ -90,7 +90,8 @@ class SwinBlock(TimmBlock):
         # batch norm over images and tokens alike: MoBY's variant
         rows = tokens.flatten(0, 1) if isinstance(self.norm2, _BatchNorm) else tokens
         tokens = tokens + self.drop_path2(self.mlp(self.norm2(rows).view_as(tokens)))
-        return tokens.view_as(x)
+        found: Tensor = tokens.view_as(x)
+        return found
 
     def attend(self, x: Tensor, shift: tuple[int, int]) -> Tensor:
         """Attention within the windows of x (B, h, w, C), padded to whole ones before the shift."""
@@ -185,7 +186,8 @@ class SwinTransformer(Backbone):
         """Return the pixels of a mask's cell: a token of the last stage."""
         arch = settings.get('arch', 'tiny')
         depths = ARCHS[arch][1] if isinstance(arch, str) else arch[1]
-        return int(settings.get('patch_size', 4)) * 2 ** (len(depths) - 1)
+        found: int = int(settings.get('patch_size', 4)) * 2 ** (len(depths) - 1)
+        return found
 
     def drop_mask_token(self) -> None:
         """Remove the mask token: a teacher gets no masks."""
@@ -295,7 +297,8 @@ class SwinTransformer(Backbone):
 
         Raises UserError when the network has no such block.
         """
-        return super().attention(x, block).unflatten(0, (x.shape[0], -1))
+        found: Tensor = super().attention(x, block).unflatten(0, (x.shape[0], -1))
+        return found
 
     def attention_weights(self, layer: Any, *inputs: Any, **options: Any) -> Tensor:
         """Return weights (B * windows, heads, w*w, w*w)."""

@@ -33,7 +33,7 @@ class TimmBackbone(Backbone):
     """
 
     def __init__(
-        self, name: str, args: dict | None = None, pretrained: bool = False, **dense: Any
+        self, name: str, args: dict[str, Any] | None = None, pretrained: bool = False, **dense: Any
     ) -> None:
         super().__init__(**dense)
         self.name = name.removeprefix('timm/')
@@ -114,7 +114,8 @@ class TimmBackbone(Backbone):
         """Return the output (B, C) of timm's pooling, the mean if timm's changes the width."""
         if tokens.final is None or self.net.head_hidden_size != self.num_features:
             return super().pool(tokens)
-        return self.net.forward_head(tokens.final, pre_logits=True)
+        found: Tensor = self.net.forward_head(tokens.final, pre_logits=True)
+        return found
 
     def attention_layers(self) -> list[nn.Module]:
         """Return the attention of each block. Raises UserError for networks other than ViT."""

@@ -94,7 +94,8 @@ class AttentionBlock(nn.Module):
 
     def forward(self, x: Tensor, grid: tuple[int, int]) -> Tensor:
         """Tokens (B, g + N, C) -> the same shape."""
-        return x + self.drop_path(self.attn(self.norm(x), grid))
+        found: Tensor = x + self.drop_path(self.attn(self.norm(x), grid))
+        return found
 
 
 class MlpBlock(nn.Module):
@@ -108,7 +109,8 @@ class MlpBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Tokens (B, g + N, C) -> the same shape."""
-        return x + self.drop_path(self.mlp(self.norm(x)))
+        found: Tensor = x + self.drop_path(self.mlp(self.norm(x)))
+        return found
 
 
 @MODELS.register_module()
@@ -198,7 +200,8 @@ class ViL(Backbone):
     @staticmethod
     def _block(tokens: Tensor, pair: Any, grid: tuple[int, int]) -> Tensor:
         attend, feed = pair
-        return feed(attend(tokens, grid))
+        found: Tensor = feed(attend(tokens, grid))
+        return found
 
     def final_norm(self, tokens: Tokens) -> Tokens:
         """Apply the final norm to global tokens (B, g, C) and grid (B, h, w, C)."""
@@ -211,7 +214,8 @@ class ViL(Backbone):
 
     def attention_weights(self, layer: Any, *inputs: Any, **options: Any) -> Tensor:
         """Return (B, heads, N, N), or (B, chunks, heads, w*w, keys) of sliding attention."""
-        return layer.weights(*inputs)
+        found: Tensor = layer.weights(*inputs)
+        return found
 
     def stem_and_stages(self) -> tuple[list[nn.Module | nn.Parameter], list[list[nn.Module]]]:
         """Return ([first embedding], [its blocks], [stage 2], ...)."""

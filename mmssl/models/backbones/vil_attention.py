@@ -90,7 +90,8 @@ class FullAttention(_Biased):
         """Tokens (B, g + h*w, C), global ones first -> the same shape."""
         q, k, v, bias = self.parts(x, grid)
         y = F.scaled_dot_product_attention(q, k, v, attn_mask=bias[None])
-        return self.proj(y.transpose(1, 2).reshape(x.shape))
+        found: Tensor = self.proj(y.transpose(1, 2).reshape(x.shape))
+        return found
 
     def parts(self, x: Tensor, grid: tuple[int, int]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Return q, k, v (B, heads, g + N, c) and bias (heads, g + N, g + N)."""
@@ -140,7 +141,8 @@ class SlidingAttention(_Biased):
             )  # (M, g, g + N)
             top = F.scaled_dot_product_attention(q[:, :, :g], k, v, attn_mask=over.to(q)[None])
             y = torch.cat([top, y], 2)
-        return self.proj(y.transpose(1, 2).reshape(x.shape))
+        found: Tensor = self.proj(y.transpose(1, 2).reshape(x.shape))
+        return found
 
     def projected(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return q, k and v of M heads: (B, g + N, C) -> (B, M, g + N, C/M) each."""

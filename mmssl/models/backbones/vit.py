@@ -133,7 +133,8 @@ class ConvStem(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, 3, H, W) -> (B, N, C)."""
-        return self.proj(x).flatten(2).transpose(1, 2)
+        found: Tensor = self.proj(x).flatten(2).transpose(1, 2)
+        return found
 
 
 @MODELS.register_module()

@@ -1,6 +1,7 @@
 """Head of the contrastive methods: InfoNCE loss and predictor."""
 
 import math
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -20,7 +21,7 @@ class ContrastiveHead(nn.Module):
     """
 
     def __init__(
-        self, temperature: float, predictor: dict | None = None, scaled: bool = False
+        self, temperature: float, predictor: dict[str, Any] | None = None, scaled: bool = False
     ) -> None:
         super().__init__()
         if temperature <= 0:

@@ -60,11 +60,13 @@ class LinearHead(nn.Module):
 
     def pre_logits(self, x: Tensor) -> Tensor:
         """Return what the layer sees: (B, C) -> (B, C), after the norm."""
-        return self.norm(x)
+        found: Tensor = self.norm(x)
+        return found
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C) -> logits (B, classes)."""
-        return self.fc(self.pre_logits(x))
+        found: Tensor = self.fc(self.pre_logits(x))
+        return found
 
     def answer(self, logits: Tensor) -> Tensor:
         """Return the logits (B, classes) unchanged: there is one layer."""

@@ -78,7 +78,7 @@ class RelationLoss(nn.Module):
         self.local_heads = local_heads
 
     @staticmethod
-    def necks(width: int, local: bool = True, **_: Any) -> dict[str, dict]:
+    def necks(width: int, local: bool = True, **_: Any) -> dict[str, dict[str, Any]]:
         """Return the configs of the necks a branch needs, for features of ``width`` channels."""
         names = [*KINDS, *(f'{k}_local' for k in KINDS)] if local else list(KINDS)
         return {name: dict(type='RelationNeck', dim=width) for name in names}
@@ -172,4 +172,5 @@ class RelationLoss(nn.Module):
 
 def to_map(features: Features) -> Tensor:
     """Return the tokens before the last norm as a map: (B, N, C) -> (B, C, h, w)."""
-    return features.raw.transpose(1, 2).unflatten(2, features.grid)
+    found: Tensor = features.raw.transpose(1, 2).unflatten(2, features.grid)
+    return found

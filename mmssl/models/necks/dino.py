@@ -40,7 +40,8 @@ class Prototypes(nn.Module):
     def weight(self) -> Tensor:
         """Return the effective weight (K, D)."""
         # one product of this size instead of two
-        return self.weight_v * (self.weight_g / self.weight_v.norm(dim=1, keepdim=True))
+        found: Tensor = self.weight_v * (self.weight_g / self.weight_v.norm(dim=1, keepdim=True))
+        return found
 
     def forward(self, x: Tensor) -> Tensor | FactoredLogits:
         """Return the scores of prototypes: (..., D) -> (..., K), or their factors."""
@@ -107,4 +108,5 @@ class DINONeck(nn.Module):
     def forward(self, x: Tensor, patches: bool = False) -> Tensor | FactoredLogits:
         """(..., C) -> scores (..., K), of the patch prototypes where x are ``patches``."""
         own = self.last_layer2 if patches else None
-        return (own or self.last_layer)(self.bottleneck(x))
+        found: Tensor | FactoredLogits = (own or self.last_layer)(self.bottleneck(x))
+        return found
