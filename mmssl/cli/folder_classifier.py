@@ -1,4 +1,4 @@
-"""What `mmssl probe` and `mmssl finetune` share: size of images, evaluation, page and ONNX."""
+"""Size of images, evaluation, page and ONNX file of `mmssl probe` and `mmssl finetune`."""
 
 import json
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""What is in a folder of images, and what is chosen for training on it."""
+"""Folders of images: their structure, sizes and classes, and options of commands on them."""
 
 import argparse
 import random

@@ -1,4 +1,4 @@
-"""What every room may use and what knows no other room."""
+"""Schedules, collectives, errors, files: used by every room, and importing none."""
 
 from .errors import UserError
 from .schedule import Progress, Schedule

@@ -120,7 +120,7 @@ def largest_over_ranks(x: Tensor) -> Tensor:
 
 @torch.no_grad()
 def from_rank_zero(x: Tensor) -> Tensor:
-    """Return rank 0's x (same shape and type everywhere)."""
+    """Return rank 0's x (*), of the same shape and type everywhere."""
     if world_size() > 1:
         x = x.clone()
         with collective('broadcast'):

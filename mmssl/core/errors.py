@@ -85,7 +85,7 @@ def closest(name: str, known: Iterable[str]) -> str:
 
 
 def at_least(key: str, value: int, smallest: int = 1) -> int:
-    """Return a whole number that is not below ``smallest``; UserError about ``key`` for another."""
+    """Return a whole number. Raises UserError about ``key`` where it is below ``smallest``."""
     if type(value) is not int or value < smallest:
         raise UserError(
             f'{key}={value!r}: give a whole number of at least {smallest}', key=key, value=value

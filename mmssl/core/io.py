@@ -52,7 +52,7 @@ def _sync_folder(folder: Path) -> None:
 def to_plain(value: Any, tensor: Callable[[Tensor], Any] = str) -> Any:
     """Reduce nested settings to dicts, lists, numbers, strings and None.
 
-    ``tensor`` says what a tensor becomes. Everything else becomes its text, and so do numbers
+    ``tensor`` says what a tensor (any shape) becomes. Everything else becomes its text, and so do numbers
     that JSON cannot hold.
     """
     if isinstance(value, dict):

@@ -1,4 +1,4 @@
-"""What the measurements of data sets mean: findings, what to do about each, and the command."""
+"""Findings about a data set, what to do about each, and the command that does it."""
 
 import shlex
 from collections import Counter

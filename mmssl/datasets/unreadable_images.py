@@ -1,4 +1,4 @@
-"""What takes the place of an image that cannot be read: another one, drawn by the item's seed."""
+"""Replacement of an image that cannot be read by another one, drawn by the item's seed."""
 
 import random
 

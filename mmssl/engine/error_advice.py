@@ -24,7 +24,9 @@ MEMORY = ('out of memory', "can't allocate memory")
 
 @contextmanager
 def advise_on_errors(runner: 'Runner | None' = None) -> Iterator[None]:
-    """Turn errors of the machine and of other processes into a UserError with advice."""
+    """Turn errors of the machine and of other processes into a UserError with advice.
+
+    Raises it in their place; other errors pass."""
     try:
         yield
     except UserError:

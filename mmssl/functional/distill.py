@@ -60,6 +60,6 @@ def pick_regions(regions: Tensor, index: Tensor) -> Tensor:
 
 
 def mean_of_pairs(pairs: Tensor) -> Tensor:
-    """Mean of losses (teacher views, student views) without those on the diagonal, a scalar."""
+    """Mean of losses (teacher views, student views) without those on the diagonal, a scalar ()."""
     teachers, students = pairs.shape
     return pairs.sum() / (teachers * students - min(teachers, students))

@@ -1,4 +1,4 @@
-"""What a check has found, part by part, in a JSON file that is renewed after every part."""
+"""Findings of a check, part by part, in a JSON file that is renewed after every part."""
 
 import json
 import time

@@ -1,4 +1,4 @@
-"""What a step asks of a GPU: launches, busy share, copies, and where the host waits for it."""
+"""Profile of a step on a GPU: launches, busy share, copies, and where the host waits for it."""
 
 import traceback
 import warnings

@@ -1,4 +1,4 @@
-"""What is done to gradients between backward and update: clipping, and freezing of groups."""
+"""Clipping of gradients and freezing of groups, between backward and update."""
 
 from typing import Any
 

@@ -17,7 +17,7 @@ class _Adaptive(Optimizer):
     def rescale(
         self, grads: list[Tensor], params: list[Tensor], group: dict[str, Any]
     ) -> list[Tensor]:
-        """Return the directions d of one group."""
+        """Return the directions d (any shapes) of one group."""
         raise NotImplementedError
 
     @torch.no_grad()
@@ -70,7 +70,7 @@ class LARS(_Adaptive):
     def rescale(
         self, grads: list[Tensor], params: list[Tensor], group: dict[str, Any]
     ) -> list[Tensor]:
-        """Return decayed gradients times their trust ratio."""
+        """Return decayed gradients (any shapes) times their trust ratio."""
         d = list(torch._foreach_add(grads, params, alpha=group['weight_decay']))
         if group['adapt']:
             weights, norms = tensor_norms(params), tensor_norms(d)
@@ -105,7 +105,7 @@ class LARC(_Adaptive):
     def rescale(
         self, grads: list[Tensor], params: list[Tensor], group: dict[str, Any]
     ) -> list[Tensor]:
-        """Return adapted gradients, untouched ones where a norm is zero."""
+        """Return adapted gradients (any shapes), untouched ones where a norm is zero."""
         decay, weights, norms = group['weight_decay'], tensor_norms(params), tensor_norms(grads)
         ratios = group['trust'] * weights / (norms + decay * weights + group['eps'])
         if group['clip']:

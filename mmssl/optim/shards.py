@@ -18,5 +18,5 @@ def tensor_norms(tensors: list[Tensor]) -> Tensor:
 
 
 def local_part(value: Tensor) -> Tensor:
-    """Return the part of a tensor that lies on this rank, sharing its memory."""
+    """Return the part of a tensor (any shape) that lies on this rank, sharing its memory."""
     return value.to_local() if isinstance(value, DTensor) else value

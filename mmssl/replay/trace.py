@@ -1,4 +1,4 @@
-"""What a run computes, step by step: losses, schedules, gradients and weights."""
+"""Trace of a run, step by step: losses, schedules, gradients and weights."""
 
 import zlib
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""What is data: names of images that are neither hidden nor of an operating system."""
+"""Names of files that are images: those that are neither hidden nor of an operating system."""
 
 import os
 from collections.abc import Iterable, Sequence
