@@ -1,4 +1,4 @@
-"""Settings that the tensors of a network do not tell: attention heads, epsilon of norms, windows of CvT.
+"""Settings that tensors do not tell: attention heads, epsilon of norms, windows of CvT.
 
 A file of ours states them among its settings. Of official files the method tells, for its own
 published networks.

@@ -191,7 +191,7 @@ def swin_differences(found: Network, target: str) -> list[str]:
 
 
 def check_whole_swin(state: dict[str, Tensor], source: str, target: str) -> None:
-    """Check that the tensors of ``source`` (by name, any shapes) are those of a Swin, of its shapes.
+    """Check that tensors of ``source`` (by name, any shapes) are those of a Swin, of its shapes.
 
     mmdet and mmseg have no last norm. Raises UserError when some are missing, left over or of
     another shape.

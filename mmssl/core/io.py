@@ -52,8 +52,8 @@ def _sync_folder(folder: Path) -> None:
 def to_plain(value: Any, tensor: Callable[[Tensor], Any] = str) -> Any:
     """Reduce nested settings to dicts, lists, numbers, strings and None.
 
-    ``tensor`` says what a tensor (any shape) becomes. Everything else becomes its text, and so do numbers
-    that JSON cannot hold.
+    ``tensor`` says what a tensor (any shape) becomes. Everything else becomes its text, and so do
+    numbers that JSON cannot hold.
     """
     if isinstance(value, dict):
         return {k if isinstance(k, int) else str(k): to_plain(v, tensor) for k, v in value.items()}

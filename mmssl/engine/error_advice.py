@@ -26,7 +26,8 @@ MEMORY = ('out of memory', "can't allocate memory")
 def advise_on_errors(runner: 'Runner | None' = None) -> Iterator[None]:
     """Turn errors of the machine and of other processes into a UserError with advice.
 
-    Raises it in their place; other errors pass."""
+    Raises it in their place; other errors pass.
+    """
     try:
         yield
     except UserError:

@@ -100,7 +100,7 @@ def _parts(model: nn.Module) -> list[Any]:
 
 @torch.no_grad()
 def full_tensor(value: Tensor) -> Tensor:
-    """Return the full tensor (any shape) of a shard, detached; all ranks call it. Other tensors pass."""
+    """Return the full tensor (any shape) of a shard, detached; all ranks call it. Others pass."""
     if not isinstance(value, DTensor):
         return value.detach()
     with collective('gather of shards'):
@@ -109,7 +109,7 @@ def full_tensor(value: Tensor) -> Tensor:
 
 @torch.no_grad()
 def scatter_state(value: Tensor, like: Any) -> Tensor:
-    """Return this rank's shard of a full tensor (any shape) when ``like`` is sharded, else the tensor."""
+    """Return this rank's shard of a full tensor (any shape) when ``like`` is sharded, else it."""
     if not isinstance(like, DTensor) or isinstance(value, DTensor):
         return value
     value = value.to(like.device)

@@ -337,7 +337,8 @@ class Runner(Base):
     def load_or_resume(self) -> None:
         """Resume this run's newest whole file or the named one, or start from ``load_from``.
 
-        Raises UserError for a file that is not there or does not fit."""
+        Raises UserError for a file that is not there or does not fit.
+        """
         if self._has_loaded:
             return
         self._has_loaded = True
@@ -360,7 +361,8 @@ class Runner(Base):
     def resume(self, filename: str, **_: Any) -> None:
         """Continue exactly where a training file of ours stands, or where an official one does.
 
-        Raises UserError for a file that does not fit this run."""
+        Raises UserError for a file that does not fit this run.
+        """
         if self._is_official:
             return restore_official(self, filename)
         content = self._content if self._resumed else work_dir_files.open_training(filename)

@@ -75,8 +75,8 @@ def compare_step(
 ) -> dict[str, Difference]:
     """Return the largest difference of each of `KINDS` that the recorded step has.
 
-    ``steady`` says which kept elements (k,) of a weight have had gradients above rounding in all steps
-    before, and is brought up to this one.
+    ``steady`` says which kept elements (k,) of a weight have had gradients above rounding in all
+    steps before, and is brought up to this one.
     """
     largest = max((float(x[0]) for x in recorded.slopes.values()), default=0.0)
     gradients = {}
