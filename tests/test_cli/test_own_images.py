@@ -105,8 +105,9 @@ def test_folders_without_images_or_classes(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ('images', 'side', 'where', 'size', 'batch'),
     [
-        (100, 20, 'cpu', 32, 16),  # below the smallest size
-        (500, 63, 'cpu', 32, 32),  # 15 steps; of 64 there would be 7
+        (100, 20, 'cpu', 64, 16),  # below the smallest size
+        (500, 63, 'cpu', 64, 32),  # 15 steps; of 64 there would be 7
+        (500, 40, 'cuda', 32, 32),
         (5000, 500, 'cpu', 64, 128),
         (10**6, 500, 'cuda', 224, 256),
         (700, 127, 'cuda', 96, 64),
