@@ -281,31 +281,3 @@ def test_the_teachers_patches_divide_the_views():
     Distillation.check_recipe(settings, [fitting], None)
     with refuses('MultiView.views', 96):
         Distillation.check_recipe(settings, [fitting, other], None)
-
-
-def test_running_means_are_subtracted_after_each_update():
-    """By the same model without a centre, whose teacher gives features less these means."""
-    torch.manual_seed(4)
-    net = teacher()
-    model, plain = (build(VIT, net, center=flag).eval() for flag in (True, False))
-    plain.load_state_dict({k: v for k, v in model.state_dict().items() if 'centers' not in k})
-    first, second = views(2), views(2)
-    before = model(first, {}, mode='loss')['loss']
-    assert_close(before, plain(first, {}, mode='loss')['loss'])  # of zero
-    model.end_step()
-    seen = plain.targets(first, {})
-    means = [torch.cat([part.flatten(0, -2) for part in parts]).mean(0) / 10
-             for parts in zip(*seen, strict=True)]  # fmt: skip
-    for memory, mean in zip(model.centers.values(), means, strict=True):
-        assert_close(memory.center.flatten(), mean, rtol=0, atol=1e-12)
-    targets = plain.targets
-    plain.targets = lambda *inputs: [  # type: ignore[method-assign]
-        Target(*(part - mean for part, mean in zip(target, means, strict=True)))
-        for target in targets(*inputs)
-    ]
-    for _ in range(2):  # what was collected does not act before the update
-        found = model(second, {}, mode='loss')['loss']
-        assert_close(found, plain(second, {}, mode='loss')['loss'], rtol=0, atol=1e-9)
-    model.drop_step()
-    model.end_step()
-    assert_close(next(iter(model.centers.values())).center.flatten(), means[0])

@@ -12,7 +12,6 @@ from ...functional.distill import FEATURE_LOSSES, feature_loss
 from ...functional.resize import average
 from ...registry import MODELS
 from ..backbones import Backbone, Features, build_backbone
-from ..heads import DistillationHead
 from ..preprocessor import IMAGENET_MEAN, IMAGENET_STD
 from .base import Pretrainer
 
@@ -34,9 +33,7 @@ class Distillation(Pretrainer):
     ``teacher`` are the settings of a backbone with its ``init_cfg``, or a module as it is; of a
     config also anything that ``pretrained=`` takes. ``neck`` maps the student's features to the
     teacher's, once for pooled ones and once for those of patches; by default a linear layer. Patch
-    features are compared on the coarser of both grids. With ``center`` running means of the
-    teacher's features are subtracted from them, so that what all images have in common is not
-    learnt first (as DINO centres scores). ``loss``: 'cosine', or 'smooth_l1' against
+    features are compared on the coarser of both grids. ``loss``: 'cosine', or 'smooth_l1' against
     the teacher's features of mean 0 and variance 1 over channels. ``weights`` are those of pooled
     and patch features. Where views are fixed, ``cache_gib`` GiB of each process keep features of
     the teacher from one epoch to the next. The teacher is in no training file. Raises UserError
@@ -54,7 +51,6 @@ class Distillation(Pretrainer):
         neck: dict[str, Any] | None = None,
         loss: str = 'cosine',
         weights: tuple[Weight, Weight] = (1.0, 1.0),
-        center: bool = False,
         cache_gib: Gibibytes = 0.0,
         **parts: Any,
     ) -> None:
@@ -85,9 +81,6 @@ class Distillation(Pretrainer):
             )
         self.kind = loss
         self.weights = weights
-        width = network.num_features
-        parts_of = ('pooled', 'patch') if center else ()
-        self.centers = nn.ModuleDict({name: DistillationHead(width) for name in parts_of})
         self.cache = FeatureCache(cache_gib)
         self._is_loaded = isinstance(teacher, nn.Module)
         # no submodule: it is in no training file, no optimizer and no exchange between processes
@@ -181,7 +174,7 @@ class Distillation(Pretrainer):
     def loss(self, views: list[Tensor], info: dict[str, Any]) -> dict[str, Tensor]:
         """Return the losses () of views (B, 3, H, W): 'pooled', 'patch' and their sum."""
         student = self.student.encode(views)
-        targets = [self.centered(target) for target in self.targets(views, info)]
+        targets = self.targets(views, info)
         pooled = self.student.project('view', [f.pooled for f in student])  # (B, C) each
         patches = [self.student.project('patch', [f.tokens])[0] for f in student]  # (B, N, C)
         parts = {'pooled': [], 'patch': []}  # type: dict[str, list[Tensor]]
@@ -199,18 +192,6 @@ class Distillation(Pretrainer):
     def uniform_loss(self, batch: int) -> float | None:
         """Return the loss of features that have nothing in common with the teacher's."""
         return sum(self.weights) if self.kind == 'cosine' else None
-
-    @torch.no_grad()
-    def centered(self, target: Target) -> Target:
-        """Return features without their running means, which take them in after the update."""
-        if not self.centers:
-            return target
-        parts = []
-        memories: Any = self.centers.values()
-        for memory, part in zip(memories, target, strict=True):
-            memory.observe(part)
-            parts.append(part - memory.center.flatten())
-        return Target(*parts)
 
     @torch.no_grad()
     def targets(self, views: list[Tensor], info: dict[str, Any]) -> list[Target]:
