@@ -259,8 +259,8 @@ def test_a_wrong_option_is_found(place: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.chdir(place)
     for words in (
         ['python', 'tools/train.py', QUICKSTART, '--no-such'],
-        ['python', 'tools/trian.py'],
-        ['mmssl', 'trian'],
+        ['python', 'tools/no_such_tool.py'],
+        ['mmssl', 'no-such-command'],
         ['python', 'tools/train.py', QUICKSTART, '--cfg-options', 'model.nekc=1'],
     ):
         with pytest.raises((AssertionError, KeyError, SystemExit, mmssl.core.UserError)):
