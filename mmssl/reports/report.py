@@ -30,6 +30,12 @@ HEALTH: dict[str, tuple[str, float, float | None, str]] = {
         None,
         'How many directions the embeddings of a batch use. Low and falling means collapse.',
     ),
+    'health/rankme': (
+        'RankMe of features',
+        0.0,
+        None,
+        'How many directions the features of held-out images use, before the projector.',
+    ),
     'teacher_cosine': (
         'Agreement',
         -1.05,
@@ -46,7 +52,9 @@ def results_by_network(work_dir: Path, history: History, pretrained: bool) -> Re
     found = read_results(work_dir)
     if found or not history.val:
         return found
-    names = [name for name in history.val if '/' in name]
+    names = [name for name in history.val if '/' in name and name not in HEALTH]
+    if not names:
+        return found
     last = {name: history.val[name][-1][1] for name in names}
     first = {name: history.val[name][0] for name in names}
     if all(at == 0 for at, _ in first.values()):
@@ -110,14 +118,15 @@ def _learning(history: History, results: Results) -> str:
 
 
 def _health(history: History) -> str:
+    measured = history.val | history.train
     parts = [
         html_page.figure(
-            curve(history.train[name], title, limits=(low, top), size=(3.3, 2.4)),
+            curve(measured[name], title, limits=(low, top), size=(3.3, 2.4)),
             caption,
             f'{title} against epoch',
         )
         for name, (title, low, top, caption) in HEALTH.items()
-        if name in history.train
+        if name in measured
     ]
     return html_page.figures(parts) or html_page.missing('This method reports no health numbers.')
 

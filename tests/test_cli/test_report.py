@@ -44,7 +44,7 @@ def test_a_pretraining(tiny_config, tmp_path, tool):
     html = tool.main([str(tmp_path)]).read_text()
     for fact in ('24 images of 3 classes', 'among 24 training images', 'Green frames', 'RankMe'):
         assert fact in html
-    assert html.count('<img') == 9  # loss, kNN, 3 of health, 2 sheets, 2 schedules
+    assert html.count('<img') == 10  # loss, kNN, 4 of health, 2 sheets, 2 schedules
 
 
 def test_a_linear_probe_of_a_convnet(image_folder, tmp_path, tool):
