@@ -126,9 +126,26 @@ def test_python(page: Path, place: Path, monkeypatch: pytest.MonkeyPatch) -> Non
             else:
                 check_names(code)
                 example.evaluate()
+                check_comments(code, document.namespace)
     finally:
         for key in set(MODELS.module_dict) - registered:
             MODELS._module_dict.pop(key)
+
+
+def check_comments(code: str, names: dict[str, Any]) -> None:
+    """Check the shapes and printed lists that comments behind lines promise."""
+    for line in code.splitlines():
+        said = re.fullmatch(r'(\S.*?)\s+# ([(\[][\d, ]+[)\]])(?:\W.*)?', line)
+        if not said:
+            continue
+        (statement,) = ast.parse(said[1]).body
+        expression = statement.value if isinstance(statement, (ast.Assign, ast.Expr)) else None
+        assert expression is not None, line
+        if isinstance(expression, ast.Call) and ast.unparse(expression.func) == 'print':
+            expression = expression.args[0]
+        value = eval(compile(ast.Expression(expression), line, 'eval'), names)
+        found = tuple(value.shape) if isinstance(value, torch.Tensor) else value
+        assert found == ast.literal_eval(said[2]), f'{line}: is {found}'
 
 
 def check_part(code: str, folder: Path) -> None:
