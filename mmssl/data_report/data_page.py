@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from PIL import Image, ImageOps
 
 from ..analysis.sheets import image_grid
@@ -30,6 +31,7 @@ def histogram(values: Any, title: str, label: str) -> bytes:
     axes.hist(values, bins=min(40, max(5, len(np.unique(values)))), color=BLUE)
     axes.set_title(title, loc='left', fontsize=11.5, color=INK)
     axes.set_xlabel(label, fontsize=10, color=INK)
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
     style_axes(axes)
     return png(figure)
 

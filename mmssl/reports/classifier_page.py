@@ -76,7 +76,7 @@ def matrix_figure(answers: Answers) -> bytes:
     counts = answers.matrix()
     shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
     classes = len(answers.classes)
-    side = min(3.2 + 0.36 * classes, 11)
+    side = min(max(6.5, 3.2 + 0.36 * classes), 11)  # inches; the page shows it in full width
     figure = Figure(figsize=(side, side), dpi=150, layout='constrained')
     axes = figure.add_subplot()
     axes.imshow(shares, cmap='Blues', vmin=0, vmax=1)
