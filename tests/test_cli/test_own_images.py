@@ -288,6 +288,10 @@ def test_three_commands_from_images_to_classes(tmp_path: Path, called, capsys) -
             row['pred_class'] for row in rows
         ]
     onnx_agrees(folder, rows)
+    # the config of the work dir takes another encoder
+    cfg = load_config(folder / 'probe.py', {'pretrained': 'random'})
+    assert cfg.model.backbone.init_cfg is None
+    assert load_config(folder / 'probe.py').model.backbone.init_cfg.checkpoint == str(last)
 
     found = finetune.main([str(data), '--pretrained', str(last), '--epochs', '2'])
     folder = Path('work_dirs', f'finetune_{data.name}')
