@@ -14,7 +14,8 @@ from mmengine.config import Config
 
 from ..apis import load_config
 from ..checkpoint import read, save
-from .folder_classifier import finish, folder_options, image_size, words_of, write_config
+from ..core.io import atomic_write
+from .folder_classifier import finish, folder_options, image_size, words_of
 from .options import OptionAction
 from .own_images import (
     Folder,
@@ -104,7 +105,7 @@ def main(argv: Sequence[str] | None = None) -> float:
     prepare_folder(work_dir, json.dumps([asked, folder.images, folder.classes]))
     config, file = work_dir / 'finetune.py', work_dir / 'classifier.pth'
     if not config.is_file():
-        write_config(config, config_of(args, folder, size))
+        atomic_write(config, config_of(args, folder, size).pretty_text)
     if not file.is_file():
         last = train(str(config), work_dir, load_config(config).train_cfg.max_epochs, {})
         call('test', str(config), str(last), *words_of(work_dir))

@@ -5,8 +5,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from mmengine.config import Config
-
 from ..apis.model import is_training_file
 from ..config.stored_settings import stored_config
 from ..core.io import atomic_write
@@ -37,13 +35,6 @@ def folder_options(folder: Folder, size: int, train: str, test: str) -> dict[str
     for name in ('size', 'resize'):
         options[f'test_dataloader.dataset.pipeline.1.{name}'] = size
     return options
-
-
-def write_config(file: Path, cfg: Config) -> None:
-    """Write a config whose encoder stands in ``pretrained`` alone, so that another can be given."""
-    text = Config(cfg.to_dict())
-    text.model.backbone.pop('init_cfg', None)
-    atomic_write(file, text.pretty_text)
 
 
 def write_page(

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from ..apis import load_config
 from ..core.errors import at_least
-from .folder_classifier import finish, folder_options, image_size, words_of, write_config
+from ..core.io import atomic_write
+from .folder_classifier import finish, folder_options, image_size, words_of
 from .options import OptionAction
 from .own_images import divided_cores, read_folder, require_classes
 from .pretrain import call
@@ -58,6 +59,6 @@ def main(argv: Sequence[str] | None = None) -> float:
     prepare_folder(work_dir, json.dumps([cfg.pretty_text, folder.images, folder.classes]))
     config, file = work_dir / 'probe.py', work_dir / 'classifier.pth'
     if not file.is_file():
-        write_config(config, cfg)
+        atomic_write(config, cfg.pretty_text)
         call('test', str(config), *words_of(work_dir))
     return finish('probe', work_dir, folder, args.pretrained, size, file)

@@ -72,6 +72,7 @@ def load_config(
     helpers = _helper_names(path, bases, cfg)
     folders = [path, *([beside] if beside else []), *bases]
     options = _go_on(cfg, options, folders)
+    pretrained.replace_copy(cfg, options)
     merge_options(cfg, options, TOP_KEYS, helpers)
     for name in helpers:
         cfg._cfg_dict.pop(name, None)

@@ -21,6 +21,14 @@ OPTION = '--cfg-options pretrained=PATH|URL|NAME'
 NETWORK = '--cfg-options model.backbone.type=ResNet model.backbone.depth=50'
 
 
+def replace_copy(cfg: Config, options: dict[str, Any]) -> None:
+    """Drop what `copy_options` wrote into a config of a work dir, where an option names another."""
+    backbone = (cfg.get('model') or {}).get('backbone') or {}
+    copied = (backbone.get('init_cfg') or {}).get('checkpoint')
+    if options.get('pretrained') and copied and copied == cfg.get('pretrained'):
+        cfg.model.backbone.init_cfg = None
+
+
 def copy_options(cfg: Config) -> None:
     """Copy ``pretrained`` and ``branch`` to ``model.backbone.init_cfg``, or back.
 
@@ -48,7 +56,7 @@ def copy_options(cfg: Config) -> None:
         return
     backbone = cfg.model.backbone
     if cfg.pretrained == RANDOM:
-        backbone.init_cfg = None
+        cfg.model.backbone.init_cfg = None
         return
     branch = {'branch': cfg.branch} if cfg.get('branch') else {}
     backbone.init_cfg = {'type': 'Pretrained', **init, 'checkpoint': given or in_backbone, **branch}

@@ -26,8 +26,12 @@ SMALL = {
     m: CONFIGS / 'compare' / f'{small}_1xb64-16e_shapes.py'
     for m, small in ((m, 'esvit_vit-conv-v' if m == 'dino' else f'{m}_vit-conv') for m in METHODS)
 }
-# a full-size recipe of every method, for one GPU
-ONE_GPU = {file.name.partition('_')[0]: file for file in sorted(CONFIGS.glob('one_gpu/*.py'))}
+# a full-size recipe of every method, for one GPU; distillation needs an encoder's weights
+ONE_GPU = {
+    method: file
+    for file in sorted(CONFIGS.glob('one_gpu/*.py'))
+    if (method := file.name.partition('_')[0]) in METHODS
+}
 BATCH = 8
 PER_CLASS = 8  # images of each class of shapes that are written
 _numbers = itertools.count()

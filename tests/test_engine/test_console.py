@@ -35,7 +35,7 @@ def test_training_line_has_what_matters(tiny_config, tmp_path, capsys):
     assert all(
         name in last[0] for name in ('embedding_std', 'rankme', 'teacher_cosine', 'momentum')
     )
-    assert re.search(r'epoch 3  kNN top-1 \d+\.\d %$', screen, re.MULTILINE)
+    assert re.search(r'epoch 3  kNN top-1 \d+\.\d %  health/rankme [\d.]+$', screen, re.MULTILINE)
 
 
 def test_the_share_of_waiting_is_that_of_the_scalars(tiny_config, tmp_path, capsys):

@@ -242,20 +242,12 @@ def test_counts_names_and_shapes_of_another_network(pretrained, tmp_path):
         assert fact in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    ('kind', 'library', 'backbone', 'advice'),
-    [
-        ('vit', 'mmdet', dict(OURS['vit'], img_size=96), 'set model.backbone.img_size=64'),
-        ('resnet', 'mmseg', dict(THEIRS['resnet'], type='ResNetV1c'), 'model.backbone.type=ResNet'),
-    ],
-)
-def test_advice_can_be_followed(kind, library, backbone, advice, pretrained, tmp_path):
-    path = str(pretrained(kind))
+def test_advice_can_be_followed(pretrained, tmp_path):
+    path, backbone = str(pretrained('resnet')), dict(THEIRS['resnet'], type='ResNetV1c')
     with refuses('file', path) as caught:
-        start_from(config(tmp_path, backbone, pretrained=path), library)
-    assert advice in str(caught.value)
-    backbone = dict(backbone, **({'type': 'ResNet'} if kind == 'resnet' else {'img_size': 64}))
-    assert start_from(config(tmp_path, backbone, pretrained=path), library) is not None
+        start_from(config(tmp_path, backbone, pretrained=path), 'mmseg')
+    assert 'model.backbone.type=ResNet' in str(caught.value)
+    assert start_from(config(tmp_path, dict(backbone, type='ResNet'), pretrained=path), 'mmseg')
 
 
 @pytest.mark.parametrize('scale', [1.0, 1e300])

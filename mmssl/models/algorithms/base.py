@@ -125,7 +125,7 @@ class Pretrainer(BaseModel):
 
         Raises UserError naming the size of the view.
         """
-        kind = MODELS.get(backbone.get('type') or '')
+        kind = MODELS.get(backbone['type']) if 'type' in backbone else None  # a module has none
         if kind is None or not issubclass(kind, VisionTransformer):
             return
         default = inspect.signature(kind).parameters['patch_size'].default
