@@ -23,6 +23,7 @@ from ..datasets.sources.what_is_data import EXTENSIONS, is_data
 from ..datasets.transforms.load_image import LoadImage
 from ..registry import TRANSFORMS
 
+SIDE = 224  # pixels of images where no config says more
 MAX_BYTES = 64 * 2**20  # of an image from an address
 
 
@@ -106,10 +107,22 @@ def _from_array(array: NDArray[Any]) -> Image.Image:
     return Image.fromarray(array.reshape(array.shape[:2])).convert('RGB')
 
 
-def _pipeline(model: BaseModel) -> list[dict[str, Any]]:
-    cfg = getattr(model, '_config', None) or {}  # only `get_model` sets it
+def evaluation_pipeline(cfg: Any) -> list[dict[str, Any]]:
+    """Return the transforms with which a config's test, or else its monitor, reads images.
+
+    Where it has neither they are a centre view of `SIDE` pixels.
+    """
     loader = cfg.get('test_dataloader') or cfg.get('val_dataloader')
-    return loader['dataset']['pipeline'] if loader else [dict(type='CenterView', size=224)]
+    return loader['dataset']['pipeline'] if loader else [dict(type='CenterView', size=SIDE)]
+
+
+def evaluation_size(cfg: Any) -> int:
+    """Return the pixels of a side of the images that a config evaluates with."""
+    return next((step['size'] for step in evaluation_pipeline(cfg) if 'size' in step), SIDE)
+
+
+def _pipeline(model: BaseModel) -> list[dict[str, Any]]:
+    return evaluation_pipeline(getattr(model, '_config', None) or {})  # only `get_model` sets it
 
 
 def evaluation_steps(model: BaseModel) -> list[dict[str, Any]]:

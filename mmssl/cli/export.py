@@ -19,6 +19,7 @@ import timm
 import torch
 from torch import Tensor, nn
 
+from ..apis.images import evaluation_size
 from ..apis.model import get_model, read_config
 from ..checkpoint import load
 from ..core import UserError
@@ -176,11 +177,7 @@ def read(args: argparse.Namespace) -> Source:
 
 def size_of(cfg: Any) -> int:
     """Return the pixels of a side that a network was built for, or else measured with."""
-    if size := cfg.model.backbone.get('img_size'):
-        return int(size)
-    loader = cfg.get('test_dataloader') or cfg.get('val_dataloader')
-    steps = loader['dataset']['pipeline'] if loader else ()
-    return next((step['size'] for step in steps if 'size' in step), 224)
+    return int(cfg.model.backbone.get('img_size') or evaluation_size(cfg))
 
 
 def to_onnx(source: Source, example: Tensor, images: Tensor, out: Path) -> list[Tensor]:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ..apis.images import evaluation_size
 from ..apis.model import is_training_file
 from ..config.stored_settings import stored_config
 from ..core.io import atomic_write
@@ -14,17 +15,12 @@ from ..reports.classifier_page import Answers
 from .own_images import Folder
 from .subprocess_tools import tool_status
 
-SIZE = 224  # pixels of the images of a network that does not tell its own
 TOP1 = ('probe/top1', 'accuracy/top1')
 
 
 def image_size(pretrained: str) -> int:
     """Return the size of the images that an encoder was measured with, 224 where none is told."""
-    if not is_training_file(pretrained):
-        return SIZE
-    loader = stored_config(pretrained).get('test_dataloader')
-    pipeline = loader['dataset']['pipeline'] if loader else ()
-    return next((step['size'] for step in pipeline if 'size' in step), SIZE)
+    return evaluation_size(stored_config(pretrained) if is_training_file(pretrained) else {})
 
 
 def folder_options(folder: Folder, size: int, train: str, test: str) -> dict[str, Any]:

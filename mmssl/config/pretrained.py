@@ -5,11 +5,11 @@ from typing import Any
 
 from mmengine.config import Config
 
-from ..checkpoint import read
 from ..checkpoint.fetch.library_names import PREFIXES as LIBRARIES
 from ..checkpoint.fetch.library_names import library_backbone
 from ..checkpoint.fetch.web import is_address
 from ..checkpoint.hyperparameters import backbone_settings, foundation_settings
+from ..checkpoint.reader.read_file import read_outline
 from ..core import UserError
 from ..core.errors import closest
 from ..zoo.hub import ModelHub, identify, published
@@ -93,7 +93,7 @@ def network_of(source: str) -> dict[str, Any]:
         found = library_backbone(source)
     elif source != RANDOM and not is_address(source):
         require_file(source)
-        content = read(source)
+        content = read_outline(source)  # shapes tell enough; the weights are read by loading
         found = backbone_settings(content) or foundation_settings(content)
         check_types(found, source, 'name the network by --cfg-options model.backbone.type=...')
     return {key: value for key, value in found.items() if key != 'init_cfg'}

@@ -5,7 +5,7 @@ from typing import Any
 
 from mmengine.config import Config
 
-from ..checkpoint import read
+from ..checkpoint.reader.read_file import read_outline
 from ..core import UserError
 from ..registry import all_registries
 from .nested import nested_dicts
@@ -34,7 +34,7 @@ def stored_config(path: str | Path) -> Config:
     It has the model, and the images' transforms of the monitor or of the test. Raises UserError for
     a file without settings and for classes that are not of mmssl.
     """
-    content = read(path)
+    content = read_outline(path)
     model = _dict_at(content, 'meta', 'settings', 'model')
     if not model:
         raise UserError(

@@ -4,6 +4,7 @@ import shlex
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -51,7 +52,7 @@ class Report:
     outliers: list[tuple[int, float]] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
 
-    @property
+    @cached_property
     def starts(self) -> dict[str, int]:
         """The index of the first image of each set."""
         ends = np.cumsum([len(images) for images in self.images.values()])

@@ -49,16 +49,37 @@ def check_classes(bank: Any, queries: Any) -> None:
     follow_classes(queries, tuple(bank.classes), 'bank')
 
 
-class BankLoop(BaseLoop):
-    """Base class of loops over the features of a bank and of queries; subclasses write `measure`.
+class FeatureLoop(BaseLoop):
+    """Base class of loops over features of the loader's images; subclasses write `measure`.
 
-    ``bank`` overrides settings of the loader's data set to give the bank's. ``feature`` is as
-    `layer` takes it. ``fp16`` extracts under autocast on a GPU. ``mode`` ('val' or 'test') selects
-    the hooks that are called. Raises UserError when the feature is unknown or has more blocks
-    than the network.
+    ``mode`` ('val' or 'test') selects the hooks that are called.
     """
 
     mode = 'test'
+
+    def run(self) -> dict[str, float]:
+        """Call `measure` between the runner's hooks, pass them the metrics, and return these."""
+        runner, mode = self.runner, self.mode
+        runner.call_hook(f'before_{mode}')
+        runner.call_hook(f'before_{mode}_epoch')
+        metrics = self.measure()
+        runner.call_hook(f'after_{mode}_epoch', metrics=metrics)
+        runner.call_hook(f'after_{mode}')
+        return metrics
+
+    def measure(self) -> dict[str, float]:
+        """Return the metrics."""
+        raise NotImplementedError
+
+
+class BankLoop(FeatureLoop):
+    """Base class of loops over the features of a bank and of queries.
+
+    ``bank`` overrides settings of the loader's data set to give the bank's. ``feature`` is as
+    `layer` takes it. ``fp16`` extracts under autocast on a GPU. Raises UserError when the feature
+    is unknown or has more blocks than the network.
+    """
+
     names = ('bank', 'query')  # of the two sets, where progress is shown
 
     def __init__(
@@ -78,21 +99,6 @@ class BankLoop(BaseLoop):
         bank_loader['dataset'].update(bank or dict(split='train'))
         super().__init__(runner, query_loader)
         self.bank = runner.build_dataloader(bank_loader, seed=runner.seed)
-
-    def run(self) -> dict[str, float]:
-        """Call `measure` between the runner's hooks, pass them the metrics, and return these."""
-        runner = self.runner
-        mode = self.mode
-        runner.call_hook(f'before_{mode}')
-        runner.call_hook(f'before_{mode}_epoch')
-        metrics = self.measure()
-        runner.call_hook(f'after_{mode}_epoch', metrics=metrics)
-        runner.call_hook(f'after_{mode}')
-        return metrics
-
-    def measure(self) -> dict[str, float]:
-        """Return the metrics."""
-        raise NotImplementedError
 
     def _features(self) -> tuple[Bank, Bank]:
         """Return the features of both sets; those of a network in training are not stored."""

@@ -3,18 +3,19 @@
 import copy
 from typing import Any
 
-from mmengine.runner import BaseLoop, Runner
+from mmengine.runner import Runner
 
 from ..core.io import unwrap_model
 from ..functional.embedding_stats import rankme
 from ..registry import LOOPS
 from .feature_extraction import extract
+from .feature_loop import FeatureLoop
 
 METRIC = 'health/rankme'
 
 
 @LOOPS.register_module()
-class RankLoop(BaseLoop):
+class RankLoop(FeatureLoop):
     """Measure the effective rank of the pooled features of a loader's images.
 
     The loop of a training whose images have no labels; `KNNLoop` reports the same number beside its
@@ -26,13 +27,8 @@ class RankLoop(BaseLoop):
     def __init__(self, runner: Runner, dataloader: Any, evaluator: Any = None) -> None:
         super().__init__(runner, copy.deepcopy(dataloader))
 
-    def run(self) -> dict[str, float]:
-        """Extract the features between the runner's hooks, and return the metric."""
-        runner = self.runner
-        runner.call_hook('before_val')
-        runner.call_hook('before_val_epoch')
-        bank = extract(unwrap_model(runner.model), self.dataloader, 'of held-out images')
-        metrics = {METRIC: rankme(bank.features)}
-        runner.call_hook('after_val_epoch', metrics=metrics)
-        runner.call_hook('after_val')
-        return metrics
+    def measure(self) -> dict[str, float]:
+        """Return the rank of the features."""
+        model = unwrap_model(self.runner.model)
+        bank = extract(model, self.dataloader, 'of held-out images')
+        return {METRIC: rankme(bank.features)}

@@ -9,7 +9,6 @@ the images in their order. A format whose library is missing is left out and sai
 
 import argparse
 import importlib.util
-import logging
 import shutil
 import tempfile
 from collections.abc import Sequence
@@ -18,13 +17,12 @@ from typing import Any
 
 import torch
 from mmengine.hooks import Hook
-from mmengine.logging import MMLogger
+from quiet_runner import quiet_runner
 
 from mmssl.apis import load_config
 from mmssl.cli import pack_dataset
 from mmssl.cli.options import run_tool
 from mmssl.datasets import ImageDataset
-from mmssl.engine import Runner
 from mmssl.zoo.hub import root
 
 CONFIG = 'cifar10/mocov3_resnet18-w16_1xb128-3e_cifar10.py'
@@ -119,11 +117,7 @@ def losses(settings: dict[str, Any], steps: int, work_dir: Path) -> list[float]:
         'param_scheduler': [],
     }
     cfg = load_config(root() / 'configs' / CONFIG, options)
-    cfg.work_dir = str(work_dir)
-    cfg.launcher = 'none'
-    cfg.experiment_name = work_dir.name
-    runner = Runner.from_cfg(cfg)
-    MMLogger.get_current_instance().setLevel(logging.ERROR)
+    runner = quiet_runner(cfg, work_dir)
     hook = Losses()
     runner.register_hook(hook)
     runner.train()

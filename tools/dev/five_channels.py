@@ -11,7 +11,6 @@ colour operations that only RGB has. Expected: mixed within the interval of rgb,
 
 import argparse
 import json
-import logging
 import statistics
 import tempfile
 from collections.abc import Sequence
@@ -21,14 +20,13 @@ from typing import Any
 
 import numpy as np
 import tifffile
-from mmengine.logging import MMLogger
+from quiet_runner import quiet_runner
 
 from mmssl.apis import load_config
 from mmssl.cli import data_report
 from mmssl.cli.options import run_tool
 from mmssl.datasets import ImageDataset
 from mmssl.datasets.transforms import CenterView, LoadImage
-from mmssl.engine import Runner
 from mmssl.zoo.hub import root
 
 CONFIG = 'cifar10/mocov3_resnet18-w16_1xb128-3e_cifar10.py'
@@ -96,11 +94,7 @@ def knn(data: Path, channels: int, seed: int, epochs: int, work_dir: Path) -> li
         'train_cfg.val_interval': epochs,
     }
     cfg = load_config(root() / 'configs' / CONFIG, options)
-    cfg.work_dir = str(work_dir)
-    cfg.launcher = 'none'
-    cfg.experiment_name = work_dir.name
-    runner = Runner.from_cfg(cfg)
-    MMLogger.get_current_instance().setLevel(logging.ERROR)
+    runner = quiet_runner(cfg, work_dir)
     runner.train()
     lines = [json.loads(line) for f in work_dir.rglob('scalars.json') for line in f.open()]
     keys = sorted({key for line in lines for key in line if 'knn' in key and 'top1' in key})

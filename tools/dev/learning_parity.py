@@ -26,6 +26,7 @@ from lightly_methods import DOCUMENTED, METHODS, LightlyMethod
 from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.logging import MMLogger
+from quiet_runner import quiet_runner
 
 from mmssl.cli.options import run_tool
 from mmssl.config.load import load_config
@@ -141,20 +142,12 @@ def check_schedules(runner: Runner, side: LightlyMethod) -> None:
         assert ours is None or abs(ours - theirs) <= 1e-9 * max(1.0, abs(ours)), name
 
 
-def make_runner(cfg: Config, folder: str) -> Runner:
-    """Return the runner of a config that logs to ``folder`` alone."""
-    cfg.work_dir = folder
-    cfg.launcher = 'none'
-    cfg.log_level = 'ERROR'
-    return Runner.from_cfg(cfg)
-
-
 def first_steps(method: str, data: Path, dtype: str) -> dict[str, list[float]]:
     """Return the losses of all sides in a training of four epochs of five steps."""
     hook = Lockstep(method, METHODS[method].forms)
     few = {'train_dataloader.dataset.per_class': 64, 'dtype': dtype}
     with tempfile.TemporaryDirectory() as folder:
-        runner = make_runner(recipe(method, data, 0, 4, few), folder)
+        runner = quiet_runner(recipe(method, data, 0, 4, few), folder)
         runner.register_hook(hook)
         runner.train()
     return hook.losses
@@ -165,7 +158,7 @@ def learn(method: str, data: Path, seed: int, form: str, epochs: int) -> dict[st
     hook = Lockstep(method, [form])
     began = time.process_time()
     with tempfile.TemporaryDirectory() as folder:
-        runner = make_runner(recipe(method, data, seed, epochs), folder)
+        runner = quiet_runner(recipe(method, data, seed, epochs), folder)
         start = runner.val_loop.run()['knn/top1']
         runner.register_hook(hook)
         runner.train()

@@ -7,7 +7,7 @@ import numpy as np
 
 from ...core import UserError
 from ...core.errors import closest
-from .base import MAX_BYTES, numbered
+from .base import MAX_BYTES, Source, numbered
 from .lists import MAX_CLASSES
 
 LABELS = ('label', 'labels', 'class', 'target', 'fine_label')  # looked for in this order
@@ -111,7 +111,20 @@ def ending_of(content: bytes) -> str:
     return next((end for sign, end in ENDINGS.items() if content.startswith(sign)), 'png')
 
 
-def row_key(i: int, class_name: str, ending: str) -> str:
-    """Return the key of row i, below its class where it has one."""
-    folder = class_name.replace('/', '_')
-    return f'{folder}/{i:08d}.{ending}'.lstrip('/')
+class RowSource(Source):
+    """Base class of sources whose images are rows of a table; `set_ending` ends the constructor."""
+
+    ending: str
+
+    def set_ending(self) -> None:
+        """Take the file extension of the first image; that it cannot be read is said on reading."""
+        try:
+            first = self.read(0)
+        except (OSError, ValueError):
+            first = b''
+        self.ending = ending_of(first)
+
+    def key(self, i: int) -> str:
+        """Return the number of the row, below its class where it has one."""
+        folder = self.classes[self.labels[i]].replace('/', '_') if len(self.labels) else ''
+        return f'{folder}/{i:08d}.{self.ending}'.lstrip('/')

@@ -8,14 +8,13 @@ from typing import Any
 from ...core import UserError
 from ...core.errors import NoData, closest
 from ...registry import DATASETS
-from .base import Source, read_file
+from .base import read_file
 from .columns import (
+    RowSource,
     column_labels,
-    ending_of,
     file_of_cell,
     image_column,
     label_column,
-    row_key,
 )
 
 ON_DISK = ('dataset_dict.json', 'state.json')  # what `save_to_disk` writes
@@ -51,7 +50,7 @@ def _loaded(datasets: Any, name: str, root: Path, args: dict[str, Any]) -> Any:
 
 
 @DATASETS.register_module()
-class HuggingFaceSource(Source):
+class HuggingFaceSource(RowSource):
     """Images of a data set of the library `datasets`: ``name`` on the hub, else ``data_root``.
 
     ``data_root`` holds what ``save_to_disk`` wrote, or files that ``load_dataset`` knows (image
@@ -95,7 +94,7 @@ class HuggingFaceSource(Source):
         self.data = data.select_columns([self.image])
         if isinstance(data.features[self.image], datasets.Image):
             self.data = self.data.cast_column(self.image, datasets.Image(decode=False))
-        self.ending = ending_of(self._first())
+        self.set_ending()
 
     def _of_split(self, loaded: Any, split: str) -> Any:
         """Return the rows of a split. Raises UserError where there is none, NoData without rows."""
@@ -117,22 +116,12 @@ class HuggingFaceSource(Source):
             )
         return loaded
 
-    def _first(self) -> bytes:
-        try:
-            return self.read(0)
-        except (OSError, ValueError):
-            return b''
-
     def __len__(self) -> int:
         return len(self.data)
 
     def index(self) -> Iterator[Any]:
         """Yield the library's fingerprint of the data."""
         yield os.fsencode(f'{self.data._fingerprint}\n{len(self)}\n')
-
-    def key(self, i: int) -> str:
-        """Return the number of the row, below its class."""
-        return row_key(i, self.classes[self.labels[i]] if len(self.labels) else '', self.ending)
 
     def name(self, i: int) -> str:
         """Return the data set with split and row."""

@@ -12,14 +12,13 @@ from fsspec.core import url_to_fs
 from ...core import UserError
 from ...core.errors import NoData
 from ...registry import DATASETS
-from .base import Names, PerProcess, Source
+from .base import Names, PerProcess
 from .columns import (
+    RowSource,
     column_labels,
-    ending_of,
     file_of_cell,
     image_column,
     label_column,
-    row_key,
 )
 from .shards import WINDOW
 
@@ -165,7 +164,7 @@ class RowGroups:
 
 
 @DATASETS.register_module()
-class ParquetSource(Source):
+class ParquetSource(RowSource):
     """Images in Parquet files ``split.parquet``, ``split/*``, ``split-*`` or ``data/split-*``.
 
     ``data_root`` is a folder, a file or an address of fsspec's, such as hf://datasets/OWNER/NAME.
@@ -222,7 +221,7 @@ class ParquetSource(Source):
             found = column_labels(values, _class_names(schema, column), column, where)
             self.labels, self.classes, self.unlabelled = found
         self.rows = PerProcess(self._rows)
-        self.ending = ending_of(self._first())
+        self.set_ending()
         self.keys = self._stored_keys(files)
 
     def _stored_keys(self, files: list[Any]) -> Names | None:
@@ -240,13 +239,6 @@ class ParquetSource(Source):
 
     def _rows(self) -> RowGroups:
         return RowGroups(self.storage, self.groups, self.image)
-
-    def _first(self) -> bytes:
-        """Return the first image, or no bytes where it has none: that is said on reading."""
-        try:
-            return self.read(0)
-        except ValueError:
-            return b''
 
     def __len__(self) -> int:
         return int(self.ends[-1])
@@ -269,7 +261,7 @@ class ParquetSource(Source):
         if self.keys is not None:
             found: str = self.keys[i]
             return found
-        return row_key(i, self.classes[self.labels[i]] if len(self.labels) else '', self.ending)
+        return super().key(i)
 
     def name(self, i: int) -> str:
         """Return the file with row group and row."""
