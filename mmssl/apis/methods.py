@@ -7,7 +7,7 @@ import torch
 from mmengine.registry import DefaultScope
 from torch import nn
 
-from ..config.continuation import FREEZE_BACKBONE, find_preset, rules
+from ..config.continuation import FREEZE_BACKBONE, Preset, find_preset, rules
 from ..config.load import single_views
 from ..config.method_recipes import (
     RECIPES,
@@ -76,26 +76,16 @@ def build_method(
             )
         given[key] = value
     scale = Scale(*(at_least(key, value) for key, value in given.items()))
-    chosen = find_preset(preset)
-    at_least('freeze_backbone', freeze_backbone, 0)
-    if pretrained is not None and backbone is None:
-        backbone = network_of(pretrained) or None
-    settings, cfg = _with_recipe(name, backbone, scale.img_size, scale.batch_size)
-    if pretrained is not None:
-        settings = _starting_from(settings, pretrained)
-    _set_teacher(cfg.model, name, teacher)
+    gentle = find_preset(preset), at_least('freeze_backbone', freeze_backbone, 0)
+    settings, cfg = _with_encoders(name, backbone, scale, teacher, pretrained)
     with DefaultScope.overwrite_default_scope('mmssl'):
-        shape = _shape(settings)
-        model = scaled_model(cfg, shape.width, scale)
-        model['backbone'] = settings
+        model, views = _model_and_views(settings, cfg, scale)
         method: Pretrainer = MODELS.build(model)
-        _check_views(model, resize_views(pipeline_of(cfg), img_size, shape.cell, shape.mask_cell))
+        _check_views(model, views)
         method.check_batch(scale.batch_size)
     training = training_settings(cfg, scale)
     if pretrained is not None:
-        before, after = rules(chosen, freeze_backbone)
-        training['rules'] = [*before, *training['rules'], *after]
-        training['optimizer']['lr'] *= chosen.rate if chosen else 1
+        _train_gently(training, *gentle)
     method.recipe = Recipe(training.pop('optimizer'), **training)
     for key, schedule in method.schedules().items():
         schedule.check(*method.recipe.length, f'model.{key}')
@@ -122,13 +112,19 @@ def training_settings_of(
     batch_size: int,
     epochs: int,
     images: int,
+    teacher: str | dict[str, Any] | None = None,
+    pretrained: str | None = None,
+    preset: str | None = 'continue',
+    freeze_backbone: int = FREEZE_BACKBONE,
 ) -> TrainingSettings:
     """Return the settings with which a config trains what `build_method` builds, on ``images``.
 
-    Raises UserError as `build_method` does, and for a backbone that has no settings.
+    ``teacher``, ``pretrained`` and what goes with it are those of `build_method`. Raises UserError
+    as `build_method` does, and for a backbone that has no settings.
     """
     scale = Scale(img_size, batch_size, epochs, max(images // batch_size, 1))
-    settings, cfg = _with_recipe(name, backbone, img_size, batch_size)
+    gentle = find_preset(preset), at_least('freeze_backbone', freeze_backbone, 0)
+    settings, cfg = _with_encoders(name, backbone, scale, teacher, pretrained)
     if not isinstance(settings, dict):
         raise UserError(
             f'backbone={backbone!r}: a config needs a name or settings of a backbone',
@@ -136,12 +132,11 @@ def training_settings_of(
             value=backbone,
         )
     with DefaultScope.overwrite_default_scope('mmssl'):
-        shape = _shape(settings)
-        model = scaled_model(cfg, shape.width, scale)
-        model['backbone'] = settings
-        views = resize_views(pipeline_of(cfg), img_size, shape.cell, shape.mask_cell)
+        model, views = _model_and_views(settings, cfg, scale)
         _check_views(model, views)
     training = training_settings(cfg, scale)
+    if pretrained is not None:
+        _train_gently(training, *gentle)
     wrapper = dict(cfg.optim_wrapper, optimizer=training['optimizer'])
     wrapper['paramwise_cfg'] = dict(rules=training['rules'])
     wrapper.pop('amp', None)
@@ -171,6 +166,43 @@ def build_transform(
         shape = _shape(settings)
         views = resize_views(pipeline_of(cfg), img_size, shape.cell, shape.mask_cell)
         return ViewTransform(build_multi_view([views]))
+
+
+def _with_encoders(
+    name: str,
+    backbone: str | dict[str, Any] | nn.Module | None,
+    scale: Scale,
+    teacher: str | dict[str, Any] | nn.Module | None,
+    pretrained: str | None,
+) -> tuple[dict[str, Any] | Backbone, Any]:
+    """Return the backbone or its settings, which may start from an encoder, and the recipe.
+
+    The recipe's model has the teacher that is distilled, if there is one.
+    """
+    if pretrained is not None and backbone is None:
+        backbone = network_of(pretrained) or None
+    settings, cfg = _with_recipe(name, backbone, scale.img_size, scale.batch_size)
+    if pretrained is not None:
+        settings = _starting_from(settings, pretrained)
+    _set_teacher(cfg.model, name, teacher)
+    return settings, cfg
+
+
+def _train_gently(training: dict[str, Any], preset: Preset | None, freeze_backbone: int) -> None:
+    """Change rate and rules of a training, in place, as going on from an encoder needs them."""
+    before, after = rules(preset, freeze_backbone)
+    training['rules'] = [*before, *training['rules'], *after]
+    training['optimizer']['lr'] *= preset.rate if preset else 1
+
+
+def _model_and_views(
+    settings: dict[str, Any] | Backbone, cfg: Any, scale: Scale
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the settings of a recipe's model over a backbone, and of the views that fit it."""
+    shape = _shape(settings)
+    model = scaled_model(cfg, shape.width, scale)
+    model['backbone'] = settings
+    return model, resize_views(pipeline_of(cfg), scale.img_size, shape.cell, shape.mask_cell)
 
 
 def _starting_from(settings: dict[str, Any] | Backbone, source: str) -> dict[str, Any] | Backbone:

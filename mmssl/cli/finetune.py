@@ -15,18 +15,16 @@ from mmengine.config import Config
 from ..apis import load_config
 from ..checkpoint import read, save
 from ..core.io import atomic_write
-from .folder_classifier import finish, folder_options, image_size, words_of
+from .folder_classifier import finish, folder_options, task_of, words_of
 from .options import OptionAction
 from .own_images import (
     Folder,
     add_folder_options,
     check_numbers,
     divided_cores,
-    read_folder,
-    require_classes,
 )
-from .pretrain import call, fitting_length, train
 from .subprocess_tools import REPO, prepare_folder
+from .training_steps import call, fitting_length, train
 
 CONFIG = REPO / 'configs' / '_base_' / 'finetune_own_images.py'
 BATCH = 64
@@ -76,8 +74,7 @@ def config_of(args: argparse.Namespace, folder: Folder, size: int) -> Config:
     epochs, why = args.epochs, 'as given'
     if epochs is None:
         cfg = load_config(CONFIG, options_of(args, folder, size, 1) | args.cfg_options)
-        fitting, _, why = fitting_length(folder, cfg, args.minutes or MINUTES)
-        epochs = min(fitting, MAX_EPOCHS)
+        epochs, _, why = fitting_length(folder.images, cfg, args.minutes or MINUTES, MAX_EPOCHS)
     print(f'  views    {size} px\n  epochs   {epochs}  ({why})')
     return load_config(CONFIG, options_of(args, folder, size, epochs) | args.cfg_options)
 
@@ -96,11 +93,8 @@ def main(argv: Sequence[str] | None = None) -> float:
     Raises UserError for a folder without classes.
     """
     args = parse(argv)
-    folder = read_folder(args.folder)
-    require_classes(folder)
-    print(folder.describe())
-    work_dir = args.work_dir or Path('work_dirs') / f'finetune_{args.folder.resolve().name}'
-    size = args.img_size or image_size(args.pretrained)
+    task = task_of(args, 'finetune')
+    folder, work_dir, size = task
     asked = {key: str(value) for key, value in sorted(vars(args).items()) if key != 'work_dir'}
     prepare_folder(work_dir, json.dumps([asked, folder.images, folder.classes]))
     config, file = work_dir / 'finetune.py', work_dir / 'classifier.pth'
@@ -110,4 +104,4 @@ def main(argv: Sequence[str] | None = None) -> float:
         last = train(str(config), work_dir, load_config(config).train_cfg.max_epochs, {})
         call('test', str(config), str(last), *words_of(work_dir))
         write_classifier(last, file)
-    return finish('finetune', work_dir, folder, args.pretrained, size, file)
+    return finish('finetune', task, args.pretrained, file)

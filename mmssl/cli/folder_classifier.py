@@ -1,9 +1,10 @@
 """Size of images, evaluation, page and ONNX file of `mmssl probe` and `mmssl finetune`."""
 
+import argparse
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..apis.images import evaluation_size
 from ..apis.model import is_training_file
@@ -12,10 +13,30 @@ from ..core.io import atomic_write
 from ..evaluation.probe import interval
 from ..reports import classifier_page
 from ..reports.classifier_page import Answers
-from .own_images import Folder
+from .own_images import Folder, read_folder, require_classes
 from .subprocess_tools import tool_status
 
 TOP1 = ('probe/top1', 'accuracy/top1')
+
+
+class Task(NamedTuple):
+    """A folder with classes, where results go, and the size of images."""
+
+    folder: Folder
+    work_dir: Path
+    size: int
+
+
+def task_of(args: argparse.Namespace, name: str) -> Task:
+    """Read the folder of a command line, and say what is in it.
+
+    Raises UserError for a folder without classes.
+    """
+    folder = read_folder(args.folder)
+    require_classes(folder)
+    print(folder.describe())
+    work_dir = args.work_dir or Path('work_dirs') / f'{name}_{args.folder.resolve().name}'
+    return Task(folder, work_dir, args.img_size or image_size(args.pretrained))
 
 
 def image_size(pretrained: str) -> int:
@@ -66,10 +87,9 @@ def write_onnx(file: Path, size: int) -> str:
     return f', {out}' if status == 0 else ''
 
 
-def finish(
-    name: str, work_dir: Path, folder: Folder, pretrained: str, size: int, file: Path
-) -> float:
+def finish(name: str, task: Task, pretrained: str, file: Path) -> float:
     """Write page and ONNX of a measured classifier, print where all is, and return its top-1."""
+    folder, work_dir, size = task
     metrics = json.loads((work_dir / 'result.json').read_text())['metrics']
     predictions = json.loads((work_dir / 'predictions.json').read_text())
     what = {'probe': 'Linear layer over', 'finetune': 'Fine-tuned from'}[name]

@@ -9,7 +9,6 @@ import json
 import math
 import tempfile
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,12 +22,10 @@ from ..config.continuation import PRESETS
 from ..core import UserError
 from ..core.io import atomic_write
 from ..engine.hooks.start_hook import FILE as START
-from ..engine.state.work_dir_files import training_files
 from ..evaluation.probe import interval
 from ..models.backbones import backbone_settings
-from ..planning.throughput import seconds_of_a_step
 from ..registry import MODELS
-from .options import OptionAction, option_words
+from .options import OptionAction
 from .own_images import (
     Folder,
     add_folder_options,
@@ -37,7 +34,8 @@ from .own_images import (
     divided_cores,
     read_folder,
 )
-from .subprocess_tools import REPO, call_tool, json_or_run, prepare_folder
+from .subprocess_tools import REPO, prepare_folder
+from .training_steps import call, evaluate, fitting_length, train
 
 CONFIG = REPO / 'configs' / 'own_images' / 'mocov3_resnet18-w16_1xb128-20e_own-images.py'
 METHOD = 'mocov3'
@@ -241,24 +239,6 @@ def capped(folder: Folder, limits: tuple[int, int]) -> dict[str, Any]:
     }
 
 
-def fitting_length(
-    folder: Folder, cfg: Config, minutes: float, most: int = MAX_EPOCHS
-) -> tuple[int, float, str]:
-    """Return epochs that fit into the time, the share of the images they see, and why."""
-    threads, _ = divided_cores()
-    if device() == 'cpu':
-        torch.set_num_threads(threads)
-    step = seconds_of_a_step(cfg, device())
-    batch = cfg.train_dataloader.batch_size
-    steps = max(folder.images // batch, 1)
-    epochs = int(60 * minutes / (steps * step))
-    why = f'{step:.2g} s for a step of {batch} images here, {minutes:g} minutes'
-    if epochs >= 1:
-        return min(epochs, most), 1.0, why
-    share = 60 * minutes / (steps * step)
-    return 1, share, f'{why}: a pass over all takes {steps * step / 60:,.0f} minutes'
-
-
 def config_of(choice: Choice, options: dict[str, Any]) -> Config:
     """Return the config that is trained; one that goes on from an encoder by its preset.
 
@@ -288,7 +268,9 @@ def trained_config(args: argparse.Namespace, folder: Folder, work_dir: Path) -> 
     else:
         cfg = config_of(choice, options_of(folder, choice, where, 1) | given)
         most = MAX_EPOCHS if choice.method == DISTILLATION or not choice.encoder else GOING_ON
-        epochs, share, why = fitting_length(folder, cfg, args.minutes or MINUTES[where], most)
+        epochs, share, why = fitting_length(
+            folder.images, cfg, args.minutes or MINUTES[where], most
+        )
     options = options_of(folder, choice, where, epochs)
     if share < 1:
         begin, end = folder.parts[0].get('share', (0.0, 1.0))
@@ -323,45 +305,6 @@ def tell(folder: Folder, choice: Choice, cfg: Config, why: str) -> None:
             if limit
         ]
         print(f'  monitor  kNN with at most {" and ".join(parts)}')
-
-
-def call(tool: str, *args: str) -> None:
-    """Run a tool, which leaves half of the cores to the processes that read images."""
-    call_tool(tool, *args, threads=divided_cores()[0])
-
-
-def train(config: str, work_dir: Path, epochs: int, options: dict[str, Any]) -> Path:
-    """Train to the end, or go on, or do nothing; return the last checkpoint."""
-    last = work_dir / f'epoch_{epochs}.pth'
-    if last.is_file():
-        print(f'{last} is there: trained already')
-        return last
-    for old in work_dir.glob('results/*.json'):
-        old.unlink()
-    resume = ['--resume'] if training_files(work_dir) else []
-    call('train', config, '--work-dir', str(work_dir), *resume, *option_words(options))
-    return last
-
-
-def evaluate(config: str, work_dir: Path, last: Path, options: dict[str, Any]) -> dict[str, float]:
-    """Measure kNN of raw pixels, the untrained and the trained network, each once.
-
-    Returns top-1 in percent of 'pixels', 'random' and 'pretrained'.
-    """
-    folder = work_dir / 'results'
-    folder.mkdir(exist_ok=True)
-    runs = {
-        'pixels': ('random', options | {'val_cfg.feature': 'pixels'}),
-        'random': ('random', options),
-        'pretrained': (last, options),
-    }
-    top1 = {}
-    for name, (checkpoint, given) in runs.items():
-        out = folder / f'{name}.json'
-        where = ['--work-dir', str(work_dir / 'test'), '--out', str(out), '--out-item', 'metrics']
-        command = ['test', config, str(checkpoint), *where, *option_words(given)]
-        top1[name] = json_or_run(out, partial(call, *command))['knn/top1']
-    return top1
 
 
 def verdict(top1: dict[str, float], measured: int, start: float | None = None) -> str:

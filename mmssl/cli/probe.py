@@ -12,11 +12,11 @@ from pathlib import Path
 from ..apis import load_config
 from ..core.errors import at_least
 from ..core.io import atomic_write
-from .folder_classifier import finish, folder_options, image_size, words_of
+from .folder_classifier import finish, folder_options, task_of, words_of
 from .options import OptionAction
-from .own_images import divided_cores, read_folder, require_classes
-from .pretrain import call
+from .own_images import divided_cores
 from .subprocess_tools import REPO, prepare_folder
+from .training_steps import call
 
 CONFIG = REPO / 'configs' / '_base_' / 'probe_own_images.py'
 
@@ -43,11 +43,8 @@ def main(argv: Sequence[str] | None = None) -> float:
     Raises UserError for a folder without classes.
     """
     args = parse(argv)
-    folder = read_folder(args.folder)
-    require_classes(folder)
-    print(folder.describe())
-    work_dir = args.work_dir or Path('work_dirs') / f'probe_{args.folder.resolve().name}'
-    size = args.img_size or image_size(args.pretrained)
+    task = task_of(args, 'probe')
+    folder, work_dir, size = task
     options = {
         **folder_options(folder, size, 'test_cfg.bank', 'test_dataloader.dataset'),
         'pretrained': args.pretrained,
@@ -61,4 +58,4 @@ def main(argv: Sequence[str] | None = None) -> float:
     if not file.is_file():
         atomic_write(config, cfg.pretty_text)
         call('test', str(config), *words_of(work_dir))
-    return finish('probe', work_dir, folder, args.pretrained, size, file)
+    return finish('probe', task, args.pretrained, file)

@@ -8,6 +8,7 @@ import torch
 
 import mmssl
 from mmssl.apis import load_config
+from mmssl.apis.methods import training_settings_of
 from mmssl.config.continuation import PRESETS
 from mmssl.core import Progress
 from mmssl.models.backbones import ResNet, VisionTransformer
@@ -152,3 +153,20 @@ def test_a_loop_of_ones_own_goes_on_too(encoder):
     whole = mmssl.build_method('dino', pretrained=path, preset=None, freeze_backbone=0, **SIZES)
     assert all(group['frozen_epochs'] in (0, 1) for group in whole.param_groups())
     assert {group['lr_mult'] for group in whole.param_groups()} == {1.0}
+
+
+def test_settings_of_a_config_go_on_too(encoder):
+    """What studies write configs of: backbone, rules and rate; the teacher of a distillation."""
+    path, _ = encoder
+    sizes: dict[str, Any] = dict(img_size=28, batch_size=4, epochs=4, images=20)
+    plain = training_settings_of('dino', None, **sizes | dict(img_size=32))
+    found = training_settings_of('dino', None, pretrained=path, **sizes)
+    assert found.model['backbone']['init_cfg'] == dict(type='Pretrained', checkpoint=path)
+    assert found.model['backbone']['patch_size'] == 14
+    rates = [settings[1]['optimizer']['lr'] for settings in (found, plain)]
+    assert rates[0] == pytest.approx(rates[1] * 0.1)
+    assert found[1]['paramwise_cfg']['rules'][-1]['frozen_epochs'] == 1
+    found = training_settings_of('distillation', 'resnet18', teacher=path, **sizes)
+    assert found.model['teacher']['init_cfg']['checkpoint'] == path
+    with refuses('teacher'):
+        training_settings_of('distillation', 'resnet18', **sizes)
