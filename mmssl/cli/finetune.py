@@ -24,7 +24,7 @@ from .own_images import (
     divided_cores,
 )
 from .subprocess_tools import REPO, prepare_folder
-from .training_steps import call, fitting_length, train
+from .train_and_measure import call, fitting_length, train
 
 CONFIG = REPO / 'configs' / '_base_' / 'finetune_own_images.py'
 BATCH = 64

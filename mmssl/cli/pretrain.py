@@ -35,7 +35,7 @@ from .own_images import (
     read_folder,
 )
 from .subprocess_tools import REPO, prepare_folder
-from .training_steps import call, evaluate, fitting_length, train
+from .train_and_measure import call, evaluate, fitting_length, train
 
 CONFIG = REPO / 'configs' / 'own_images' / 'mocov3_resnet18-w16_1xb128-20e_own-images.py'
 METHOD = 'mocov3'

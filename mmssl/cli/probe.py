@@ -16,7 +16,7 @@ from .folder_classifier import finish, folder_options, task_of, words_of
 from .options import OptionAction
 from .own_images import divided_cores
 from .subprocess_tools import REPO, prepare_folder
-from .training_steps import call
+from .train_and_measure import call
 
 CONFIG = REPO / 'configs' / '_base_' / 'probe_own_images.py'
 

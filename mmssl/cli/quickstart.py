@@ -9,7 +9,7 @@ from ..apis import load_config
 from ..datasets import ImageDataset
 from .options import OptionAction
 from .subprocess_tools import REPO, prepare_folder
-from .training_steps import call, evaluate, train
+from .train_and_measure import call, evaluate, train
 
 CONFIG = REPO / 'configs' / 'quickstart' / 'mocov3_vit-conv_1xb64-32e_shapes.py'
 SHAPES = Path('data/shapes')

@@ -16,7 +16,7 @@ import mmssl
 from mmssl.apis import load_config
 from mmssl.apis.images import ImageReader, open_image
 from mmssl.apis.methods import list_methods
-from mmssl.cli import finetune, own_images, predict, pretrain, probe, training_steps
+from mmssl.cli import finetune, own_images, predict, pretrain, probe, train_and_measure
 from mmssl.cli import test as run_test
 from mmssl.cli.own_images import read_folder
 from mmssl.config.method_recipes import RECIPES
@@ -54,7 +54,7 @@ def called(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
         names.append(tool)
         return importlib.import_module(f'mmssl.cli.{tool.rpartition("/")[2]}').main
 
-    for module in (training_steps, pretrain, probe, finetune):
+    for module in (train_and_measure, pretrain, probe, finetune):
         monkeypatch.setattr(module, 'call', lambda tool, *words: main_of(tool)(words))
     monkeypatch.setattr(
         'mmssl.cli.folder_classifier.tool_status',
@@ -138,9 +138,9 @@ def test_the_length_fits_the_time(
     minutes: float, epochs: int, share: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """100 steps of a second an epoch."""
-    monkeypatch.setattr(training_steps, 'seconds_of_a_step', lambda cfg, device: 1.0)
+    monkeypatch.setattr(train_and_measure, 'seconds_of_a_step', lambda cfg, device: 1.0)
     cfg = load_config(pretrain.CONFIG, {'train_dataloader.batch_size': 16})
-    found = training_steps.fitting_length(1650, cfg, minutes * 103 / 100, pretrain.MAX_EPOCHS)
+    found = train_and_measure.fitting_length(1650, cfg, minutes * 103 / 100, pretrain.MAX_EPOCHS)
     assert found[0] == epochs
     assert found[1] == pytest.approx(share, rel=1e-3)
 

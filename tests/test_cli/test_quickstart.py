@@ -26,7 +26,7 @@ def called(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(quickstart, 'call', call)
-    monkeypatch.setattr('mmssl.cli.training_steps.call', call)
+    monkeypatch.setattr('mmssl.cli.train_and_measure.call', call)
     return names
 
 

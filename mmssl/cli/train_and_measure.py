@@ -1,4 +1,4 @@
-"""Steps that commands on a folder share: the length that fits a time, training, measuring."""
+"""The length that fits a time, training and measuring, for commands on a folder of images."""
 
 from functools import partial
 from pathlib import Path
