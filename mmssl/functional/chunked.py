@@ -168,9 +168,9 @@ def masked(
     center: Tensor,
     temperatures: tuple[Any, ...],
 ) -> Tensor:
-    """Sum of shares (B, N) * `cross_entropy` of student and teacher patches, a scalar.
+    """Sum of shares (...) * `cross_entropy` of student and teacher patches, a scalar.
 
-    Features (B, N, D), centre (K,) or (1, 1, K). Patches of share 0 are left out of the
+    Features (..., D), centre (K,) or (1, 1, K). Patches of share 0 are left out of the
     computation.
     """
     chosen = shares.flatten().nonzero()[:, 0]

@@ -1,12 +1,17 @@
 """Colour operations on a batch of views, on the device (``pixels='device'``).
 
-Views are float (B, 3, H, W) from 0 to 255, factors (B,): a strength for each image. Pillow and
-OpenCV do the same image by image in the loader's workers. Values are clamped to the range after
-each operation, without rounding.
+Views are float (B, 3, H, W) from 0 to 255. Pillow and OpenCV do the same image by image in the
+loader's workers. Values are clamped to the range after each operation, without rounding.
+
+All images of a batch take the same kernels: what an operation does to an image is in numbers that
+are made on the CPU and uploaded once, so that no image is picked out and the host waits for
+nothing. Brightness, contrast, saturation and grey are one operation of three coefficients,
+a x + b luma(x) + c mean(luma(x)); an image for which nothing is due has (1, 0, 0). Only hue is
+another, and each image turns it once at most: what comes before it is done first, for all.
 """
 
 import math
-from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -14,8 +19,35 @@ from torch.nn import functional as F
 
 from ..core.color_ops import MAX_OPS, ColorOp
 from ..core.precision import full_precision
+from ..core.table_cache import remembered
 
 LUMA = (0.299, 0.587, 0.114)
+
+
+class ColorPlan(NamedTuple):
+    """What is done to each image of a batch, on the device.
+
+    ``before`` and ``after`` the hue (P, B, 3): the coefficients of P operations one after the
+    other; ``hue`` the turn (B,) and where there is one (B,); ``kernel`` (B, K) of the blur;
+    ``solarized`` (B,) where values are inverted. None where no image needs it.
+    """
+
+    before: Tensor
+    after: Tensor
+    hue: tuple[Tensor, Tensor] | None
+    kernel: Tensor | None
+    solarized: Tensor | None
+
+
+@remembered
+def _luma_weight() -> Tensor:
+    return torch.tensor((LUMA,))
+
+
+@remembered
+def _places_of_channels() -> Tensor:
+    """Sixths of the circle (1, 3, 1, 1) that red, green and blue are from their full place."""
+    return torch.tensor((5.0, 3.0, 1.0)).view(1, 3, 1, 1)
 
 
 def _per_image(factor: Tensor) -> Tensor:
@@ -23,31 +55,31 @@ def _per_image(factor: Tensor) -> Tensor:
     return factor.view(-1, 1, 1, 1)
 
 
-def luma(x: Tensor) -> Tensor:
-    """Return the luminance of x (ITU-R 601): (B, 3, H, W) -> (B, 1, H, W)."""
-    weight = torch.tensor(LUMA, dtype=x.dtype, device=x.device).view(1, 3, 1, 1)
-    return (x * weight).sum(1, keepdim=True)
+def luma(x: Tensor, weight: Tensor) -> Tensor:
+    """Return the luminance of x (ITU-R 601), weight (1, 3): (B, 3, H, W) -> (B, 1, H, W)."""
+    found: Tensor = weight @ x.flatten(2)  # (B, 1, H * W)
+    return found.view(len(x), 1, *x.shape[2:])
 
 
-def brightness(x: Tensor, factor: Tensor) -> Tensor:
-    """Blend with black, factor * x: (B, 3, H, W), factor (B,) -> (B, 3, H, W)."""
-    return (x * _per_image(factor)).clamp(0, 255)
+def coefficients(ops: Tensor, factors: Tensor) -> Tensor:
+    """Return (a, b, c) of operations (B, P) with these factors: (B, P, 3), (1, 0, 0) of others."""
+    is_gray = ops == ColorOp.GRAY
+    to_mean, to_luma = ops == ColorOp.CONTRAST, ops == ColorOp.SATURATION
+    blends = to_mean | to_luma | (ops == ColorOp.BRIGHTNESS)
+    own = torch.where(blends, factors, torch.where(is_gray, 0.0, 1.0))
+    of_luma = torch.where(to_luma, 1 - factors, torch.where(is_gray, 1.0, 0.0))
+    return torch.stack([own, of_luma, torch.where(to_mean, 1 - factors, 0.0)], -1)
 
 
-def contrast(x: Tensor, factor: Tensor) -> Tensor:
-    """Blend with the image's mean grey: (B, 3, H, W), factor (B,) -> (B, 3, H, W)."""
-    mean = luma(x).mean((1, 2, 3), keepdim=True).round()  # (B, 1, 1, 1)
-    return torch.lerp(mean, x, _per_image(factor)).clamp(0, 255)
+def apply_coefficients(x: Tensor, rows: Tensor, weight: Tensor) -> Tensor:
+    """Return a x + b luma(x) + c mean(luma(x)), clamped: x (B, 3, H, W), rows (B, 3).
 
-
-def saturation(x: Tensor, factor: Tensor) -> Tensor:
-    """Blend with the image's grey: (B, 3, H, W), factor (B,) -> (B, 3, H, W)."""
-    return torch.lerp(luma(x).expand_as(x), x, _per_image(factor)).clamp(0, 255)
-
-
-def grayscale(x: Tensor, factor: Tensor) -> Tensor:
-    """Return grey as three equal channels: (B, 3, H, W) -> (B, 3, H, W); ignores the factor."""
-    return luma(x).expand_as(x)
+    The mean is rounded, as Pillow's is. Blends of images with black, their grey or its mean.
+    """
+    a, b, c = (_per_image(column) for column in rows.unbind(1))
+    grey = luma(x, weight)
+    mean = grey.mean((2, 3), keepdim=True).round_()  # (B, 1, 1, 1)
+    return (x * a).add_(grey.mul_(b).add_(mean * c)).clamp_(0, 255)
 
 
 def hue(x: Tensor, factor: Tensor) -> Tensor:
@@ -61,19 +93,23 @@ def hue(x: Tensor, factor: Tensor) -> Tensor:
     )  # (B, 3, H, W)
     turned = sixths.gather(1, which[:, None])[:, 0] + 6 * factor.view(-1, 1, 1)  # (B, H, W)
     # each channel: full within a sixth of its place on the circle, and a ramp beside it
-    shift = torch.tensor((5.0, 3.0, 1.0), dtype=x.dtype, device=x.device).view(1, 3, 1, 1)
-    k = (turned[:, None] + shift) % 6  # (B, 3, H, W)
+    k = (turned[:, None] + _places_of_channels(device=x.device).to(x)) % 6  # (B, 3, H, W)
     return value[:, None] - span[:, None] * torch.minimum(k, 4 - k).clamp(0, 1)
 
 
-def blur(x: Tensor, sigma: Tensor) -> Tensor:
-    """Gaussian blur with edges repeated: (B, 3, H, W), sigma (B,) in pixels -> (B, 3, H, W)."""
+def blur_kernel(sigma: Tensor) -> Tensor:
+    """Return the Gaussian weights (B, K) of blurs of sigma (B,) pixels, of 0 the identity."""
     reach = max(1, math.ceil(3 * float(sigma.max())))
-    at = torch.arange(-reach, reach + 1, dtype=x.dtype, device=x.device)
-    kernel = torch.exp(-0.5 * (at / sigma[:, None]).square())  # (B, K)
+    at = torch.arange(-reach, reach + 1, dtype=sigma.dtype)
+    kernel = torch.exp(-0.5 * (at / sigma[:, None].clamp_min(1e-6)).square())
     # cut at 3 sigma of its own: the others of the batch must not matter
     kernel = kernel * (at.abs() <= (3 * sigma).ceil()[:, None])
-    kernel = kernel / kernel.sum(1, keepdim=True)
+    return kernel / kernel.sum(1, keepdim=True)
+
+
+def blur(x: Tensor, kernel: Tensor) -> Tensor:
+    """Blur with edges repeated: (B, 3, H, W), kernel (B, K) -> (B, 3, H, W)."""
+    reach = kernel.shape[1] // 2
     b, c, h, w = x.shape
     kernel = kernel.repeat_interleave(c, 0)  # (B * C, K)
     x = F.pad(x, (reach,) * 4, mode='replicate').view(1, b * c, h + 2 * reach, w + 2 * reach)
@@ -82,45 +118,62 @@ def blur(x: Tensor, sigma: Tensor) -> Tensor:
     return x.view(b, c, h, w)
 
 
-def solarize(x: Tensor) -> Tensor:
-    """Invert values from 128 on: (B, 3, H, W) -> (B, 3, H, W)."""
-    return torch.where(x < 128, x, 255 - x)
+def plan_colors(color_params: Tensor, like: Tensor) -> ColorPlan:
+    """Make the plan of color_params (B, 12), on the CPU, for images of a device and type.
+
+    `mmssl.core.color_ops` describes the row of an image.
+    """
+    order = color_params[:, :MAX_OPS].long()
+    factors = color_params[:, MAX_OPS : 2 * MAX_OPS]
+    sigma, inverted = color_params[:, 2 * MAX_OPS], color_params[:, 2 * MAX_OPS + 1] > 0
+    is_hue = order == ColorOp.HUE
+    since = is_hue.cumsum(1) > 0  # the places from the hue on
+    parts = [_in_front(order, factors, ~since), _in_front(order, factors, since & ~is_hue)]
+    turned = is_hue.any(1)
+    columns = [part.flatten(1) for part in parts]
+    columns += [(factors * is_hue).sum(1)[:, None], turned[:, None], inverted[:, None]]
+    columns += [blur_kernel(sigma)] if bool((sigma > 0).any()) else []
+    table = torch.cat([column.to(like.dtype) for column in columns], 1)
+    if like.is_cuda:
+        table = table.pin_memory()
+    sizes = [column.shape[1] for column in columns]
+    before, after, hue_factor, turns, inverts, *kernel = table.to(
+        like.device, non_blocking=True
+    ).split(sizes, 1)
+    return ColorPlan(
+        before.unflatten(1, (parts[0].shape[1], 3)).transpose(0, 1),
+        after.unflatten(1, (parts[1].shape[1], 3)).transpose(0, 1),
+        (hue_factor[:, 0], turns[:, 0] > 0) if bool(turned.any()) else None,
+        kernel[0] if kernel else None,
+        inverts[:, 0] > 0 if bool(inverted.any()) else None,
+    )
 
 
-COLOR_OPS: dict[ColorOp, Callable[[Tensor, Tensor], Tensor]] = {
-    ColorOp.BRIGHTNESS: brightness,
-    ColorOp.CONTRAST: contrast,
-    ColorOp.SATURATION: saturation,
-    ColorOp.HUE: hue,
-    ColorOp.GRAY: grayscale,
-}
+def _in_front(order: Tensor, factors: Tensor, chosen: Tensor) -> Tensor:
+    """Return the coefficients (B, P, 3) of the chosen operations of each image, P the most."""
+    chosen = chosen & (order >= 0)
+    first = (~chosen).long().argsort(dim=1, stable=True)[:, : int(chosen.sum(1).max())]
+    ops = torch.where(chosen, order, -1).gather(1, first)
+    return coefficients(ops, factors.gather(1, first))
 
 
 @full_precision  # some operators of autocast give half, others refuse to mix
 def apply_color(x: Tensor, color_params: Tensor) -> Tensor:
     """Apply each image's colours: x (B, 3, H, W) and color_params (B, 12) -> (B, 3, H, W).
 
-    `mmssl.core.color_ops` describes the row of an image. ``color_params`` should be on the CPU,
-    where the images of each operation are selected without waiting for the device.
+    ``color_params`` must be on the CPU: what they ask for is decided there.
     """
-    order = color_params[:, :MAX_OPS].long()
-    factors = color_params[:, MAX_OPS : 2 * MAX_OPS]
-    sigma = color_params[:, 2 * MAX_OPS]
-    solarized = color_params[:, 2 * MAX_OPS + 1]
-    for place in range(MAX_OPS):
-        for op, function in COLOR_OPS.items():
-            x = _apply_where(order[:, place] == op, function, x, factors[:, place])
-    x = _apply_where(sigma > 0, blur, x, sigma)
-    return _apply_where(solarized > 0, lambda images, _: solarize(images), x, solarized)
-
-
-def _apply_where(
-    chosen: Tensor, function: Callable[[Tensor, Tensor], Tensor], x: Tensor, factor: Tensor
-) -> Tensor:
-    """Apply function(x, factor (B,)) to images of x (B, 3, H, W) where ``chosen`` (B,) is true."""
-    index = chosen.nonzero()[:, 0]
-    if not len(index):
-        return x
-    own_factor = factor[index].to(x)
-    index = index.to(x.device, non_blocking=True)
-    return x.index_copy(0, index, function(x[index], own_factor))
+    plan = plan_colors(color_params, x)
+    weight = _luma_weight(device=x.device).to(x)
+    for rows in plan.before:
+        x = apply_coefficients(x, rows, weight)
+    if plan.hue is not None:
+        factor, turned = plan.hue
+        x = torch.where(_per_image(turned), hue(x, factor), x)
+    for rows in plan.after:
+        x = apply_coefficients(x, rows, weight)
+    if plan.kernel is not None:
+        x = blur(x, plan.kernel)
+    if plan.solarized is not None:
+        x = torch.where(_per_image(plan.solarized) & (x >= 128), 255 - x, x)
+    return x

@@ -67,6 +67,23 @@ def sample_relation(relation: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
     return _sample_keys(relation.transpose(2, 3), rows).transpose(2, 3)
 
 
+@full_precision
+def sample_relations(relation: Tensor, grids: Tensor) -> Tensor:
+    """Resample both sides of spatial relations (B, M, N, N) of square maps at P grids each.
+
+    grids (P, B, s, s, 2) -> (P, B, M, s*s, s*s), as `sample_relation` with equal grids does.
+    """
+    count, b, size = grids.shape[:3]
+    _, heads, n, _ = relation.shape
+    weights = _weights(grids.to(relation).flatten(0, 1), round(n**0.5))  # (P * B, s*s, N)
+    keys = weights.unflatten(0, (count, b)).permute(1, 3, 0, 2).flatten(2)  # (B, N, P * s*s)
+    x = relation.reshape(b, heads * n, n) @ keys  # (B, M * N, P * s*s)
+    x = x.view(b, heads, n, count, size * size).permute(3, 0, 1, 4, 2)  # (P, B, M, s*s, N)
+    x = x.reshape(count * b, heads * size * size, n) @ weights.transpose(1, 2)
+    found: Tensor = x.view(count, b, heads, size * size, size * size).transpose(3, 4)
+    return found
+
+
 def _sample_keys(relation: Tensor, grid: Tensor) -> Tensor:
     """Resample the last axis: (B, M, Q, N), grid (B, s, s, 2) -> (B, M, Q, s*s)."""
     b, m, q, n = relation.shape

@@ -48,14 +48,19 @@ class Branch(nn.Module):
     def encode(self, views: Sequence[Tensor], mask: Tensor | None = None) -> list[Features]:
         """Return the features of each view (B, 3, H, W).
 
-        One backbone pass per group of equal sizes, see `group_by_size`. ``mask`` (views * B, h, w)
-        is for views of one size.
+        One pass of the backbone, where it packs its crops (``pack_crops``), or else one for each
+        group of equal sizes, see `group_by_size`. ``mask`` (V * B, h, w) is for the first V views,
+        which have one size.
         """
-        features: list[Features] = []
-        for group in group_by_size(views):
-            joint = self.backbone.encode(torch.cat(group), mask)
-            features += joint.split(len(group[0]))
-        return features
+        masked = 0 if mask is None else len(mask) // len(views[0])
+        groups = group_by_size(views[:masked]) + group_by_size(views[masked:])
+        images = [torch.cat(group) for group in groups]
+        if len(groups) > 1 and self.backbone.pack_crops:
+            joint = self.backbone.encode_together(images, mask)
+        else:
+            joint = [self.backbone.encode(x, None if i else mask) for i, x in enumerate(images)]
+        pairs = zip(groups, joint, strict=True)
+        return [part for group, found in pairs for part in found.split(len(group[0]))]
 
     def project(self, name: str, xs: Sequence[Tensor]) -> list[Tensor]:
         """Run one neck once over all views: (B, C) -> (B, K) each, or (B, N, C) -> (B, N, K)."""

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from itertools import groupby
 from typing import Any
 
 import torch
@@ -130,11 +131,18 @@ class ViewPreprocessor(BaseDataPreprocessor):
             data['data_samples'] = {
                 key: value for key, value in data['data_samples'].items() if key != 'color_params'
             }
-            inputs = [
-                self.apply_color(view, params)
-                for view, params in zip(inputs, color_params.unbind(1), strict=True)
-            ]
+            inputs = self._coloured(inputs, color_params)
         return {**data, 'inputs': [self.normalize(view) for view in inputs]}
+
+    def _coloured(self, views: list[Tensor], color_params: Tensor) -> list[Tensor]:
+        """Apply color_params (B, V, 12), those of consecutive views of one size together."""
+        found: list[Tensor] = []
+        rows = color_params.transpose(0, 1)  # (V, B, 12)
+        for _, group in groupby(views, key=lambda view: view.shape):
+            together = list(group)
+            own = rows[len(found) : len(found) + len(together)].flatten(0, 1)
+            found += self.apply_color(torch.cat(together), own).chunk(len(together))
+        return found
 
     def apply_color(self, view: Tensor, color_params: Tensor) -> Tensor:
         """Apply colour parameters (B, 12) to uint8 views (B, 3, H, W) -> uint8, rounded."""

@@ -1,5 +1,7 @@
 """Queues and banks of past embeddings, as buffers: saved, resumed and equal on all ranks."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -85,7 +87,13 @@ class FeatureBank(nn.Module):
         super().__init__()
         self.length = length
         self.register_buffer('bank', torch.zeros(assigning, length, dim))
+        self.full: set[tuple[int, int]] = set()  # crops, and the rows of this rank, that are full
         self.pending: list[list[Tensor]] = []
+
+    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
+        """Load, and forget which rows were full before."""
+        super()._load_from_state_dict(*args, **kwargs)
+        self.full.clear()
 
     def _share(self, batch: int) -> int:
         """Return the rows each rank owns for ``batch`` images on each rank."""
@@ -96,7 +104,9 @@ class FeatureBank(nn.Module):
         """Return this rank's rows (L/W, D) of a crop once they are full, else None."""
         share = self._share(batch)
         mine = self.bank[crop, dist.rank() * share : (dist.rank() + 1) * share]
-        return mine if share and bool(mine[-1].any()) else None
+        if share and (crop, share) not in self.full and bool(mine[-1].any()):
+            self.full.add((crop, share))  # and it stays so: the device is not asked again
+        return mine if (crop, share) in self.full else None
 
     def push(self, embeddings: list[Tensor]) -> None:
         """Collect this rank's embeddings, (B, D) for each assigning crop."""
@@ -140,6 +150,7 @@ class FeatureBank(nn.Module):
                 value=length,
             )
         self.bank[:, : rows.shape[1]] = rows.to(self.bank)
+        self.full.clear()
 
     @torch.no_grad()
     def reorder(self, batch: int, before: int, after: int) -> None:
@@ -148,6 +159,7 @@ class FeatureBank(nn.Module):
         Place p of a step's global batch is row p // W of rank p % W, as the sampler deals images
         out, so both layouts have one order in common: step, place.
         """
+        self.full.clear()
         steps = self.length // batch
         used = self.bank[:, : steps * batch]  # (A, S*B, D)
         if steps:

@@ -18,14 +18,15 @@ def watch(model: Any, recorder: Recorder) -> None:
     for which in ('student', 'teacher'):
         branch = getattr(model, which, None)
         if branch is not None:
-            recorder.function(branch.backbone, 'encode', f'{which}.encode')
+            for passes in ('encode', 'encode_together'):
+                recorder.function(branch.backbone, passes, f'{which}.{passes}')
             for name, neck in branch.neck.items():
                 recorder.module(neck, f'{which}.{name}')
     recorder.module(model.head, 'head')
     for name in ('predictor', 'prototypes'):
         if hasattr(model.head, name):
             recorder.module(getattr(model.head, name), name)
-    _methods(recorder, model.head, ('codes', 'term', 'normalize_prototypes', 'table'))
+    _methods(recorder, model.head, ('codes', 'normalize_prototypes', 'table'))
     _methods(recorder, model, ('token_losses',))
     if getattr(model, 'region_head', None) is not None:
         _methods(recorder, model.region_head, ('table',), 'region_head.')
@@ -34,8 +35,8 @@ def watch(model: Any, recorder: Recorder) -> None:
     for owner, names in (
         (contrast, ('logits', 'unit')),
         (assign, ('sinkhorn',)),
-        (distill, ('match_regions', 'mean_of_pairs')),
-        (relation, ('sample_relation',)),
+        (distill, ('match_views', 'mean_of_pairs')),
+        (relation, ('sample_relation', 'sample_relations')),
         (batch_shuffle, ('unshuffle',)),
     ):
         _methods(recorder, owner, names)
@@ -95,24 +96,23 @@ def swav(model: Any, calls: Calls, inputs: Calls) -> Found:
     """Names of the SwAV cases; all crops stacked crop-major."""
     (embeddings, _), crops = inputs['head'][0], len(inputs['head'][0][0])
     found: Found = {
-        'feat.all': torch.cat([f.pooled for f in calls['student.encode']]),
+        'feat.all': torch.cat([f.pooled for f in encoded(calls, 'student')]),
         'emb.all': torch.cat(embeddings),
         'prototypes.normalised': calls['normalize_prototypes'][0],
         'scores.all': calls['prototypes'][0],
     }
-    terms = iter(calls['term'])
     for at, crop in enumerate(model.head.assign):
         found[f'assign.crop_{crop}'] = calls['codes'][at]
         found[f'sinkhorn_in.crop_{crop}'] = inputs['sinkhorn'][at][0]
         for v in range(crops):
             if v != crop:
-                found[f'loss.assign_{crop}_pred_{v}'] = next(terms)
+                found[f'loss.assign_{crop}_pred_{v}'] = calls['table'][0][at, v]
     return found
 
 
 def esvit(model: Any, calls: Calls, inputs: Calls) -> Found:
     """Names of the EsViT cases; rows are view-major."""
-    student, teacher = calls['student.encode'], calls['teacher.encode']
+    student, teacher = encoded(calls, 'student'), encoded(calls, 'teacher')
     found: Found = {
         'logits.student.view': calls['student.view'][0],
         'logits.teacher.view': calls['teacher.view'][0],
@@ -133,18 +133,16 @@ def esvit(model: Any, calls: Calls, inputs: Calls) -> Found:
     }
     found['npatch.student'] = torch.tensor([f.tokens.shape[1] for f in student])
     found['npatch.teacher'] = torch.tensor([f.tokens.shape[1] for f in teacher])
-    matches = iter(calls['match_regions'])
-    views = found['loss.pair_region'].shape[1]
-    for i in (0, 1):
-        for v in range(views):
+    for i, matches in enumerate(calls['match_views'][0]):
+        for v, match in enumerate(matches):
             if v != i:
-                found[f'match.t{i}.s{v}'] = next(matches)
+                found[f'match.t{i}.s{v}'] = match
     return found
 
 
 def sere(model: Any, calls: Calls, inputs: Calls) -> Found:
     """Names of the SERE and iBOT cases; views are stacked on the batch axis."""
-    student, teacher = calls['student.encode'], calls['teacher.encode']
+    student, teacher = encoded(calls, 'student'), encoded(calls, 'teacher')
     rows, logits, parts = len(student[0].pooled), calls['student.view'][0], calls['token_losses'][0]
     found: Found = {
         'loss.ibot_cls': parts['cls'],
@@ -177,18 +175,24 @@ def relations(model: Any, calls: Calls, batch: int) -> Found:
     sampled = calls['sample_relation']
     for at, branch in enumerate(('student', 'teacher')):
         spatial, channel = calls['relation.relations'][at]
-        found[f'rel.{branch}_channel'] = torch.cat(channel)
-        found[f'rel.{branch}_spatial_img0'] = torch.stack([view[0] for view in spatial])
-        found[f'rel.{branch}_spatial_sampled'] = torch.cat(sampled[2 * at : 2 * at + 2])
+        found[f'rel.{branch}_channel'] = channel.flatten(0, 1)
+        found[f'rel.{branch}_spatial_img0'] = spatial[:, 0]
+        found[f'rel.{branch}_spatial_sampled'] = sampled[at]
     if len(calls['relation.relations']) > 2:
         spatial, channel = calls['relation.relations'][2]
-        found['rel.student_spatial_local'] = torch.cat(spatial)
-        found['rel.student_channel_local'] = torch.cat(channel)
-        # after the global pairs come (teacher view, local view) pairs, teacher's sample first
-        at = 4 + 2 * len(spatial)
-        found['rel.sampled_global_t1_l0'] = sampled[at][:2] / model.relation.spatial_temp
-        found['rel.sampled_local_t1_l0'] = sampled[at + 1][:2]
+        found['rel.student_spatial_local'] = spatial.flatten(0, 1)
+        found['rel.student_channel_local'] = channel.flatten(0, 1)
+        whole, own = calls['sample_relations']  # (L, 2 B, ...) of the teacher, (2, L B, ...)
+        second = whole[0][batch : batch + 2]
+        found['rel.sampled_global_t1_l0'] = second / model.relation.spatial_temp
+        found['rel.sampled_local_t1_l0'] = own[1][:2]
     return found
+
+
+def encoded(calls: Calls, branch: str) -> list[Any]:
+    """Return the features of each group of views of one size, however they were computed."""
+    together = [group for groups in calls[f'{branch}.encode_together'] for group in groups]
+    return calls[f'{branch}.encode'] + together
 
 
 def tokens(features: Any) -> Tensor:

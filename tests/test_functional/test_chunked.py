@@ -89,10 +89,14 @@ def test_masked_patches_are_the_plain_form(
     """With no, some and all patches masked."""
     torch.manual_seed(0)
     mask = torch.rand(images, 2, places) < ratio
-    features = [[normal(images, places, 5) for _ in (0, 1)] for _ in (0, 1)]
+    features = [[normal(2, images, places, 5)] for _ in (0, 1)]
     weights = [normal(prototypes, 5), normal(prototypes, 5)]
     head = head_of(prototypes, 0.3)
-    check(both(head, lambda head, s, t: head.masked(s, t, mask, 0.07), [*features, weights], block))
+
+    def run(head: DistillationHead, s: Any, t: Any) -> Tensor:
+        return head.masked(s[0], t[0], mask, 0.07)
+
+    check(both(head, run, [*features, weights], block))
 
 
 def test_the_equation_by_hand() -> None:

@@ -28,7 +28,8 @@ def boxes() -> tuple[Tensor, Tensor]:
 
 def channel_pair(teacher: Tensor, student: Tensor) -> Tensor:
     """One term of SERE's channel objective, from the maps of two networks."""
-    return RelationLoss().channel(*(relation.channel_relation(x, 3) for x in (teacher, student)))
+    ours, theirs = (relation.channel_relation(x, 3)[None] for x in (student, teacher))
+    return RelationLoss().channel_pairs(ours, None, theirs)
 
 
 FUNCTIONS: dict[str, tuple[Callable[..., Tensor], Callable[[], tuple[Any, ...]]]] = {

@@ -9,7 +9,8 @@ from ...core import Schedule, UserError
 from ...core.kinds import ScheduleSettings
 from ...registry import MODELS
 from ..backbones import Backbone, Features
-from ..heads.distillation import LOWEST_TEMP, check_center_momentum
+from ..branch import Branch
+from ..heads.distillation import LOWEST_TEMP, Scores, check_center_momentum
 from .base import Pretrainer
 
 
@@ -155,8 +156,8 @@ class iBOT(Pretrainer):
         with torch.no_grad():
             teacher = self.teacher.encode(views[:2])
         masks = mask.transpose(0, 1).flatten(0, 1)  # (2 B, h, w)
-        student = self.student.encode(views[:2], masks)
-        local = self.student.encode(views[2:])
+        features = self.student.encode(views, masks)
+        student, local = features[:2], features[2:]
         self.log_embeddings(student=student[0].pooled, teacher=teacher[1].pooled)
         return student, local, teacher
 
@@ -165,12 +166,19 @@ class iBOT(Pretrainer):
     ) -> dict[str, Tensor]:
         """Return the weighted losses () of class tokens and masked patches; mask (B, 2, h, w)."""
         s = self.student.project('view', [f.pooled for f in student + local])  # (B, K) each
-        patches = [self.student.neck['view'](f.tokens, patches=True) for f in student]  # (B, N, K)
+        patches = self._patch_scores(self.student, student)
         with torch.no_grad():
             t = self.teacher.project('view', [f.pooled for f in teacher])
-            targets = [self.teacher.neck['view'](f.tokens, patches=True) for f in teacher]
+            targets = self._patch_scores(self.teacher, teacher)
         cls = self.head(s, t, self.teacher_temp.value_at(*self.progress))
         patch = self.patch_head.masked(
             patches, targets, mask.flatten(2), self.teacher_patch_temp.value_at(*self.progress)
         )
         return {'cls': self.cls_weight * cls, 'patch': self.patch_weight * patch}
+
+    @staticmethod
+    def _patch_scores(branch: Branch, features: list[Features]) -> Scores:
+        """Return the scores (V, B, N, K) of the patches of V views."""
+        rows = torch.cat([f.tokens for f in features])  # (V * B, N, C)
+        scores: Scores = branch.neck['view'](rows, patches=True)
+        return scores.unflatten(0, (len(features), -1))

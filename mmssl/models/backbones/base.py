@@ -33,6 +33,7 @@ class Backbone(nn.Module):
     for options that the network cannot take.
     """
 
+    pack_crops = False  # whether `encode_together` takes crops of several sizes in one pass
     supports_masks: ClassVar[bool] = False  # whether `iter_blocks` takes a mask of patches
     net: Any
     num_features: int
@@ -161,6 +162,12 @@ class Backbone(nn.Module):
     def mask_cell(cls, settings: Mapping[str, Any]) -> int:
         """Return the pixels of a mask's cell of a network of these settings: a patch."""
         return int(settings.get('patch_size', 16))
+
+    def encode_together(
+        self, groups: Sequence[Tensor], mask: Tensor | None = None
+    ) -> list[Features]:
+        """Return the features of images of several sizes (B_i, 3, H_i, W_i) in one pass."""
+        raise NotImplementedError
 
     def last_blocks_features(self, x: Tensor, blocks: int = 1, pool: str = 'auto') -> Tensor:
         """Concatenate features of the last ``blocks`` blocks: x (B, 3, H, W) -> (B, sum C).

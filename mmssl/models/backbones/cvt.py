@@ -18,7 +18,7 @@ from ...core.kinds import DropRate
 from ...registry import MODELS
 from .attention import weights
 from .base import Backbone
-from .tokens import Tokens
+from .tokens import Tokens, padded_to
 
 
 class ChannelNorm(nn.LayerNorm):
@@ -91,7 +91,7 @@ class WindowAttention(nn.Module):
     def windows(self, x: Tensor) -> Tensor:
         """Return q, k and v of windows: (B, C, H, W) -> (3, B, windows, heads, w*w, C / heads)."""
         w = min(self.window, *x.shape[-2:])
-        x = self.qkv(F.pad(x, (0, -x.shape[-1] % w, 0, -x.shape[-2] % w)))
+        x = self.qkv(padded_to(x, w))
         b, _, h, width = x.shape
         x = x.view(b, 3, self.heads, -1, h // w, w, width // w, w)
         x = x.permute(1, 0, 4, 6, 2, 5, 7, 3)  # (3, B, rows, columns, heads, w, w, c)

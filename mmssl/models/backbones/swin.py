@@ -20,7 +20,7 @@ from ...core.table_cache import remembered
 from ...registry import MODELS
 from .attention import MAX_BATCH, weights
 from .base import Backbone
-from .tokens import Tokens
+from .tokens import Tokens, padded_to
 
 # name -> (width, depths, heads)
 ARCHS: dict[str, tuple[int, tuple[int, ...], tuple[int, ...]]] = {
@@ -97,7 +97,9 @@ class SwinBlock(TimmBlock):
         """Attention within the windows of x (B, h, w, C), padded to whole ones before the shift."""
         _, h, w, c = x.shape
         window = self.window_size
-        x = F.pad(x, (0, 0, 0, -w % window[1], 0, -h % window[0]))
+        whole = not (h % window[0] or w % window[1])
+        if not whole:  # padding by nothing would copy all the same
+            x = F.pad(x, (0, 0, 0, -w % window[1], 0, -h % window[0]))
         padded, mask = x.shape[1:3], None
         if any(shift):
             x = torch.roll(x, (-shift[0], -shift[1]), (1, 2))
@@ -108,7 +110,7 @@ class SwinBlock(TimmBlock):
         x = window_reverse(parts, window, *padded)  # (B, h', w', C)
         if any(shift):
             x = torch.roll(x, shift, (1, 2))
-        return x[:, :h, :w]
+        return x if whole else x[:, :h, :w]
 
 
 @MODELS.register_module()
@@ -236,11 +238,10 @@ class SwinTransformer(Backbone):
         by the mask token before block 0. Raises UserError for images of another size when positions
         are absolute, and as `_masked` does.
         """
-        p = self.patch_size
-        x = F.pad(x, (0, -x.shape[-1] % p, 0, -x.shape[-2] % p))
-        x = self.net.patch_embed(x)  # (B, h, w, C)
+        x = self.net.patch_embed(padded_to(x, self.patch_size))  # (B, h, w, C)
         if mask is not None:
             x = self._masked(x, mask)
+        p = self.patch_size
         if self.absolute_pos_embed is not None:
             side = math.isqrt(self.absolute_pos_embed.shape[1])
             if x.shape[1:3] != (side, side):

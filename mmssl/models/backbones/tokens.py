@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from ...core import UserError
 
@@ -43,6 +44,14 @@ class Features(NamedTuple):
 def flat(grid: Tensor) -> Tensor:
     """Return the grid's tokens in row-major order: (B, h, w, C) -> (B, N, C)."""
     return grid.flatten(1, 2)
+
+
+def padded_to(maps: Tensor, patch: int) -> Tensor:
+    """Pad maps (B, C, H, W) with zeros at bottom and right to whole patches of ``patch`` cells."""
+    h, w = maps.shape[-2:]
+    if not (h % patch or w % patch):
+        return maps  # padding by nothing would copy them
+    return F.pad(maps, (0, -w % patch, 0, -h % patch))
 
 
 def joined(blocks: list[Tokens], pool: str, name: str) -> Tensor:

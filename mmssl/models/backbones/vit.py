@@ -1,17 +1,15 @@
 """Vision transformer: timm's, with the official codes' positions, tokens and initialisations."""
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Annotated, Any
 
 import torch
 from pydantic import Field
 from timm.layers import GluMlp, Mlp, PatchEmbed
-from timm.models.vision_transformer import Attention, Block
 from timm.models.vision_transformer import VisionTransformer as TimmViT
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from ...core import UserError
 from ...core.kinds import Count, DropRate
@@ -19,11 +17,13 @@ from ...functional.resize import resize
 from ...registry import MODELS
 from .attention import plain, weights
 from .base import Backbone
-from .tokens import Tokens
+from .tokens import Features, Tokens, flat, padded_to
 from .vit_parts import (
+    PackedAttention,
+    PackedBlock,
+    Packing,
     QueryValueLinear,
     RotaryAttention,
-    RotaryBlock,
     RotaryPositions,
     SwiGLU,
     swiglu_ratio,
@@ -152,7 +152,8 @@ class VisionTransformer(Backbone):
     of keys (DINOv3). ``stem``: 'patch' or 'conv' (one block fewer, as MoCo v3 counts, when ``arch``
     is a name). ``init``: 'moco' or 'trunc_normal' (DeiT, iBOT). ``mask_token`` adds the token that
     masked patches become. Without ``last_norm`` tokens stay as the last block left them, for heads
-    that norm the mean of them (MAE's fine-tuning). Raises UserError for unknown names, for a width
+    that norm the mean of them (MAE's fine-tuning). ``pack_crops``: crops of several sizes go
+    through the network in one pass. Raises UserError for unknown names, for a width
     that the heads do not divide, and for options that exclude each other.
     """
 
@@ -181,9 +182,11 @@ class VisionTransformer(Backbone):
         freeze_patch_embed: bool = False,
         mask_token: bool = False,
         last_norm: bool = True,
+        pack_crops: bool = True,
         **dense: Any,
     ) -> None:
         super().__init__(**dense)
+        self.pack_crops = pack_crops
         dim, depth, heads = self._size(arch, stem, num_heads)
         _one_of('positions', positions, POSITIONS)
         _one_of('mlp', mlp, MLPS)
@@ -220,8 +223,8 @@ class VisionTransformer(Backbone):
             norm_layer=partial(nn.LayerNorm, eps=norm_eps),
             mlp_layer=MLPS[mlp],
             act_layer=nn.SiLU if mlp == 'swiglu' else nn.GELU,
-            block_fn=RotaryBlock if rotary else Block,
-            attn_layer=RotaryAttention if rotary else Attention,
+            block_fn=PackedBlock,
+            attn_layer=RotaryAttention if rotary else PackedAttention,
         )
         if registers:
             self.net.reg_token = nn.Parameter(torch.zeros(1, registers, dim))
@@ -339,8 +342,44 @@ class VisionTransformer(Backbone):
         R are the registers. Patches in the mask (B, h, w) are replaced by the mask token before
         block 0. Raises UserError for a mask when there is no such token.
         """
+        x, (h, w), turns = self._embed(x, mask)
+        for block in self.net.blocks:
+            x = self.run(block, block, x, *turns)
+            yield self._tokens(x, h, w)
+
+    def encode_together(
+        self, groups: Sequence[Tensor], mask: Tensor | None = None
+    ) -> list[Features]:
+        """Return the features of images of several sizes, (B_i, 3, H_i, W_i), in one pass.
+
+        The tokens of all images lie in one tensor of rows; only attention looks at each group by
+        itself. ``mask`` (B_0, h, w) is the first group's. Equal to `encode` of each but for the
+        draws of random depth.
+        """
+        parts = [self._embed(x, None if i else mask) for i, x in enumerate(groups)]
+        shapes = [(len(x), x.shape[1]) for x, _, _ in parts]
+        packing = Packing(shapes, [turns for _, _, turns in parts])
+        rows = torch.cat([x.flatten(0, 1) for x, _, _ in parts])  # (R, C)
+        for block in self.net.blocks:
+            rows = self.run(block, partial(block, packing=packing), rows)
+        found = []
+        both = zip(rows.split(packing.rows), self.net.norm(rows).split(packing.rows), strict=True)
+        for (raw, done), shape, (_, (h, w), _) in zip(both, shapes, parts, strict=True):
+            last, normed = (self._tokens(x.unflatten(0, shape), h, w) for x in (raw, done))
+            found.append(Features(self.pool(normed), flat(normed.grid), flat(last.grid), (h, w)))
+        return found
+
+    def _tokens(self, x: Tensor, h: int, w: int) -> Tokens:
+        """Return class token and registers (B, 1 + R, C) and grid (B, h, w, C) of (B, N, C)."""
+        first = x.shape[1] - h * w
+        return Tokens(x[:, :first], x[:, first:].unflatten(1, (h, w)))
+
+    def _embed(
+        self, x: Tensor, mask: Tensor | None
+    ) -> tuple[Tensor, tuple[int, int], tuple[Tensor, ...]]:
+        """Return tokens (B, 1 + R + N, C), their grid, and rotary sines and cosines (N, c)."""
         net, p = self.net, self.patch_size
-        x = F.pad(x, (0, -x.shape[-1] % p, 0, -x.shape[-2] % p))
+        x = padded_to(x, p)
         h, w = x.shape[-2] // p, x.shape[-1] // p
         x = net.patch_embed(x)  # (B, N, C)
         if mask is not None:
@@ -356,15 +395,10 @@ class VisionTransformer(Backbone):
             x = x + resize_positions(
                 net.pos_embed, h, w, self.interpolate_offset, self.interpolate_antialias
             )
-        first = 1
         if net.reg_token is not None:
             registers = net.reg_token.expand(x.shape[0], -1, -1)
             x = torch.cat([x[:, :1], registers, x[:, 1:]], 1)  # (B, 1 + R + N, C)
-            first += registers.shape[1]
-        turns = net.rope(h, w) if net.pos_embed is None else ()
-        for block in net.blocks:
-            x = self.run(block, block, x, *turns)
-            yield Tokens(x[:, :first], x[:, first:].unflatten(1, (h, w)))
+        return x, (h, w), net.rope(h, w) if net.pos_embed is None else ()
 
     def final_norm(self, tokens: Tokens) -> Tokens:
         """Apply the final LayerNorm to cls (B, 1 + R, C) and grid (B, h, w, C)."""
@@ -378,7 +412,8 @@ class VisionTransformer(Backbone):
     def attention_weights(self, layer: Any, *inputs: Any, **options: Any) -> Tensor:
         """Return weights (B, heads, 1 + R + N, 1 + R + N), class token and registers first."""
         if isinstance(layer, RotaryAttention):
-            q, k, _ = layer.turned(*inputs)
+            x, *turns = inputs
+            q, k, _ = layer.heads(layer.qkv(x), *turns)
             return weights(q, k)
         return plain(layer, *inputs)
 

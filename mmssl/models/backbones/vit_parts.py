@@ -2,6 +2,7 @@
 
 import math
 from functools import partial
+from typing import Any, NamedTuple
 
 import torch
 from timm.layers import GluMlp
@@ -76,28 +77,91 @@ def rotate(x: Tensor, sin: Tensor, cos: Tensor) -> Tensor:
     return torch.cat([x[..., :first, :], turned.to(x.dtype)], -2)
 
 
-class RotaryAttention(Attention):
+class Packing(NamedTuple):
+    """How images of G sizes lie in one tensor of rows (R, C), group by group, image by image.
+
+    ``shapes`` (B_i, N_i) are the images and tokens of each group, and ``turns`` its rotary sines
+    and cosines, if there are any.
+    """
+
+    shapes: list[tuple[int, int]]
+    turns: list[tuple[Tensor, ...]]
+
+    @property
+    def rows(self) -> list[int]:
+        """Return the number of rows of each group."""
+        return [images * tokens for images, tokens in self.shapes]
+
+    def spread(self, values: Tensor) -> Tensor:
+        """Repeat one value of each image for its rows: (sum B_i,) -> (R, 1)."""
+        parts = values.split([images for images, _ in self.shapes])
+        counts = [tokens for _, tokens in self.shapes]
+        repeated = [p[:, None].expand(-1, n).flatten() for p, n in zip(parts, counts, strict=True)]
+        return torch.cat(repeated)[:, None]
+
+
+class PackedAttention(Attention):
+    """timm's attention, also within images of several sizes that are packed."""
+
+    def forward(self, x: Tensor, *turns: Tensor, packing: Packing | None = None) -> Tensor:
+        """Attend in x (B, g + N, C), or within each image of packed rows (R, C)."""
+        if packing is not None:
+            return self._in_groups(x, packing)
+        found: Tensor = super().forward(x)
+        return found
+
+    def _in_groups(self, x: Tensor, packing: Packing) -> Tensor:
+        """Attend within each image, (R, C) -> (R, C); the products are those of all rows."""
+        parts = []
+        groups = zip(self.qkv(x).split(packing.rows), packing.shapes, packing.turns, strict=True)
+        for qkv, shape, turns in groups:
+            y = F.scaled_dot_product_attention(*self.heads(qkv.view(*shape, -1), *turns))
+            parts.append(y.transpose(1, 2).flatten(0, 1).flatten(1))  # (B * N, C)
+        out: Tensor = self.proj(torch.cat(parts))
+        return out
+
+    def heads(self, qkv: Tensor, *turns: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return q, k and v (B, heads, g + N, c) of the first layer's output (B, g + N, 3 C)."""
+        q, k, v = qkv.unflatten(2, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
+        return q, k, v
+
+
+class RotaryAttention(PackedAttention):
     """timm's attention with queries and keys turned by the places of their patches."""
 
-    def turned(self, x: Tensor, sin: Tensor, cos: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return q, k and v (B, heads, g + N, c) of x (B, g + N, C)."""
-        b, n, _ = x.shape
-        parts = self.qkv(x).view(b, n, 3, self.num_heads, -1).permute(2, 0, 3, 1, 4)
-        q, k, v = parts.unbind(0)
-        return rotate(q, sin, cos), rotate(k, sin, cos), v
+    def heads(self, qkv: Tensor, *turns: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return q, k and v (B, heads, g + N, c), turned by sin and cos (N, c)."""
+        q, k, v = super().heads(qkv)
+        return rotate(q, *turns), rotate(k, *turns), v
 
-    def forward(self, x: Tensor, sin: Tensor, cos: Tensor) -> Tensor:
-        """Attend in x (B, g + N, C), turned by sin and cos (N, c)."""
-        y = F.scaled_dot_product_attention(*self.turned(x, sin, cos))
+    def forward(self, x: Tensor, *turns: Tensor, packing: Packing | None = None) -> Tensor:
+        """Attend in x (B, g + N, C), turned by sin and cos (N, c), or in packed rows (R, C)."""
+        if packing is not None:
+            return self._in_groups(x, packing)
+        y = F.scaled_dot_product_attention(*self.heads(self.qkv(x), *turns))
         out: Tensor = self.proj(y.transpose(1, 2).reshape(x.shape))
         return out
 
 
-class RotaryBlock(Block):
-    """timm's block around `RotaryAttention`."""
+class PackedBlock(Block):
+    """timm's block, also of images of several sizes that are packed, around either attention."""
 
-    def forward(self, x: Tensor, sin: Tensor, cos: Tensor) -> Tensor:
-        """(B, g + N, C) -> (B, g + N, C); sin and cos (N, c) of `RotaryPositions`."""
-        x = x + self.drop_path1(self.ls1(self.attn(self.norm1(x), sin, cos)))
-        out: Tensor = x + self.drop_path2(self.ls2(self.mlp(self.norm2(x))))
-        return out
+    def forward(self, x: Tensor, *turns: Tensor, packing: Packing | None = None) -> Tensor:
+        """(B, g + N, C) -> (B, g + N, C), with ``turns`` of `RotaryPositions`; or rows (R, C)."""
+        x = x + self._kept(self.drop_path1, self.ls1(self._attend(x, turns, packing)), packing)
+        return x + self._kept(self.drop_path2, self.ls2(self.mlp(self.norm2(x))), packing)
+
+    def _attend(self, x: Tensor, turns: tuple[Tensor, ...], packing: Packing | None) -> Tensor:
+        found: Tensor = self.attn(
+            self.norm1(x), *turns, **({'packing': packing} if packing else {})
+        )
+        return found
+
+    @staticmethod
+    def _kept(drop: Any, x: Tensor, packing: Packing | None) -> Tensor:
+        """Drop whole images at random (timm's DropPath)."""
+        if packing is None or isinstance(drop, nn.Identity):
+            found: Tensor = drop(x)
+            return found
+        images = sum(count for count, _ in packing.shapes)
+        return x * packing.spread(drop(x.new_ones(images, 1))[:, 0])

@@ -132,35 +132,23 @@ class DistillationHead(nn.Module):
 
         Scores and ``matches`` as in `forward`.
         """
-        table = [[self.center.new_zeros(()) for _ in student] for _ in teacher]
-        for i, scores in enumerate(teacher):
-            targets = self.targets(scores, temperature)
-            for v, own in enumerate(student):
-                if v != i:
-                    picked = distill.pick_regions(targets, matches[i][v]) if matches else targets
-                    table[i][v] = self.loss(picked, own).mean()
-        return torch.stack([torch.stack(row) for row in table])
+        targets = [self.targets(scores, temperature) for scores in teacher]
+        return distill.pair_losses(student, targets, self.student_temp, matches)
 
-    def masked(
-        self, student: Sequence[Scores], teacher: Sequence[Scores], mask: Tensor, temperature: float
-    ) -> Tensor:
+    def masked(self, student: Scores, teacher: Scores, mask: Tensor, temperature: float) -> Tensor:
         """Return the mean loss () over views and images of the mean over masked patches.
 
-        Scores (B, N, K) of V views each, mask (B, V, N). An image without mask counts as 0 and
+        Scores (V, B, N, K) of V views, mask (B, V, N). An image without mask counts as 0 and
         stays in the mean (iBOT's L_MIM). The teacher's scores are collected for the centre.
         """
-        terms = []
-        for own, scores, chosen in zip(student, teacher, mask.unbind(1), strict=True):
-            self.observe(scores)
-            chosen = chosen.to(self.center)  # (B, N)
-            shares = chosen / chosen.sum(1, keepdim=True).clamp_min(1) / len(chosen)
-            if isinstance(own, chunked.FactoredLogits):
-                temperatures = (self.student_temp, temperature)
-                terms.append(chunked.masked(own, scores, shares, self.center, temperatures))
-            else:
-                loss = self.loss(self.targets(scores, temperature), own)
-                terms.append((loss * shares).sum())
-        return torch.stack(terms).mean()
+        self.observe(teacher)
+        chosen = mask.transpose(0, 1).to(self.center)  # (V, B, N)
+        shares = chosen / chosen.sum(2, keepdim=True).clamp_min(1) / chosen[..., 0].numel()
+        if isinstance(student, chunked.FactoredLogits):
+            temperatures = (self.student_temp, temperature)
+            return chunked.masked(student, teacher, shares, self.center, temperatures)
+        loss = self.loss(self.targets(teacher, temperature), student)
+        return (loss * shares).sum()
 
     def uniform(self) -> float:
         """Return ln K, the loss of equal scores of all prototypes."""

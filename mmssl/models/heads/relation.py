@@ -4,6 +4,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from ...core import UserError
 from ...functional import distill, relation
@@ -107,67 +108,79 @@ class RelationLoss(nn.Module):
         s_spatial, s_channel = self.relations(student_branch, student, 0, 1)
         with torch.no_grad():
             t_spatial, t_channel = self.relations(teacher_branch, teacher, 0, 0)
-        l_spatial: list[Tensor] = []
-        l_channel: list[Tensor] = []
+        l_spatial, l_channel = None, None
         if local:
             kind = int(self.local_heads == 'kind' or len(local) > 2)
             l_spatial, l_channel = self.relations(student_branch, local, kind, 1)
-        spatial = self.spatial_pairs(s_spatial, l_spatial, t_spatial, boxes)
+        spatial = self.spatial_pairs(s_spatial, l_spatial, t_spatial, torch.stack(boxes))
         return spatial, self.channel_pairs(s_channel, l_channel, t_channel)
 
     def relations(
         self, branch: Branch, features: list[Features], local: int, predicted: int
-    ) -> tuple[list[Tensor], list[Tensor]]:
-        """Return spatial (B, M, N, N) and channel (B, C, C) relations of each view.
+    ) -> tuple[Tensor, Tensor]:
+        """Return spatial (V, B, M, N, N) and channel (V, B, C, C) relations of V views.
 
         One pass of each neck over all views, on the tokens before the last norm; ``predicted``
         takes the predictor's output rather than the projection's.
         """
         maps = torch.cat([to_map(f) for f in features])
-        rows, ending = len(features[0].raw), '_local' if local else ''
+        views, ending = (len(features), -1), '_local' if local else ''
         x = branch.neck['channel' + ending](maps)[predicted]
         channel = relation.channel_relation(x, self.divisor[local])
         x = branch.neck['spatial' + ending](maps)[predicted]
         spatial = relation.spatial_relation(x, branch.backbone.num_heads)
-        return list(spatial.split(rows)), list(channel.split(rows))
+        return spatial.unflatten(0, views), channel.unflatten(0, views)
 
     def spatial_pairs(
-        self, student: list[Tensor], local: list[Tensor], teacher: list[Tensor], boxes: list[Tensor]
+        self, student: Tensor, local: Tensor | None, teacher: Tensor, boxes: Tensor
     ) -> Tensor:
-        """Return the mean loss () over pairs of views of aligned spatial relations (B, M, N, N).
+        """Return the mean loss () over pairs of views of aligned spatial relations.
 
-        ``boxes`` (B, 5): the crop of each view, global ones first.
+        Relations (2, B, M, N, N) of global views and (L, B, M, n, n) of local ones; ``boxes``
+        (2 + L, B, 5): the crop of each view. Each local view is aligned with both of the teacher's.
         """
         rows, columns = (
-            relation.overlap_grids(boxes[0], boxes[1], size) for size in self.overlap_size
+            torch.cat(relation.overlap_grids(boxes[0], boxes[1], size))
+            for size in self.overlap_size
         )
         s, t = (
-            [relation.sample_relation(r, rows[i], columns[i]) for i, r in enumerate(relations)]
-            for relations in (student, teacher)
+            relation.sample_relation(r.flatten(0, 1), rows, columns).unflatten(0, (2, -1))
+            for r in (student, teacher)
         )
-        losses = [self.spatial(t[q], s[1 - q]) for q in (0, 1)]
-        for q, whole in enumerate(teacher):
-            for v, small in enumerate(local):
-                mine, theirs = relation.overlap_grids(boxes[2 + v], boxes[q], self.local_grid)
-                aligned = relation.sample_relation(whole, theirs, theirs)
-                losses.append(self.spatial(aligned, relation.sample_relation(small, mine, mine)))
-        return sum(losses) / len(losses)  # type: ignore[return-value]
+        whole = self.spatial(t, s.flip(0))
+        if local is None:
+            return whole
+        count, images = local.shape[:2]
+        mine, theirs = relation.overlap_grids(
+            boxes[2:, None].expand(-1, 2, -1, -1).flatten(0, 2),
+            boxes[None, :2].expand(count, -1, -1, -1).flatten(0, 2),
+            self.local_grid,
+        )
+        theirs = theirs.unflatten(0, (count, 2 * images))
+        mine = mine.unflatten(0, (count, 2, images)).transpose(0, 1).flatten(1, 2)
+        aligned = relation.sample_relations(teacher.flatten(0, 1), theirs)  # (L, 2 B, M, K, K)
+        own = relation.sample_relations(local.flatten(0, 1), mine)  # (2, L B, M, K, K)
+        own = own.unflatten(1, (count, images)).transpose(0, 1).flatten(1, 2)
+        return (whole + count * self.spatial(aligned, own)) / (1 + count)
 
-    def channel_pairs(
-        self, student: list[Tensor], local: list[Tensor], teacher: list[Tensor]
-    ) -> Tensor:
-        """Return the mean loss () over pairs of views of channel relations (B, C, C)."""
-        losses = [self.channel(teacher[q], student[1 - q]) for q in (0, 1)]
-        losses += [self.channel(t, s) for t in teacher for s in local]
-        return sum(losses) / len(losses)  # type: ignore[return-value]
+    def channel_pairs(self, student: Tensor, local: Tensor | None, teacher: Tensor) -> Tensor:
+        """Return the mean loss () over pairs of views of channel relations.
+
+        (2, B, C, C) of global views, (L, B, C, C) of local ones. The loss of all pairs of a local
+        and a teacher view is that of the sums of targets and of log-shares.
+        """
+        targets = (teacher / self.channel_temp).softmax(-1)
+        whole = distill.cross_entropy(targets, student.flip(0)).mean()
+        if local is None:
+            return whole
+        count = len(local)
+        log_shares = F.log_softmax(local, dim=-1).sum(0)  # (B, C, C)
+        pairs = -(targets.sum(0) * log_shares).sum(-1).mean()
+        return (2 * whole + pairs) / (2 + 2 * count)
 
     def spatial(self, teacher: Tensor, student: Tensor) -> Tensor:
-        """Return the mean cross-entropy () of relations (B, M, R, S) over S."""
+        """Return the mean cross-entropy () of relations (..., S) over S."""
         return distill.cross_entropy((teacher / self.spatial_temp).softmax(-1), student).mean()
-
-    def channel(self, teacher: Tensor, student: Tensor) -> Tensor:
-        """Return the mean cross-entropy () of relations (B, C, C) over the last axis."""
-        return distill.cross_entropy((teacher / self.channel_temp).softmax(-1), student).mean()
 
 
 def to_map(features: Features) -> Tensor:

@@ -8,9 +8,17 @@ from torch.nn import functional as F
 
 from ...core import UserError
 from ...core.kinds import Count
+from ...core.table_cache import remembered
 from ...functional import assign, distill
 from ...registry import MODELS
 from ..queue import FeatureBank
+
+
+@remembered
+def _other_crops(assigning: tuple[int, ...], crops: int) -> Tensor:
+    """Weights (A, V) of a mean over pairs of an assigning crop and another one."""
+    pairs = [[float(v != crop) for v in range(crops)] for crop in assigning]
+    return torch.tensor(pairs, dtype=torch.float64) / (len(assigning) * (crops - 1))
 
 
 @MODELS.register_module()
@@ -76,20 +84,19 @@ class SwAVHead(nn.Module):
 
     def forward(self, embeddings: list[Tensor], epoch: int) -> Tensor:
         """Return the loss () of V crops' unit embeddings (B, D), of the same images each."""
-        scores = list(self.prototypes(torch.cat(embeddings)).split(len(embeddings[0])))
+        rows = self.prototypes(torch.cat(embeddings))
+        scores = rows.unflatten(0, (len(embeddings), -1))  # (V, B, K)
         fill = self.memory is not None and epoch >= self.queue_start
-        terms = []
-        for at, crop in enumerate(self.assign):
-            codes = self.codes(scores[crop].detach(), at, fill)
-            losses = [self.term(codes, s) for v, s in enumerate(scores) if v != crop]
-            terms.append(sum(losses) / len(losses))
+        given = [self.codes(scores[c].detach(), at, fill) for at, c in enumerate(self.assign)]
+        losses = self.table(torch.stack(given), scores)
         if fill and self.memory is not None:
             self.memory.push([embeddings[crop] for crop in self.assign])
-        return sum(terms) / len(terms)  # type: ignore[return-value]
+        others = _other_crops(self.assign, len(embeddings), device=losses.device)
+        return (losses * others.to(losses)).sum()
 
-    def term(self, codes: Tensor, scores: Tensor) -> Tensor:
-        """Return the mean cross-entropy () of codes (B, K) and another crop's scores (B, K)."""
-        return distill.cross_entropy(codes, scores, self.temperature).mean()
+    def table(self, codes: Tensor, scores: Tensor) -> Tensor:
+        """Return the mean cross-entropies (A, V) of codes (A, B, K) and scores (V, B, K)."""
+        return distill.cross_entropy(codes[:, None], scores[None], self.temperature).mean(-1)
 
     def uniform(self) -> float:
         """Return ln K, the loss of equal scores of all prototypes."""

@@ -101,13 +101,12 @@ def chunked(t: Task, size: int) -> Tensor:
     """The same through our head, ``size`` prototypes at a time."""
     head = DistillationHead(t.center.shape[1], HOT)
     head.center = t.center
-    views = (t.student, t.teacher)
-    student, teacher = (
-        [FactoredLogits(x, w, size) for x in side] for side, w in zip(views, t.weights, strict=True)
-    )
+    sides = zip((t.student, t.teacher), t.weights, strict=True)
+    views = [[FactoredLogits(x, w, size) for x in side] for side, w in sides]
     if t.mask is not None:
-        return head.masked(student, teacher, t.mask, COLD)
-    return head(student, teacher, COLD, t.matches)
+        patches = [v[0]._replace(features=torch.stack([x.features for x in v])) for v in views]
+        return head.masked(*patches, t.mask, COLD)
+    return head(*views, COLD, t.matches)
 
 
 def gradients(inputs: list[Tensor], loss: Callable[[], Tensor]) -> Found:

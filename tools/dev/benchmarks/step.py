@@ -47,6 +47,8 @@ def textbook(cfg: Config) -> Config:
     backbone.pop('with_cp', None)
     if backbone.type == 'ResNet':
         backbone.channels_last = False
+    if backbone.type == 'VisionTransformer':
+        backbone.pack_crops = False
     for name in ('neck', 'teacher_neck'):
         (cfg.model.get(name) or {}).pop('chunk_size', None)
     if cfg.optim_wrapper.optimizer.type in ('SGD', 'Adam', 'AdamW'):
