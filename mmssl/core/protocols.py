@@ -98,6 +98,16 @@ class Method(Protocol):
 
 
 @runtime_checkable
+class KeepsLosses(Protocol):
+    """A model that keeps the losses of its last forward: methods, ``Classifier``, ``Segmenter``.
+
+    The host reads them together with what else it needs of an update.
+    """
+
+    logged_losses: dict[str, Tensor]
+
+
+@runtime_checkable
 class KnowsUniformLoss(Protocol):
     """A model whose loss has a value to compare with: methods, ``Classifier``, ``Segmenter``."""
 

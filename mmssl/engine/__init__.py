@@ -11,6 +11,7 @@ from .hooks.logger_hook import LoggerHook
 from .hooks.method_hook import MethodHook
 from .hooks.non_finite_hook import NonFiniteHook
 from .hooks.run_info_hook import RunInfoHook
+from .hooks.runtime_info_hook import RuntimeInfoHook
 from .hooks.start_hook import StartHook
 from .loop import EpochLoop
 from .optim.constructor import ParamGroupConstructor
@@ -34,6 +35,7 @@ __all__ = [
     'ParamGroupConstructor',
     'RunInfoHook',
     'Runner',
+    'RuntimeInfoHook',
     'ScheduleParam',
     'StartHook',
     'compile_networks',

@@ -36,6 +36,7 @@ def compile_networks(model: nn.Module, options: Any) -> None:
         if reason:
             raise UserError(f'compile: {reason}', key='compile', value=reason)
         network.encode = torch.compile(network.encode, **chosen)
+        network.encode_together = torch.compile(network.encode_together, **chosen)
 
 
 def compile_runner(runner: 'Runner', target: str = '') -> None:

@@ -7,7 +7,8 @@ import torch
 from mmengine.runner import EpochBasedTrainLoop
 
 from ..core import UserError, dist, watchdog
-from ..core.protocols import SeekableSampler
+from ..core.io import unwrap_model
+from ..core.protocols import KeepsLosses, SeekableSampler
 from ..registry import LOOPS
 from .loaders import tell_epoch
 from .state import validations
@@ -48,6 +49,9 @@ class EpochLoop(EpochBasedTrainLoop):
             )
         if self._iter == 0:
             dist.seed_streams(self.runner.seed or 0)  # restored with the rest on resuming
+        model = unwrap_model(self.runner.model)
+        if isinstance(model, KeepsLosses):
+            self.runner.optim_wrapper.readings['losses'] = lambda: model.logged_losses
         self.runner.call_hook('before_train')
         if self.resumed and self._iter and self._iter % len(self.dataloader) == 0:
             self._validate_again()
@@ -118,12 +122,18 @@ class EpochLoop(EpochBasedTrainLoop):
         watchdog.status.step = self._iter + 1
         with watchdog.collective('forward'):
             outputs = self.runner.model.train_step(data_batch, self.runner.optim_wrapper)
+        outputs = self._on_host(outputs)
         self.in_iteration = 1
         self.runner.call_hook(
             'after_train_iter', batch_idx=idx, data_batch=data_batch, outputs=outputs
         )
         self.in_iteration = 0
         self._iter += 1
+
+    def _on_host(self, outputs: dict[str, Any]) -> dict[str, Any]:
+        """Return the losses as numbers where the host has read them, with an update."""
+        read = self.runner.step_status.values_read
+        return dict(read[-1]['losses']) if read and 'losses' in read[-1] else outputs
 
 
 def _form(batch: Any) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.dist import is_distributed
-from mmengine.logging import MMLogger
+from mmengine.logging import MessageHub, MMLogger
 from mmengine.model import MMDistributedDataParallel
 from mmengine.optim.scheduler.param_scheduler import _ParamScheduler
 from mmengine.runner import Runner as Base
@@ -43,6 +43,7 @@ from .hooks.progress_bar_hook import ProgressBarHook
 from .loaders import end_workers
 from .optim.wrapper import OptimWrapper, active_amp
 from .rank_check import check_same, data_of, settings_of
+from .scalar_history import keep_histories
 from .signals import catch_signals, interruptible
 from .state import training_state, work_dir_files
 from .state.official_state import restore_official, seek
@@ -141,6 +142,10 @@ class Runner(Base):
         logger = super().build_logger(*args, **kwargs)
         self._levels = console.mute_screen(logger)
         return logger
+
+    def build_message_hub(self, *args: Any, **kwargs: Any) -> MessageHub:
+        """Build mmengine's message hub, whose scalars cost the same at every step."""
+        return keep_histories(super().build_message_hub(*args, **kwargs))
 
     def register_default_hooks(self, hooks: dict[str, Any] | None = None) -> None:
         """Add to the config's hooks what every training needs, if it is not among them."""

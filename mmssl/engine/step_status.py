@@ -20,6 +20,7 @@ class StepStatus:
     non_finite_parameters       OptimWrapper.step              NonFiniteHook
     signal_received             signals.catch_signals          OptimWrapper.step
     signal_agreed               OptimWrapper.step              CheckpointHook
+    values_read                 OptimWrapper.step              loop and hooks that log
     bad_samples_share           BadSamplesHook                 evaluation.feature_extraction
     predictions                 evaluation loops and hooks     tools, results.hook
     start_metrics               StartHook                      LineProcessor
@@ -31,6 +32,8 @@ class StepStatus:
     non_finite_parameters: list[nn.Parameter] = field(default_factory=list)  # of this rank
     signal_received: int = 0  # number of a signal that this process received
     signal_agreed: int = 0  # number of the signal that all ranks follow
+    # what the host has read of each micro-batch of the update that ended: reading, name, number
+    values_read: list[dict[str, dict[str, float]]] = field(default_factory=list)
     bad_samples_share: float = SHARE  # unreadable images that an evaluation tolerates
     predictions: list[dict[str, Any]] = field(default_factory=list)  # of the last evaluation
     start_metrics: dict[str, float] = field(default_factory=dict)  # before the first step

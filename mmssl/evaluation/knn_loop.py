@@ -97,7 +97,7 @@ class KNNLoop(BankLoop):
                 )
         first = {'knn/top1': next(iter(metrics.values()))}
         if self.mode == 'val':
-            metrics[METRIC] = rankme(query.features)
+            metrics[METRIC] = rankme(query.features).item()
         return first | metrics
 
     def _features(self) -> tuple[Bank, Bank]:

@@ -31,4 +31,4 @@ class RankLoop(FeatureLoop):
         """Return the rank of the features."""
         model = unwrap_model(self.runner.model)
         bank = extract(model, self.dataloader, 'of held-out images')
-        return {METRIC: rankme(bank.features)}
+        return {METRIC: rankme(bank.features).item()}

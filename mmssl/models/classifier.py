@@ -52,6 +52,7 @@ class Classifier(BaseModel):
         if 'in_features' not in head:
             head = dict(head, in_features=self._feature_width())
         self.head = MODELS.build(head)
+        self.logged_losses: dict[str, Tensor] = {}
         self.mixup = None
         if mixup:
             self.mixup = BatchMixup(mixup, self.head.num_classes)
@@ -149,7 +150,9 @@ class Classifier(BaseModel):
             )
         if self.mixup is not None:
             inputs, target = self.mixup(inputs, target)
-        return {'loss': self.head.loss(self.scores(inputs), target)}
+        loss = self.head.loss(self.scores(inputs), target)
+        self.logged_losses = {'loss': loss.detach()}
+        return {'loss': loss}
 
     def uniform_loss(self, batch: int) -> float | None:
         """Return ln(classes), the loss of a uniform answer, for any ``batch``; None for a sweep.

@@ -41,6 +41,7 @@ class Segmenter(BaseModel):
         head = dict(head)
         head.setdefault('in_features', self.backbone.out_channels[-1])
         self.head = MODELS.build(head)
+        self.logged_losses: dict[str, Tensor] = {}
         self.ignore = ignore
         self.max_side = max_side
 
@@ -81,7 +82,9 @@ class Segmenter(BaseModel):
                 key='label',
                 value=None if mask is None else tuple(mask.shape),
             )
-        return {'loss': self.loss(self.logits(inputs), mask)}
+        loss = self.loss(self.logits(inputs), mask)
+        self.logged_losses = {'loss': loss.detach()}
+        return {'loss': loss}
 
     def loss(self, logits: Tensor, mask: Tensor) -> Tensor:
         """Mean cross-entropy () of the judged cells: logits (B, classes, h, w), mask (B, H, W)."""

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from ..registry import OPTIMIZERS
-from .shards import tensor_norms
+from .shards import local_part, tensor_norms
 
 
 class _Adaptive(Optimizer):
@@ -75,7 +75,7 @@ class LARS(_Adaptive):
         if group['adapt']:
             weights, norms = tensor_norms(params), tensor_norms(d)
             ratios = torch.where((weights > 0) & (norms > 0), group['trust'] * weights / norms, 1.0)
-            torch._foreach_mul_(d, ratios.tolist())
+            torch._foreach_mul_([local_part(x) for x in d], list(ratios.unbind()))
         return d
 
 
@@ -110,7 +110,8 @@ class LARC(_Adaptive):
         ratios = group['trust'] * weights / (norms + decay * weights + group['eps'])
         if group['clip']:
             ratios = (ratios / group['lr']).clamp(max=1)
-        out = list(torch._foreach_add(grads, params, alpha=decay))
-        torch._foreach_mul_(out, ratios.tolist())
-        moving = ((weights > 0) & (norms > 0)).tolist()
-        return [d if moves else g for d, g, moves in zip(out, grads, moving, strict=True)]
+        # without gradient nothing is left of the decay; without weight there is none
+        ratios = torch.where(norms > 0, torch.where(weights > 0, ratios, 1.0), 0.0)
+        d = list(torch._foreach_add(grads, params, alpha=decay))
+        torch._foreach_mul_([local_part(x) for x in d], list(ratios.unbind()))
+        return d

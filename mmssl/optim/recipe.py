@@ -3,14 +3,14 @@
 from collections.abc import Sequence
 from typing import Any
 
-import torch
 from torch import nn
 from torch.optim import Optimizer
 
 from ..core import Progress, UserError
-from .gradients import clip_each, drop_frozen, read_clip
+from .gradients import clip, drop_frozen, gradients, read_clip
 from .group_schedule import GroupSchedule
 from .param_groups import build_optimizer, group_parameters
+from .shards import tensor_norms
 
 
 class Recipe:
@@ -74,10 +74,8 @@ class Recipe:
         """Clip the model's gradients; drop those of groups that are still frozen."""
         if self._groups is None:  # found once: the rules are searched in every name
             self._groups = self.param_groups(model)
-        if self.clip and self.clips_each:
-            for group in self._groups:
-                clip_each(group['params'], **self.clip)
-        elif self.clip:
-            grads = [p for g in self._groups for p in g['params'] if p.grad is not None]
-            torch.nn.utils.clip_grad_norm_(grads, **self.clip)
+        params = [p for g in self._groups for p in g['params'] if p.grad is not None]
+        if self.clip and params:
+            norms = tensor_norms(gradients(params)).tolist()
+            clip(params, norms, each=self.clips_each, **self.clip)
         drop_frozen(self._groups, progress)

@@ -19,6 +19,9 @@ FLOAT32 = {
 }
 
 
+IS_CUDA = Tensor.is_cuda.__get__  # type: ignore[attr-defined]
+
+
 class EmulateCUDA(TorchFunctionMode):
     """Run tensors of the CPU as CUDA would run its own: for FakeTensors, which hold no numbers.
 
@@ -36,6 +39,8 @@ class EmulateCUDA(TorchFunctionMode):
         if func is Tensor.backward:
             with self:  # activations that it computes again are CUDA's too
                 return _backward(args[0])
+        if func == IS_CUDA:
+            return True
         if (
             func is F.scaled_dot_product_attention
             and torch.backends.cuda.mem_efficient_sdp_enabled()

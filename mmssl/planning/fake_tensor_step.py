@@ -10,8 +10,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map
 from torch.utils.flop_counter import FlopCounterMode
 
+from ..core.protocols import BoundedMemory
 from ..engine.optim.wrapper import read_amp
 from .cuda_emulation import EmulateCUDA
+from .device_counts import DeviceCounts
 from .memory import Memory
 from .standalone_step import Batch, StandaloneTraining, build_on_meta, noise_batch
 
@@ -68,10 +70,9 @@ class FakeTensorStep:
         model = build_on_meta(cfg)
         with self._inside():
             self.training = StandaloneTraining(cfg, model.to_empty(device='cpu'), amp=False)
-        kind = read_amp(cfg.optim_wrapper.get('amp')) if device == 'cuda' else None
-        self.training.wrapper.optim_context = lambda _: torch.autocast(
-            'cpu', kind, enabled=kind is not None
-        )
+        self.training.wrapper.amp_device = 'cpu'
+        if device == 'cuda':
+            self.training.wrapper.amp = read_amp(cfg.optim_wrapper.get('amp'))
 
     @contextmanager
     def _inside(self) -> Iterator[None]:
@@ -93,6 +94,20 @@ class FakeTensorStep:
             self.memory.peak = self.memory.now
             self.training.step(self._batch(batch))
         return self.memory.peak
+
+    def counts(self, batch: int) -> DeviceCounts:
+        """Return what an update with ``batch`` images asks of the device.
+
+        A queue is full by then, so that a method that waits for it to fill no longer does.
+        """
+        with self._inside():
+            images = self._batch(batch)
+            if any(isinstance(part, BoundedMemory) for part in self.training.model.modules()):
+                self.training.step(images)
+            counts = DeviceCounts()
+            with counts:
+                self.training.step(images)
+        return counts
 
     def operations(self, batch: int = 2) -> tuple[float, float]:
         """Return operations for an image: of the forward, and with the backward.

@@ -10,6 +10,7 @@ from mmengine.hooks import Hook
 from torch import Tensor
 
 from ..core import dist
+from ..core.device import as_number
 from ..core.io import unwrap_model
 from ..core.protocols import Method
 from ..engine.fsdp import full_tensor
@@ -149,7 +150,7 @@ class TraceHook(Hook):
         self, runner: 'Runner', batch_idx: int, data_batch: Any = None, outputs: Any = None
     ) -> None:
         """Add the step."""
-        losses = {name: float(torch.as_tensor(x).detach()) for name, x in (outputs or {}).items()}
+        losses = {name: as_number(x) for name, x in (outputs or {}).items()}
         if self.joined:
             losses = averaged(losses)
         state = unwrap_model(runner.model).state_dict() if self.tensors else {}

@@ -39,7 +39,7 @@ BATCH = 4
 SYNC_BN = 'core/sync_bn.py:forward'
 # of `core.dist`; batch norm, sharding and DDP call torch themselves, with model tensors alone
 DEVICE_SITES = {
-    'engine/hooks/health_hook.py:measure',
+    'engine/hooks/health_hook.py:statistics',
     'engine/hooks/method_hook.py:before_val',
     'engine/optim/wrapper.py:_agree',
     'optim/shards.py:tensor_norms',
@@ -167,10 +167,8 @@ def health() -> None:
     """Measure the embeddings of all ranks."""
     model = SimpleNamespace(
         logged_embeddings=dict(student=normal(BATCH, 3), teacher=normal(BATCH, 3)),
-        current_momentum=lambda: None,
-        uniform_loss=lambda _: None,
     )
-    HealthHook().measure(SimpleNamespace(iter=0, param_schedulers=[]), model, 1.0)
+    HealthHook().statistics(model)
 
 
 def begin_evaluation() -> None:

@@ -12,6 +12,7 @@ from mmengine.hooks import Hook
 from torch.nn import functional as F
 
 from mmssl.apis import load_config
+from mmssl.core.device import as_number
 from mmssl.engine import Runner
 from mmssl.models.algorithms import Pretrainer
 from mmssl.registry import MODELS
@@ -96,7 +97,7 @@ class Watch(Hook):
 def losses(runner: Runner) -> list[float]:
     """Train and return the loss of every iteration."""
     seen: list[float] = []
-    runner.register_hook(Watch(lambda _, outputs: seen.append(float(outputs['loss'].detach()))))
+    runner.register_hook(Watch(lambda _, outputs: seen.append(as_number(outputs['loss']))))
     runner.train()
     return seen
 

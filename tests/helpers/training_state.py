@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from mmssl.checkpoint.file_format import FORMAT
+from mmssl.core.device import as_number
 
 from .tiny import Watch, weights
 
@@ -24,7 +25,7 @@ def interrupt(runner, iteration, name='cut.pth'):
             raise Stop
 
     seen = []
-    runner.register_hook(Watch(lambda _, outputs: seen.append(outputs['loss'].item())))
+    runner.register_hook(Watch(lambda _, outputs: seen.append(as_number(outputs['loss']))))
     runner.register_hook(Watch(look))
     with pytest.raises(Stop):
         runner.train()

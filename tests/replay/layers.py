@@ -56,11 +56,11 @@ class Probe:
         self.seen.module(self.model.head, 'head')
         clip = self.wrapper._clip
 
-        def logged_embeddings() -> None:
+        def watched_clip(*gradients_and_norms: Any) -> None:
             self.grads = gradients(self.model)
-            clip()
+            clip(*gradients_and_norms)
 
-        self.wrapper._clip = logged_embeddings
+        self.wrapper._clip = watched_clip
 
     @property
     def rate(self) -> Tensor:

@@ -172,9 +172,9 @@ class Step:
     def _watch_gradients(self, recorder: Recorder) -> None:
         original = self.wrapper._clip
 
-        def clip() -> None:
+        def clip(*gradients_and_norms: Any) -> None:
             self.grads = gradients(self.model)
-            original()
+            original(*gradients_and_norms)
             self.clipped = gradients(self.model)
             frozen = {n for g in self._frozen_groups() for n in g['names']}
             self.moved = set(self.clipped) - frozen

@@ -10,6 +10,7 @@ from mmengine.hooks import Hook
 from torch.testing import assert_close
 
 from mmssl.checkpoint import read
+from mmssl.core.device import as_number
 from mmssl.engine import OptimWrapper
 
 from ..helpers.methods import MODELS_BY_NAME
@@ -66,7 +67,7 @@ def test_a_signal_waits_for_the_end_of_the_update(tiny_config, tmp_path, whole, 
                 os.kill(os.getpid(), signal.SIGTERM)
 
     first.register_hook(Signal())
-    first.register_hook(Watch(lambda _, outputs: seen.append(float(outputs['loss'].detach()))))
+    first.register_hook(Watch(lambda _, outputs: seen.append(as_number(outputs['loss']))))
     with pytest.raises(SystemExit) as caught:
         first.train()
     assert caught.value.code == 143

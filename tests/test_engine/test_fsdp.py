@@ -22,8 +22,9 @@ from mmssl.checkpoint import read
 from mmssl.core import UserError
 from mmssl.engine.fsdp import full_tensor, fully_shard, gathered_on_host
 from mmssl.engine.optim.wrapper import OptimWrapper
-from mmssl.optim.gradients import clip_each
+from mmssl.optim.gradients import clip, gradients
 from mmssl.optim.lars import LARC, LARS
+from mmssl.optim.shards import tensor_norms
 
 from ..helpers.methods import MODELS_BY_NAME, SWIN, batch, build, part
 from ..helpers.tiny import losses, make_runner, scalars
@@ -187,7 +188,9 @@ def _collectives_of_clipping(count):
     for i, parameter in enumerate([*parameters, whole]):
         parameter.grad = torch.full_like(parameter, i + 1.0)
     with CommDebugMode() as counter:
-        clip_each([*parameters, whole], max_norm=5.0)
+        every = [*parameters, whole]
+        lengths = tensor_norms(gradients(every)).tolist()
+        clip(every, lengths, max_norm=5.0, each=True)
     norms = [float(full_tensor(p.grad).norm()) for p in [*parameters, whole]]
     return counter.get_total_counts(), norms
 

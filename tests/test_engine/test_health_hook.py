@@ -20,6 +20,12 @@ INTERVAL = dict(
 )
 
 
+def measure(hook, runner, model, loss):
+    """Measure and judge the embeddings of a model."""
+    statistics = {name: value.item() for name, value in hook.statistics(model).items()}
+    return hook.judge(runner, model, statistics, loss)
+
+
 def spoken(work_dir):
     """Sentences of the health hook."""
     lines = [line for line in log(work_dir).splitlines() if 'health: ' in line]
@@ -97,12 +103,12 @@ def test_the_warm_up_is_not_counted(dead, tmp_path):
     runner, _ = dead
     hook = HealthHook(interval=4)
     runner.param_schedulers[0].schedule.warmup = 100
-    hook.measure(runner, runner.model, runner.model.uniform_loss(6))
+    measure(hook, runner, runner.model, runner.model.uniform_loss(6))
     assert hook.wrong_since['uniform'] == []
     runner.param_schedulers[0].schedule.warmup = 0
-    hook.measure(runner, runner.model, runner.model.uniform_loss(6))
+    measure(hook, runner, runner.model, runner.model.uniform_loss(6))
     assert len(hook.wrong_since['uniform']) == 1
-    hook.measure(runner, runner.model, 1.006 * runner.model.uniform_loss(6))
+    measure(hook, runner, runner.model, 1.006 * runner.model.uniform_loss(6))
     assert hook.wrong_since['uniform'] == []  # more than half a percent away
 
 
@@ -115,12 +121,10 @@ def test_a_sentence_comes_back_after_recovery(dead):
     # a first look is not enough; the second speaks, the third adds nothing
     for rows in (bad[2], bad[0], bad[1], good, bad[1], bad[2]):
         runner.model.logged_embeddings = dict(student=rows, teacher=rows)
-        hook.measure(runner, runner.model, 9.0)
+        measure(hook, runner, runner.model, 9.0)
     said = spoken(work_dir)[before:]
-    spreads = [
-        f'their standard deviation is {embedding_stats.embedding_std(b) * math.sqrt(8):.3f} of'
-        for b in bad
-    ]
+    shares = [embedding_stats.embedding_std(b).item() * math.sqrt(8) for b in bad]
+    spreads = [f'their standard deviation is {share:.3f} of' for share in shares]
     assert [s in t for s, t in zip((spreads[0], spreads[2]), said, strict=True)] == [True, True]
 
 
@@ -132,9 +136,9 @@ def test_few_directions_are_named(dead):
     rows = torch.cat([axis.expand(32, -1), -axis.expand(32, -1)])
     runner.model.logged_embeddings = dict(student=rows, teacher=rows)
     for _ in range(hook.patience - 1):
-        hook.measure(runner, runner.model, 9.0)
+        measure(hook, runner, runner.model, 9.0)
     assert len(spoken(work_dir)) == before
-    numbers = hook.measure(runner, runner.model, 9.0)
+    numbers = measure(hook, runner, runner.model, 9.0)
     assert numbers['rankme'] == pytest.approx(1, rel=1e-3)
     assert numbers['embedding_std'] > 0.5
     (sentence,) = spoken(work_dir)[before:]
@@ -152,9 +156,9 @@ def test_the_numbers_are_those_of_the_watched_embeddings(tiny_config, tmp_path):
             )
             expected.append(
                 dict(
-                    embedding_std=embedding_stats.embedding_std(student) * math.sqrt(8),
-                    rankme=embedding_stats.rankme(student),
-                    teacher_cosine=embedding_stats.teacher_cosine(student, teacher),
+                    embedding_std=embedding_stats.embedding_std(student).item() * math.sqrt(8),
+                    rankme=embedding_stats.rankme(student).item(),
+                    teacher_cosine=embedding_stats.teacher_cosine(student, teacher).item(),
                     uniform=0.8 * math.log(6),
                     momentum=1 - 0.05 * (1 + math.cos(math.pi * runner.iter / 8)),
                 )
@@ -240,5 +244,6 @@ def test_one_bad_batch_is_no_divergence(losses_seen, said_at):
     hook.end_of_epoch = lambda *_: False
     for run.iter, loss in enumerate(losses_seen):
         hub.update_scalar('train/loss', loss)
+        hook.before_train_iter(run, run.iter)
         hook.after_train_iter(run, run.iter)
     assert said == said_at

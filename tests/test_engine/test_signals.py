@@ -9,6 +9,7 @@ import pytest
 
 from mmssl.checkpoint import read
 from mmssl.core import dist
+from mmssl.core.device import as_number
 from mmssl.engine.signals import WorkerSignals
 
 from ..helpers.tiny import Watch, log, losses, make_runner
@@ -27,7 +28,7 @@ def cut(runner, step, number, rank=0):
     seen = []
 
     def look(runner, outputs):
-        seen.append(float(outputs['loss'].detach()))
+        seen.append(as_number(outputs['loss']))
 
     class Send(Watch):
         def before_train_iter(self, runner, batch_idx, data_batch=None):

@@ -59,10 +59,10 @@ class Trainer:
         self.moves: list[int] = []
         clip, move = self.wrapper._clip, self.model.update_teacher
 
-        def watched_clip() -> None:
+        def watched_clip(*gradients_and_norms: Any) -> None:
             names = self.model.named_parameters()
             self.grads = {n: p.grad.clone() for n, p in names if p.grad is not None}
-            clip()
+            clip(*gradients_and_norms)
 
         def watched_move() -> None:
             self.moves.append(self.runner.iter)

@@ -127,7 +127,7 @@ class Lockstep(Hook):
     ) -> None:
         """Take the same step."""
         views = runner.model.data_preprocessor(data_batch, True)['inputs']
-        self.losses['ours'].append(float(outputs['loss'].detach()))
+        self.losses['ours'].append(outputs['loss'])
         for name, side in self.sides.items():
             self.losses[name].append(side.step(views))
             check_schedules(runner, side)

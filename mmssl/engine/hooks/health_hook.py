@@ -3,8 +3,8 @@
 import math
 from typing import TYPE_CHECKING, Any
 
-import torch
 from mmengine.hooks import Hook
+from torch import Tensor
 
 from ...core import dist
 from ...core.errors import at_least
@@ -54,25 +54,54 @@ class HealthHook(Hook):
         self.diverged = diverged
         self.wrong_since: dict[str, list[int]] = {}  # iterations of the measurements in a row
         self.warned: set[str] = set()
+        self.due = False  # this iteration is measured
+        self.ends = False  # and is the last of its epoch
+
+    def before_train(self, runner: 'Runner') -> None:
+        """Have the statistics read with what else the host needs of an update."""
+        model = unwrap_model(runner.model)
+        if isinstance(model, Method):
+            runner.optim_wrapper.readings['health'] = lambda: (
+                self.statistics(model) if self.due else {}
+            )
+
+    def before_train_iter(self, runner: 'Runner', batch_idx: int, data_batch: Any = None) -> None:
+        """Decide whether this iteration is measured."""
+        self.ends = self.end_of_epoch(runner.train_dataloader, batch_idx)
+        self.due = self.ends or (runner.iter + 1) % self.interval == 0
 
     def after_train_iter(
         self, runner: 'Runner', batch_idx: int, data_batch: Any = None, outputs: Any = None
     ) -> None:
-        """Measure, log and, when something is wrong, warn."""
-        ends = self.end_of_epoch(runner.train_dataloader, batch_idx)
-        if (runner.iter + 1) % self.interval and not ends:
-            return
+        """Log what was read and, when something is wrong, warn."""
         model = unwrap_model(runner.model)
-        if not isinstance(model, Method):
-            if isinstance(model, KnowsUniformLoss):
-                self._check_labelled(runner, model, ends)
-            return
-        loss = float(torch.as_tensor((outputs or {}).get('loss', float('nan'))).detach())
-        for name, value in self.measure(runner, model, loss).items():
-            runner.message_hub.update_scalar(f'train/{name}', value)
+        if self.due and not isinstance(model, Method) and isinstance(model, KnowsUniformLoss):
+            self._check_labelled(runner, model, self.ends)
+        for values in runner.step_status.values_read if isinstance(model, Method) else ():
+            if values['health'] or (self.due and not model.logged_embeddings):
+                numbers = self.judge(runner, model, values['health'], values['losses']['loss'])
+                for name, value in numbers.items():
+                    runner.message_hub.update_scalar(f'train/{name}', value)
 
-    def measure(self, runner: 'Runner', model: Method, loss: float) -> dict[str, float]:
-        """Return the health numbers of this iteration after checking them."""
+    def statistics(self, model: Method) -> dict[str, Tensor]:
+        """Return statistics () of the embeddings of all ranks, RankMe on the first alone.
+
+        Its eigenvalues are the one part that a GPU has to be waited for.
+        """
+        logged = model.logged_embeddings
+        if not logged:
+            return {}
+        student = dist.gather(logged['student'])  # (W * B, D)
+        teacher = dist.gather(logged['teacher'])
+        spread = embedding_stats.embedding_std(student) * math.sqrt(student.shape[1])
+        rank = dict(rankme=embedding_stats.rankme(student)) if dist.rank() == 0 else {}
+        cosine = embedding_stats.teacher_cosine(student, teacher)
+        return dict(embedding_std=spread, **rank, teacher_cosine=cosine)
+
+    def judge(
+        self, runner: 'Runner', model: Method, statistics: dict[str, float], loss: float
+    ) -> dict[str, float]:
+        """Return the numbers of a measured iteration after checking them."""
         numbers: dict[str, float] = {}
         momentum = model.current_momentum()
         if momentum is not None:
@@ -80,13 +109,10 @@ class HealthHook(Hook):
         logged = model.logged_embeddings
         if not logged:
             return numbers
-        student = dist.gather(logged['student'])  # (W * B, D)
-        teacher = dist.gather(logged['teacher'])
-        evenly_used = 1 / math.sqrt(student.shape[1])
-        numbers['embedding_std'] = embedding_stats.embedding_std(student) / evenly_used
-        numbers['rankme'] = embedding_stats.rankme(student)
-        numbers['teacher_cosine'] = embedding_stats.teacher_cosine(student, teacher)
-        self._check_embeddings(runner, numbers, min(student.shape))
+        numbers.update(statistics)
+        if 'rankme' in numbers:
+            rows, width = logged['student'].shape
+            self._check_embeddings(runner, numbers, min(rows * dist.world_size(), width))
         expected = model.uniform_loss(len(logged['student']))
         if expected is not None:
             numbers['uniform'] = expected

@@ -11,6 +11,7 @@ from mmengine.hooks import Hook
 from torch import Tensor
 
 from ...core import UserError, dist
+from ...core.device import as_number
 from ...core.io import atomic_write, unwrap_model
 from ...core.protocols import Method, NamedImages
 from ...registry import HOOKS
@@ -100,7 +101,7 @@ class NonFiniteHook(Hook):
         """Write the dump; return the sentence."""
         step = runner.iter + 1
         names = {id(p): n for n, p in unwrap_model(runner.model).named_parameters()}
-        losses = {k: float(torch.as_tensor(v).detach()) for k, v in outputs.items()}
+        losses = {k: as_number(v) for k, v in outputs.items()}
         mine = dict(
             rank=dist.rank(),
             host=socket.gethostname(),

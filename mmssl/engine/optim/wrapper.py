@@ -1,5 +1,6 @@
 """Optimizer wrapper: backward, clipping, frozen groups and update, with or without AMP."""
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -10,12 +11,14 @@ from torch import Tensor, nn
 from torch.amp.grad_scaler import GradScaler
 
 from ...core import Progress, UserError, dist
+from ...core.device import read_together
 from ...core.watchdog import collective
-from ...optim.gradients import clip_each, drop_frozen, read_clip
-from ...optim.shards import local_part
+from ...optim.gradients import clip, drop_frozen, gradients, read_clip
+from ...optim.shards import tensor_norms
 from ...registry import OPTIM_WRAPPERS
 from ..fsdp import scatter_state
 from ..step_status import StepStatus
+from .half_weights import HalfWeights
 
 RATES = ('lr', 'initial_lr')  # of a group, where schedulers leave them
 AMP_DTYPES = {'float16': torch.float16, 'bfloat16': torch.bfloat16}
@@ -60,12 +63,15 @@ class OptimWrapper(Base):
     latest: what the end of an epoch leaves of one is dropped, as in SERE's code. Its rates, decay
     and other settings are those of its first micro-batch (`hold_settings`).
 
-    Before every update the ranks agree, in one exchange of two numbers: a loss or gradient that
+    Before every update the ranks agree, in one exchange of three numbers: a loss or gradient that
     is not finite on any of them keeps all from updating, and a signal that reached one ends all.
-    Both stand in ``status``, the runner's `StepStatus`.
+    Then the host reads, once for an update, what it needs of the device: what was agreed on, the
+    norms of all gradients, and what ``readings`` name (losses, health). The results stand in
+    ``status``, the runner's `StepStatus`.
     """
 
     progress: Progress | None = None
+    amp_device = 'cuda'  # plans emulate one on the CPU
 
     def __init__(
         self,
@@ -75,13 +81,17 @@ class OptimWrapper(Base):
         amp: str | None = None,
         amp_required: bool = False,
     ) -> None:
-        clip, self.per_tensor = read_clip(clip_grad)
-        super().__init__(optimizer, accumulative_counts, clip)
+        bound, self.per_tensor = read_clip(clip_grad)
+        super().__init__(optimizer, accumulative_counts, bound)
         self.status = StepStatus()  # the runner puts its own here
         self.losses: list[Tensor] = []  # of this update's micro-batches
+        # what else the host is to read: tensors () by name, asked for after each backward
+        self.readings: dict[str, Callable[[], dict[str, Tensor]]] = {}
+        self.to_read: list[dict[str, dict[str, Tensor]]] = []  # of this update's micro-batches
         self.held: list[dict[str, Any]] = []  # settings of each group at this update's start
         self.gradient_watchers: list[Callable[[], None]] = []  # called after each backward
         self.amp = self._amp_type(amp, amp_required)
+        self.half_weights: HalfWeights | None = None
         self.scaler = GradScaler('cuda', enabled=self.amp is torch.float16)
 
     @staticmethod
@@ -132,22 +142,31 @@ class OptimWrapper(Base):
             return False
         self._inner_count = 0
         self.losses = []
+        self.to_read = []
         self.zero_grad()
         return True
 
     @contextmanager
     def optim_context(self, model: nn.Module) -> Iterator[None]:
         """Enter autocast, and hold back gradient exchange while accumulating."""
-        with (
-            super().optim_context(model),
-            torch.autocast('cuda', dtype=self.amp or torch.float16, enabled=self.amp is not None),
-        ):
-            yield
+        with super().optim_context(model):
+            if self.amp is None:
+                yield
+                return
+            if self.half_weights is None:
+                self.half_weights = HalfWeights(model)
+            with (
+                torch.autocast(self.amp_device, dtype=self.amp),
+                self.half_weights.cast(self.amp),
+            ):
+                yield
 
     def backward(self, loss: Tensor, **kwargs: Any) -> None:
         """Back-propagate the (scaled) loss."""
         self.status.updated = self.status.non_finite = False
+        self.status.values_read = []
         self.losses.append(loss.detach())
+        self.to_read.append({name: read() for name, read in self.readings.items()})
         with collective('gradients'):
             super().backward(self.scaler.scale(loss), **kwargs)
         for watcher in self.gradient_watchers:
@@ -159,14 +178,16 @@ class OptimWrapper(Base):
         Where a loss or gradient is not finite on any rank, nothing is updated.
         """
         self.scaler.unscale_(self.optimizer)
-        self._agree()
+        params = [p for g in self.optimizer.param_groups for p in g['params'] if p.grad is not None]
+        norms, overflow = self._agree(params)
         if self.status.non_finite:
             self.scaler.update()
             return
-        self._clip()
-        self._drop_frozen()
-        with self._settings_of_start():
-            self.scaler.step(self.optimizer, **kwargs)
+        if not overflow:  # else the scale falls: the scaler would find out by reading again
+            self._clip(params, norms)
+            self._drop_frozen()
+            with self._settings_of_start():
+                self.optimizer.step(**kwargs)
         self.scaler.update()
         self.status.updated = True
 
@@ -181,33 +202,43 @@ class OptimWrapper(Base):
         for group, settings in zip(groups, now, strict=True):
             group.update(settings)
 
-    def _agree(self) -> None:
-        """Agree over ranks whether this update counts and whether a signal ends the run."""
-        groups = self.optimizer.param_groups
-        params = [p for group in groups for p in group['params'] if p.grad is not None]
-        norms = list(torch._foreach_norm([local_part(p.grad) for p in params])) if params else []
-        checked = [*self.losses, *norms]
-        if self.scaler.is_enabled() and self.scaler.get_scale() >= 1:
-            checked = self.losses  # the scaler skips such gradients itself
-        all_finite = torch.stack(checked).isfinite().all()
-        mine = torch.stack([~all_finite, all_finite.new_tensor(False)]).to(torch.int32)
-        mine[1] = self.status.signal_received
-        non_finite, self.status.signal_agreed = dist.largest_over_ranks(mine).tolist()
-        self.status.non_finite = bool(non_finite)
-        self.losses = []
-        if self.status.non_finite:
-            self.status.non_finite_parameters = [
-                p for p, norm in zip(params, norms, strict=True) if not bool(norm.isfinite())
-            ]
+    def _agree(self, params: list[nn.Parameter]) -> tuple[list[float], bool]:
+        """Agree over ranks whether this update counts and whether a signal ends the run.
 
-    def _clip(self) -> None:
-        if not self.clip_grad_kwargs:
+        Return the norm of each gradient, and whether a loss scale that can still fall has made
+        some of them overflow. It is the one time that the host waits for the device in an update.
+        """
+        grads = gradients(params)
+        losses = torch.stack(self.losses) if self.losses else grads[0].new_zeros(0)
+        norms = tensor_norms(grads) if grads else losses.new_zeros(0)
+        wrong = torch.stack([~losses.isfinite().all(), ~norms.isfinite().all()])
+        mine = nn.functional.pad(wrong.to(torch.int32), (0, 1), value=self.status.signal_received)
+        agreed = dist.largest_over_ranks(mine)  # (3,): wrong losses, wrong gradients, signal
+        scale = self.scaler.scale(norms.new_ones(1))
+        values = [x for part in self.to_read for group in part.values() for x in group.values()]
+        flags, (factor,), lengths, *numbers = read_together(agreed, scale, norms, *values)
+        wrong_loss, wrong_gradient, self.status.signal_agreed = map(int, flags)
+        overflow = bool(wrong_gradient) and self.scaler.is_enabled() and factor >= 1
+        self.status.non_finite = bool(wrong_loss) or (bool(wrong_gradient) and not overflow)
+        self.status.non_finite_parameters = [
+            p for p, length in zip(params, lengths, strict=True) if not math.isfinite(length)
+        ]
+        number = (values[0] for values in numbers)
+        self.status.values_read = [
+            {name: {key: next(number) for key in group} for name, group in part.items()}
+            for part in self.to_read
+        ]
+        self.losses = []
+        self.to_read = []
+        return lengths, overflow
+
+    def _clip(self, params: list[nn.Parameter], norms: list[float]) -> None:
+        """Clip gradients of known ``norms``."""
+        if not self.clip_grad_kwargs or not params:
             return
-        if self.per_tensor:
-            for group in self.optimizer.param_groups:
-                clip_each(group['params'], **self.clip_grad_kwargs)
-        else:
-            self._clip_grad()
+        norm = clip(params, norms, each=self.per_tensor, **self.clip_grad_kwargs)
+        if norm is not None:
+            self.message_hub.update_scalar('train/grad_norm', norm)
 
     def _drop_frozen(self) -> None:
         groups = self.optimizer.param_groups

@@ -63,6 +63,7 @@ class Pretrainer(BaseModel):
                 )
         self.momentum = Schedule.build(momentum, 'model.momentum', 0.0, 1.0) if momentum else None
         self.logged_embeddings: dict[str, Tensor] = {}
+        self.logged_losses: dict[str, Tensor] = {}
         self.recipe: Recipe | None = None  # how it is trained outside a runner
         self._progress: Progress | None = None
         self._memories: list[StepMemory] | None = None
@@ -343,7 +344,9 @@ class Pretrainer(BaseModel):
                 data = dict(inputs=list(inputs), data_samples=data_samples or {})
                 data = self.data_preprocessor(data, True)
                 inputs, data_samples = data['inputs'], data['data_samples']
-            return self.loss(list(inputs), data_samples or {})
+            losses = self.loss(list(inputs), data_samples or {})
+            self.logged_losses = {name: value.detach() for name, value in losses.items()}
+            return losses
         if mode == 'tensor':
             return self.extract_feat(inputs)
         raise UserError(

@@ -14,7 +14,8 @@ from torch import nn
 
 from mmssl.engine import ParamGroupConstructor
 from mmssl.models.teacher import update_teacher
-from mmssl.optim.gradients import clip_each
+from mmssl.optim import gradients
+from mmssl.optim.shards import tensor_norms
 from mmssl.registry import MODELS
 
 from .timing import Builders, Comparison, make_on_device
@@ -58,7 +59,12 @@ def clip(net: nn.Module, other: nn.Module, long: bool) -> Pair:
                 p.grad.mul_(share)
 
     parameters = list(other.parameters())
-    return loop, lambda: clip_each(parameters, next(limits[1]))
+
+    def ours() -> None:
+        norms = tensor_norms(gradients.gradients(parameters)).tolist()
+        gradients.clip(parameters, norms, next(limits[1]), each=True)
+
+    return loop, ours
 
 
 def lars(net: nn.Module, other: nn.Module, larc: bool) -> Pair:
