@@ -31,6 +31,7 @@ from mmssl.engine.hooks.bad_samples_hook import FILE, BadSamplesHook
 from mmssl.engine.hooks.checkpoint_hook import CheckpointHook
 from mmssl.engine.hooks.health_hook import HealthHook
 from mmssl.engine.hooks.non_finite_hook import NonFinite
+from mmssl.engine.hooks.stream_hook import StreamHook
 from mmssl.engine.optim.wrapper import OptimWrapper
 from mmssl.engine.state import work_dir_files
 from mmssl.evaluation import predictions
@@ -58,6 +59,7 @@ HOST_SITES = {
     'engine/hooks/checkpoint_hook.py:after_train',
     'engine/loop.py:_validate_again',
     'engine/hooks/non_finite_hook.py:_report',
+    'engine/hooks/stream_hook.py:before_save_checkpoint',
     'engine/rank_check.py:check_same',
     'engine/runner.py:_resumed',
     'engine/state/work_dir_files.py:check_work_dir',
@@ -153,6 +155,22 @@ def test_save(passes, tiny_config, tmp_path):
         generator.set_state(state.clone())
         assert torch.equal(torch.rand(2, generator=generator), expected)
     assert not torch.equal(*draws)
+
+
+def _streams() -> list[str]:
+    """Return what a training file gets when each rank has read of one stream."""
+    hook, runner = StreamHook(), SimpleNamespace()
+    text = json.dumps(dict(stream=dist.rank(), epoch=0, begin=5))
+    hook.after_train_iter(runner, 0, dict(data_samples=dict(stream=[text, ''])))
+    content: dict[str, Any] = {}
+    hook.before_save_checkpoint(runner, content)
+    return content['streams']
+
+
+def test_states_of_streams(passes):
+    expected = [json.dumps(dict(stream=rank, epoch=0, begin=5)) for rank in (0, 1)]
+    sites = {'engine/hooks/stream_hook.py:before_save_checkpoint'}
+    assert passes(sites, _streams) == [expected, expected]
 
 
 def _record(path: Path, folder: Path) -> Any:

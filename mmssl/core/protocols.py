@@ -1,6 +1,6 @@
 """Protocols between rooms: what the engine asks of models and of their parts."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor, nn
@@ -200,6 +200,23 @@ class IndexedData(Protocol):
     def index_digests(self) -> dict[str, int | str]:
         """Return numbers and hashes that are equal where the data sets are."""
         ...
+
+
+@runtime_checkable
+class StreamedData(Protocol):
+    """A data set that may read streams, and go on in them: ``mmssl.datasets.ImageDataset``.
+
+    Items of a stream have a text ``stream`` among their data_samples: where the library that reads
+    it stands, or ''.
+    """
+
+    @property
+    def reads_stream(self) -> bool:
+        """Whether images come in the order of a stream."""
+        ...
+
+    def resume_stream(self, states: Sequence[str]) -> None:
+        """Take the texts that items had. Raises ValueError for others."""
 
 
 @runtime_checkable

@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ..core import UserError
 from ..datasets import ImageDataset
 from ..datasets.channel_image import ChannelImage
 from ..datasets.image_formats import PNG_SIGN, opened
@@ -66,7 +67,18 @@ class Measurements:
 
 
 def chunks(images: ImageDataset) -> list[range]:
-    """Cut the indices into runs: shards whole, as they are read from their beginning."""
+    """Cut the indices into runs: shards whole, as they are read from their beginning.
+
+    Raises UserError for a stream.
+    """
+    if images.reads_stream:
+        kind = type(images.source).__name__
+        raise UserError(
+            f'dataset.source.type={kind}: a stream is not read by number; measure it by '
+            'HuggingFaceSource or ParquetSource',
+            key='dataset.source.type',
+            value=kind,
+        )
     if images.locality == 'shard':
         ends = [int(end) for end in images.source.ends]
     else:

@@ -19,7 +19,7 @@ from torch.utils.data import Dataset, get_worker_info
 from ..core import UserError
 from ..core.errors import NoData
 from ..registry import DATASETS, TRANSFORMS
-from .sources import Source, UnreadableImage, is_listed
+from .sources import BrokenStream, Source, StreamedSource, UnreadableImage, is_listed
 from .transforms.load_image import LoadImage
 from .unreadable_images import TRIES, replacement_index, replacement_seed
 from .view_seed import view_seed
@@ -136,6 +136,14 @@ class ImageDataset(Dataset[dict[str, Any]]):
         total = len(self.source)
         if tuple(share) == (0, 1) and per_class is None:
             return np.arange(total)
+        if isinstance(self.source, StreamedSource):
+            key, value = ('share', share) if per_class is None else ('per_class', per_class)
+            raise UserError(
+                f'dataset.{key}={value}: images of a stream come in its order, and none is chosen; '
+                'leave it out, or read the data set by number (HuggingFaceSource, ParquetSource)',
+                key=f'dataset.{key}',
+                value=value,
+            )
         groups: dict[int, list[int]] = {}
         for i, label in enumerate(self.source.labels or [0] * total):
             groups.setdefault(label, []).append(i)
@@ -223,11 +231,23 @@ class ImageDataset(Dataset[dict[str, Any]]):
     def __len__(self) -> int:
         return len(self.indices)
 
+    @property
+    def reads_stream(self) -> bool:
+        """Whether images come in the order of a stream."""
+        return isinstance(self.source, StreamedSource)
+
+    def resume_stream(self, states: Sequence[str]) -> None:
+        """Take the states of streams that items had. Raises ValueError for other text."""
+        if isinstance(self.source, StreamedSource):
+            self.source.resume(states)
+
     def read(self, index: int) -> bytes:
         """Return the bytes of an image file. Raises UnreadableImage when it cannot be read."""
         place = int(self.indices[index])
         try:
             content = self.source.read(place)
+        except BrokenStream:
+            raise
         except Exception as error:  # each storage has failures of its own
             cause = str(error) if isinstance(error, ValueError) else repr(error)
             if isinstance(error, FileNotFoundError):
@@ -240,11 +260,14 @@ class ImageDataset(Dataset[dict[str, Any]]):
     def __getitem__(self, at: int | tuple[int, ...]) -> dict[str, Any]:
         """Return {'inputs': ..., 'data_samples': {...}} of one image, or of another in its place.
 
-        Raises UnreadableImage when `TRIES` images in a row could not be read.
+        Raises UnreadableImage when `TRIES` images in a row could not be read, BrokenStream when a
+        stream cannot go on.
         """
         epoch, index, *repeat = at if isinstance(at, tuple) else (int(self._epoch), at)
         first = seed = view_seed(self.seed, None if epoch < 0 else epoch, index, *repeat)
         epoch = max(epoch, 0)
+        if isinstance(self.source, StreamedSource):
+            self.source.set_order(self.seed, epoch)
         reports: list[str] = []
         chosen = index
         while True:
@@ -257,7 +280,12 @@ class ImageDataset(Dataset[dict[str, Any]]):
                     f'{TRIES} images in a row could not be read: {"; ".join(reports)}'
                 )
             seed = replacement_seed(first, len(reports))
-            chosen = replacement_index(seed, len(self))
+            chosen = self._replacement(index, seed)
+
+    def _replacement(self, index: int, seed: str) -> int:
+        if isinstance(self.source, StreamedSource):
+            return self.source.replacement(index, seed)
+        return replacement_index(seed, len(self))
 
     def _make(
         self, chosen: int, index: int, epoch: int, seed: str, reports: list[str]
@@ -271,6 +299,8 @@ class ImageDataset(Dataset[dict[str, Any]]):
             rng=random.Random(seed),
             unreadable='\n'.join(reports),
         )
+        if isinstance(self.source, StreamedSource):
+            item['stream'] = self.source.state(index)
         target = self.source.target(int(self.indices[chosen])) if self.classes else None
         if target is not None:
             item['label'] = target

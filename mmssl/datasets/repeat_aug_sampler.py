@@ -8,7 +8,7 @@ from torch.utils.data import Sampler
 
 from ..core import UserError, dist
 from ..registry import DATA_SAMPLERS
-from .sampler import refuse_repeat_factors
+from .sampler import refuse_repeat_factors, refuse_stream
 
 ROUND = 256  # an epoch has a multiple of so many images, over all ranks
 
@@ -22,13 +22,14 @@ class RepeatAugSampler(Sampler[Any]):
     after as many images as the data set has, rounded down to `ROUND`: a third of them, three times
     each. ``repeat`` tells the views of an image apart. The order is that of timm's
     `RepeatAugSampler` where the seed is 0. Hoffer et al., CVPR 2020. Raises UserError when
-    ``repeats`` is below 1, and as `refuse_repeat_factors` does.
+    ``repeats`` is below 1, and as `refuse_repeat_factors` and `refuse_stream` do.
     """
 
     exact = True  # a resumed run meets the same images
 
     def __init__(self, dataset: Sized, repeats: int = 3, seed: int | None = 0) -> None:
         refuse_repeat_factors(dataset, type(self).__name__)
+        refuse_stream(dataset, type(self).__name__)
         if repeats < 1:
             raise UserError(
                 f'sampler.repeats={repeats}: give at least 1', key='sampler.repeats', value=repeats

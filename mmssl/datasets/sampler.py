@@ -29,6 +29,18 @@ def refuse_repeat_factors(dataset: Any, sampler: Any) -> None:
         )
 
 
+def refuse_stream(dataset: Any, sampler: Any) -> None:
+    """Raise UserError where a stream would be read in another order than its own, or once each."""
+    if getattr(dataset, 'locality', None) == 'stream':
+        raise UserError(
+            f'sampler.type={sampler!r}: a stream is read in its own order, and in training alone; '
+            "use type='EpochSampler', shuffle=True for it, and for banks and evaluation a data set "
+            'that is read by number (HuggingFaceSource, ParquetSource)',
+            key='sampler.type',
+            value=sampler,
+        )
+
+
 @DATA_SAMPLERS.register_module()
 class EpochSampler(Sampler[Any]):
     """Yield (epoch, index) for this rank, or the index alone where the data set takes no epoch.
@@ -39,10 +51,11 @@ class EpochSampler(Sampler[Any]):
     otherwise every image is read exactly once (evaluation). `skip` is the number of images that
     an interrupted epoch has already read; they are left out without reading them.
 
-    The data set's ``locality`` changes the shuffled order of two storages: 'rank' (a cache of
-    this rank's share: always images r, r + W, ...) and 'shard' (see `_by_shards`). Images of a data
+    The data set's ``locality`` changes the shuffled order of three storages: 'rank' (a cache of
+    this rank's share: always images r, r + W, ...), 'shard' (see `_by_shards`) and 'stream' (see
+    `_by_streams`). Images of a data
     set with ``repeat_factors`` come that often, on average over epochs (`_repeated`). Raises
-    UserError when ``even`` leaves a rank without images.
+    UserError when ``even`` leaves a rank without images, and for a stream that is not shuffled.
     """
 
     exact = True  # a resumed run meets the same images
@@ -50,7 +63,7 @@ class EpochSampler(Sampler[Any]):
     def __init__(
         self, dataset: Sized, shuffle: bool = True, seed: int | None = 0, even: bool | None = None
     ) -> None:
-        self.dataset = dataset
+        self.dataset: Any = dataset  # with a source where it has a locality
         self.shuffle = shuffle
         self.seed = seed or 0
         self.even = shuffle if even is None else even
@@ -67,6 +80,8 @@ class EpochSampler(Sampler[Any]):
             # anything with a length is sampled; only an ImageDataset has these
             self.locality = getattr(dataset, 'locality', None)
             self.factors = getattr(dataset, 'repeat_factors', None)
+        else:
+            refuse_stream(dataset, 'EpochSampler(shuffle=False)')
         if self.factors is not None:
             self.count = round(float(self.factors.sum()))
         if self.even and self.count < self.world_size:
@@ -81,11 +96,13 @@ class EpochSampler(Sampler[Any]):
         """Set how the loader reads: batches of ``batch_size`` go to each of ``workers`` in turn."""
         self.batch_size = batch_size
         self.workers = max(1, workers)
+        if self.locality == 'stream':
+            self.dataset.source.streams = self.world_size * self.workers
 
     @property
     def fixed_workers(self) -> bool:
-        """Whether the order is made for a number of workers: only that of shards is."""
-        return self.locality == 'shard'
+        """Whether the order is made for a number of workers: that of shards and streams is."""
+        return self.locality in ('shard', 'stream')
 
     def set_epoch(self, epoch: int) -> None:
         """Set the epoch, which decides the order and the random numbers of the items."""
@@ -99,7 +116,9 @@ class EpochSampler(Sampler[Any]):
         """Return this rank's indices of the epoch."""
         count = len(self.dataset)
         if self.locality == 'shard':
-            return self._by_shards(self.dataset)
+            return self._by_shards()
+        if self.locality == 'stream':
+            return self._by_streams()
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
         if self.locality == 'rank':
             generator.manual_seed((self.seed * 1_000_003 + self.epoch) * 1009 + self.rank)
@@ -133,7 +152,7 @@ class EpochSampler(Sampler[Any]):
         shuffled = shuffled[: self.count - self.count % self.world_size]
         return [pairs[i] for i in shuffled[self.rank :: self.world_size].tolist()]
 
-    def _by_shards(self, dataset: Any) -> list[int]:
+    def _by_shards(self) -> list[int]:
         """Shuffle whole shards, cut their row into one run per worker of all ranks, shuffle each
         run within windows, and deal out its batches when it is that worker's turn.
 
@@ -141,10 +160,11 @@ class EpochSampler(Sampler[Any]):
         numbers of ranks and workers; what an image becomes does not.
         """
         rng = random.Random(f'shards-{self.seed}-{self.epoch}')
-        ends = list(dataset.source.ends)
+        source = self.dataset.source
+        ends = list(source.ends)
         shards = list(range(len(ends)))
         rng.shuffle(shards)
-        counts = dataset.source.shards
+        counts = source.shards
         row = [i for s in shards for i in range(ends[s] - counts[s], ends[s])]
         length = self._images_per_worker()
         runs = []
@@ -160,8 +180,25 @@ class EpochSampler(Sampler[Any]):
         starts = range(0, length - length % size, size)
         return [i for start in starts for run in runs for i in run[start : start + size]]
 
+    def _by_streams(self) -> list[int]:
+        """Return the images of this rank's streams, one for each worker, in batches by turns.
+
+        The source shuffles. After a stop another worker may go on with a stream.
+        """
+        streams = self.world_size * self.workers
+        mine = range(self.rank * self.workers, (self.rank + 1) * self.workers)
+        size = self.batch_size
+        length = self._images_per_worker()
+        starts = range(0, length - length % size, size)
+        return [
+            position * streams + stream
+            for start in starts
+            for stream in mine
+            for position in range(start, start + size)
+        ]
+
     def _images_per_worker(self) -> int:
-        """Return how many images each worker of each rank reads of shards."""
+        """Return how many images each worker of each rank reads of shards or streams."""
         return len(self.dataset) // (self.world_size * self.workers)
 
     def __iter__(self) -> Iterator[int | tuple[int, ...]]:
@@ -174,7 +211,7 @@ class EpochSampler(Sampler[Any]):
         return iter(order)
 
     def __len__(self) -> int:
-        if self.locality == 'shard':
+        if self.fixed_workers:
             length = self._images_per_worker()
             return (length - length % self.batch_size) * self.workers
         if self.even:
@@ -192,11 +229,12 @@ class ResumableSampler(Sampler[Any]):
     An epoch takes ``len(sampler)`` indices; those of an endless sampler go on where the epoch
     before has ended. `exact` tells whether a resumed run meets the same images: others than
     mmengine's may draw from generators that nobody has stored. Raises UserError as
-    `refuse_repeat_factors` does.
+    `refuse_repeat_factors` and `refuse_stream` do.
     """
 
     def __init__(self, dataset: Sized, sampler: dict[str, Any], seed: int | None = None) -> None:
         refuse_repeat_factors(dataset, sampler.get('type'))
+        refuse_stream(dataset, sampler.get('type'))
         self.sampler = DATA_SAMPLERS.build(sampler, default_args=dict(dataset=dataset, seed=seed))
         self.exact = type(self.sampler).__name__ in EXACT
         self.endless = isinstance(self.sampler, InfiniteSampler)

@@ -28,7 +28,7 @@ from ..core.errors import NoData
 from ..core.io import unwrap_model
 from ..core.launch import init_distributed
 from ..core.precision import read_dtype
-from ..core.protocols import OptionalLoop
+from ..core.protocols import OptionalLoop, StreamedData
 from ..core.sync_bn import convert_sync_bn, read_sync_bn, sync_group
 from ..registry import LOOPS, MODEL_WRAPPERS, RUNNERS
 from . import console, loaders
@@ -40,6 +40,7 @@ from .hooks.checkpoint_hook import CheckpointHook
 from .hooks.method_hook import MethodHook
 from .hooks.non_finite_hook import NonFiniteHook
 from .hooks.progress_bar_hook import ProgressBarHook
+from .hooks.stream_hook import StreamHook
 from .loaders import end_workers
 from .optim.wrapper import OptimWrapper, active_amp
 from .rank_check import check_same, data_of, settings_of
@@ -91,6 +92,9 @@ class Runner(Base):
                 self.logger.warning('default_hooks.checkpoint is off: nothing of this run is saved')
             if self._sharded:
                 self.register_hook(UnshardHook())
+            data = self.train_dataloader.dataset
+            if isinstance(data, StreamedData) and data.reads_stream:
+                self.register_hook(StreamHook())
             found: nn.Module = super().train()
             return found
 

@@ -1,9 +1,10 @@
 """Image sources, one file for each way images are stored: folders, zip, shards, libraries."""
 
-from .base import Names, Source, UnreadableImage
+from .base import BrokenStream, Names, Source, StreamedSource, UnreadableImage
 from .concat import ConcatSource
 from .folder import FolderSource, ListSource, is_listed
 from .huggingface import HuggingFaceSource
+from .huggingface_stream import HuggingFaceStream
 from .imagenet_s import ImageNetSSource
 from .openimages import OpenImagesSource
 from .parquet import ParquetSource
@@ -13,9 +14,11 @@ from .tsv import TsvSource
 from .zips import ZipSource
 
 __all__ = [
+    'BrokenStream',
     'ConcatSource',
     'FolderSource',
     'HuggingFaceSource',
+    'HuggingFaceStream',
     'ImageNetSSource',
     'ListSource',
     'Names',
@@ -23,6 +26,7 @@ __all__ = [
     'ParquetSource',
     'ShardSource',
     'Source',
+    'StreamedSource',
     'TorchvisionSource',
     'TsvSource',
     'UnreadableImage',

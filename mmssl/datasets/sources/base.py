@@ -30,15 +30,22 @@ class UnreadableImage(UserError):
         super().__init__(escaped(message), key, value)
 
 
+class BrokenStream(UserError):
+    """A stream that cannot go on; the message says where it broke and why, on one line."""
+
+    def __init__(self, message: str, key: str = 'stream', value: object = None) -> None:
+        super().__init__(escaped(message), key, value)
+
+
 class Source:
     """Base class of image sources: the images of one storage, numbered from 0.
 
     ``classes`` are names, ``labels`` one number per image, or empty where images have none.
     ``locality`` tells the sampler which order is fast to read: None any order, 'rank' every W-th
     image of W ranks, 'shard' runs of neighbours (``shards`` holds their lengths and ``ends`` the
-    cumulative sums of these). ``unlabelled`` says why images in class folders have no labels.
-    ``repeat_factors`` (N,) is how often each image comes in an epoch of training, on average; None
-    is once each.
+    cumulative sums of these), 'stream' the one order of a `StreamedSource`. ``unlabelled`` says why
+    images in class folders have no labels. ``repeat_factors`` (N,) is how often each image comes in
+    an epoch of training, on average; None is once each.
     """
 
     classes: tuple[str, ...] = ()
@@ -72,6 +79,33 @@ class Source:
     def target(self, i: int) -> int | Tensor | None:
         """Return the label of image i: a number, a multi-hot (K,), a mask (H, W), or None."""
         return self.labels[i] if len(self.labels) else None
+
+
+class StreamedSource(Source):
+    """Base class of sources whose images come in an order of (seed, epoch), not by number.
+
+    ``streams`` is into how many streams an epoch is dealt out: image i is that at position
+    i // streams of stream i % streams.
+    """
+
+    locality = 'stream'
+    streams: int = 1
+
+    def set_order(self, seed: int, epoch: int) -> None:
+        """Set the seed and the epoch, which decide the order."""
+        raise NotImplementedError
+
+    def state(self, i: int) -> str:
+        """Return as text what a resumed run needs to find image i again, '' for nothing new."""
+        raise NotImplementedError
+
+    def resume(self, states: Iterable[str]) -> None:
+        """Take what `state` has returned of streams. Raises ValueError for other text."""
+        raise NotImplementedError
+
+    def replacement(self, i: int, seed: str) -> int:
+        """Return the image that takes the place of image i, which cannot be read."""
+        raise NotImplementedError
 
 
 class Names(Sequence[str]):

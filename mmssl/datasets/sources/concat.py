@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ...core import UserError
 from ...registry import DATASETS
 from ..notices import say_once, some
-from .base import Source, numbered
+from .base import Source, StreamedSource, numbered
 
 
 class SelectedSource(Source):
@@ -279,9 +279,21 @@ def any_given(values: Sequence[Any]) -> bool:
 
 
 def _as_source(built: Any) -> Source:
-    """Return what was built as a source. Raises UserError for what holds no images of ours."""
+    """Return what was built as a source.
+
+    Raises UserError for what holds no images of ours, and for streams.
+    """
     from ..image_dataset import ImageDataset  # which imports the sources
 
+    source = built.source if isinstance(built, ImageDataset) else built
+    if isinstance(source, StreamedSource):
+        kind = type(source).__name__
+        raise UserError(
+            f'dataset.source.sources: a stream ({kind}) has no place among other sources, repeats '
+            'or class balance, which read by number; use HuggingFaceSource or ParquetSource',
+            key='dataset.source.sources',
+            value=kind,
+        )
     if isinstance(built, ImageDataset):
         whole = len(built) == len(built.source)
         return built.source if whole else SelectedSource(built)

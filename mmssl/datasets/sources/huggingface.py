@@ -20,22 +20,41 @@ from .columns import (
 ON_DISK = ('dataset_dict.json', 'state.json')  # what `save_to_disk` writes
 
 
-def _library() -> Any:
+def library(kind: str) -> Any:
+    """Return the library `datasets`. Raises UserError, for the source ``kind``, without it."""
     try:
         import datasets
     except ImportError:
         raise UserError(
-            "HuggingFaceSource needs a library: pip install 'datasets'", key='datasets', value=None
+            f"{kind} needs a library: pip install 'datasets'", key='datasets', value=None
         ) from None
     return datasets
 
 
-def _loaded(datasets: Any, name: str, root: Path, args: dict[str, Any]) -> Any:
-    """Return what is loaded, of all splits. Raises NoData where there is none, in one line."""
+def loaded(datasets: Any, name: str, root: Path, args: dict[str, Any]) -> Any:
+    """Return what is loaded, of all splits.
+
+    Raises NoData where there is none, UserError where what is on disk shall be a stream.
+    """
+    if not name and not root.is_dir():
+        raise NoData(
+            f'{root}: no such folder; correct data_root, or name a data set of the hub by '
+            'dataset.source.name',
+            key='folder',
+            value=str(root),
+        )
+    on_disk = not name and any((root / file).is_file() for file in ON_DISK)
+    if on_disk and args.get('streaming'):
+        raise UserError(
+            f'{root}: what save_to_disk wrote is here already, and is read by number; use '
+            "source.type='HuggingFaceSource'",
+            key='dataset.source.type',
+            value='HuggingFaceStream',
+        )
     try:
         if name:
             return datasets.load_dataset(name, **args)
-        if any((root / file).is_file() for file in ON_DISK):
+        if on_disk:
             return datasets.load_from_disk(str(root), **args)
         return datasets.load_dataset(str(root), **args)
     except Exception as error:  # of the hub, the network, and files of every kind
@@ -49,6 +68,20 @@ def _loaded(datasets: Any, name: str, root: Path, args: dict[str, Any]) -> Any:
         ) from None
 
 
+def of_split(found: Any, split: str, where: str) -> Any:
+    """Return the rows of a split of what was loaded. Raises UserError where there is none."""
+    if not hasattr(found, 'keys'):  # no dict of splits
+        return found
+    if split not in found:
+        raise UserError(
+            f"{where}: has no dataset.split='{split}'{closest(split, found)}; it has "
+            f'{", ".join(found)}',
+            key='dataset.split',
+            value=split,
+        )
+    return found[split]
+
+
 @DATASETS.register_module()
 class HuggingFaceSource(RowSource):
     """Images of a data set of the library `datasets`: ``name`` on the hub, else ``data_root``.
@@ -58,7 +91,7 @@ class HuggingFaceSource(RowSource):
     'full', revision='main')``. ``image`` and ``label`` name columns, by default the one of images
     and 'label' or the like. Image files are read as they were stored. Raises NoData when there is
     no such data set, UserError when the library is missing, and for a split or columns that it
-    does not have.
+    does not have. `HuggingFaceStream` reads the same without storing it.
     """
 
     def __init__(
@@ -72,19 +105,18 @@ class HuggingFaceSource(RowSource):
         label: str = '',
         args: dict[str, Any] | None = None,
     ) -> None:
-        datasets = _library()
+        datasets = library(type(self).__name__)
         root = Path(data_root)
-        if not name and not root.is_dir():
-            raise NoData(
-                f'{root}: no such folder; correct data_root, or name a data set of the hub by '
-                'dataset.source.name',
-                key='folder',
-                value=str(root),
-            )
         self.where = name or str(root)
         self.split = split
-        data = self._of_split(_loaded(datasets, name, root, args or {}), split)
-        images = {key: _is_image(datasets, kind) for key, kind in data.features.items()}
+        data = of_split(loaded(datasets, name, root, args or {}), split, self.where)
+        if not len(data):
+            raise NoData(
+                f"{self.where}: dataset.split='{split}' has no rows",
+                key='dataset.split',
+                value=split,
+            )
+        images = {key: is_image(datasets, kind) for key, kind in data.features.items()}
         self.image = image_column(image, images, self.where)
         column = label_column(label, data.column_names, self.where) if with_label else ''
         if column:
@@ -95,26 +127,6 @@ class HuggingFaceSource(RowSource):
         if isinstance(data.features[self.image], datasets.Image):
             self.data = self.data.cast_column(self.image, datasets.Image(decode=False))
         self.set_ending()
-
-    def _of_split(self, loaded: Any, split: str) -> Any:
-        """Return the rows of a split. Raises UserError where there is none, NoData without rows."""
-        if hasattr(loaded, 'keys'):  # a dict of splits
-            if split not in loaded:
-                near = closest(split, loaded)
-                raise UserError(
-                    f"{self.where}: has no dataset.split='{split}'{near}; it has "
-                    f'{", ".join(loaded)}',
-                    key='dataset.split',
-                    value=split,
-                )
-            loaded = loaded[split]
-        if not len(loaded):
-            raise NoData(
-                f"{self.where}: dataset.split='{split}' has no rows",
-                key='dataset.split',
-                value=split,
-            )
-        return loaded
 
     def __len__(self) -> int:
         return len(self.data)
@@ -135,6 +147,7 @@ class HuggingFaceSource(RowSource):
         return file_of_cell(cell)
 
 
-def _is_image(datasets: Any, kind: Any) -> bool:
+def is_image(datasets: Any, kind: Any) -> bool:
+    """Whether a column of a type of the library can hold image files."""
     binary = isinstance(kind, datasets.Value) and kind.dtype in ('binary', 'large_binary')
     return isinstance(kind, datasets.Image) or binary

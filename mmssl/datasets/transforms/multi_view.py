@@ -14,7 +14,7 @@ from ...registry import TRANSFORMS
 from .checks import check_size
 from .random_view import RandomView, check_pixels, check_way, decode
 
-PACKED = ('index', 'label', 'box', 'mask', 'color_params', 'unreadable')
+PACKED = ('index', 'label', 'box', 'mask', 'color_params', 'unreadable', 'stream')
 
 
 def to_bytes(image: NDArray[Any]) -> Tensor:

@@ -121,10 +121,11 @@ SCHEMA: dict[str, Kind] = {
 }
 # the entries that tell a file's run and how far it is
 RUN = ('meta', 'meta.run', 'meta.run.id', 'meta.run.started', 'progress', 'progress.iter')
-# entries that some files have: of runs on GPUs, and of mmengine's averages of weights
+# entries that some files have: of runs on GPUs, of mmengine's averages of weights, of streams
 MAY_LACK: dict[str, Kind] = {
     'random.cuda': rows(torch.uint8),
     'ema_state_dict': TENSORS,
+    'streams': listed(TEXT),
 }
 # each group of the optimizer; its other settings are the config's
 GROUP: dict[str, Kind] = {'params': listed(whole(0)), 'lr': number(0)}
