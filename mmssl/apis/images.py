@@ -17,6 +17,7 @@ from ..checkpoint.fetch.download import download
 from ..checkpoint.fetch.fetch import on_disk
 from ..core import UserError
 from ..core.errors import escaped
+from ..datasets.channel_image import ChannelImage
 from ..datasets.encoded_image import to_rgb
 from ..datasets.sources.base import UnreadableImage
 from ..datasets.sources.what_is_data import EXTENSIONS, is_data
@@ -55,13 +56,17 @@ def batches(images: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
         yield images[begin : begin + size]
 
 
-def open_image(image: Any, load: LoadImage | None = None) -> Image.Image:
+def open_image(image: Any, load: LoadImage | None = None) -> Image.Image | ChannelImage:
     """Return one image as PIL in RGB; arrays are uint8 (H, W, 3) in BGR order, or (H, W).
 
-    ``load`` has the limits and formats of files, by default LoadImage's own.
+    ``load`` has the limits and formats of files, by default LoadImage's own. With
+    LoadImage(channels=) an image keeps its channels, and arrays (H, W, C) or (H, W) have the
+    network's order of channels and values as files have them.
     Raises TypeError for another kind, and UserError for an unreadable file or another array.
     """
     load = load or LoadImage()
+    if load.channels is not None and isinstance(image, (Image.Image, np.ndarray)):
+        return _of_channels(np.asarray(image), load, load.channels)
     if isinstance(image, Image.Image):
         return to_rgb(image, load.value_range)[0]
     if isinstance(image, np.ndarray):
@@ -80,15 +85,26 @@ def open_image(image: Any, load: LoadImage | None = None) -> Image.Image:
         return _read(file, load, str(image))
 
 
-def _read(path: Path, load: LoadImage, name: str = '') -> Image.Image:
+def _read(path: Path, load: LoadImage, name: str = '') -> Image.Image | ChannelImage:
     name = name or str(path)
     try:
-        return load.from_file(path, name).pil
+        image = load.from_file(path, name)
+        return image if isinstance(image, ChannelImage) else image.pil
     except UnreadableImage as error:
         reason = str(error).removeprefix(f'{escaped(name)}: ')
         raise UnreadableImage(
             f'{name}: not a readable image ({reason})', key='file', value=name
         ) from None
+
+
+def _of_channels(array: NDArray[Any], load: LoadImage, channels: int) -> ChannelImage:
+    kind = f'{array.dtype} {array.shape}'
+    if array.ndim not in (2, 3) or array.dtype.kind not in 'uif':
+        raise UserError(
+            f'image is an array {kind}; pass values (H, W, {channels})', key='image', value=kind
+        )
+    values = array[..., None] if array.ndim == 2 else array
+    return ChannelImage.of_values(values, f'an array {kind}', channels, load.value_range)
 
 
 def _from_array(array: NDArray[Any]) -> Image.Image:
@@ -144,8 +160,8 @@ class ImageReader:
         self.transforms = [TRANSFORMS.build(step) for step in evaluation_steps(model)]
         self.load: LoadImage = TRANSFORMS.build(reading_step(model))
 
-    def __call__(self, images: list[Any], size: int) -> Iterator[tuple[list[Image.Image], Tensor]]:
-        """Yield the images of each batch and their tensor (B, 3, H, W), normalised.
+    def __call__(self, images: list[Any], size: int) -> Iterator[tuple[list[Any], Tensor]]:
+        """Yield the images of each batch (`open_image`) and their tensor (B, C, H, W), normalised.
 
         Raises UserError for a batch size below 1 and for what is no image.
         """
@@ -154,8 +170,8 @@ class ImageReader:
             inputs = torch.stack([self.view(image) for image in opened])
             yield opened, self.model.data_preprocessor({'inputs': inputs})['inputs']
 
-    def view(self, image: Image.Image) -> Tensor:
-        """Return the evaluation view, uint8 (3, H, W)."""
+    def view(self, image: Image.Image | ChannelImage) -> Tensor:
+        """Return the evaluation view (C, H, W), uint8, or uint16 of deep images."""
         item: dict[str, Any] = dict(image=image, index=0, epoch=0, path='', rng=random.Random(0))
         for transform in self.transforms:
             item = transform(item)

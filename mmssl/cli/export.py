@@ -7,6 +7,8 @@
 
 The result takes normalised images (B, 3, size, size), B free, and gives pooled features (B, C), or
 maps with --maps. With --classifier it takes RGB pixels of 0 to 255 and gives a share of each class.
+A network of N channels takes (B, N, size, size) in the order of its channels; those of a
+LoadImage(value_range=(low, high)) count from 0 at low to 255 at high for a classifier.
 """
 
 import argparse
@@ -89,12 +91,13 @@ class ExportedNetwork(nn.Module):
     def __init__(self, backbone: Backbone, maps: bool) -> None:
         super().__init__()
         self.backbone = backbone
+        self.channels = backbone.in_channels
         self.maps = maps
         count = len(backbone.out_channels) if maps else 1
         self.outputs = [f'map{i}' for i in range(count)] if maps else ['features']
 
     def forward(self, image: Tensor) -> Any:
-        """(B, 3, H, W) -> (B, C), or a tuple of (B, C, h, w)."""
+        """(B, N, H, W) -> (B, C), or a tuple of (B, C, h, w)."""
         return self.backbone(image) if self.maps else self.backbone.encode(image).pooled
 
 
@@ -106,9 +109,10 @@ class ExportedClassifier(nn.Module):
     def __init__(self, model: Classifier) -> None:
         super().__init__()
         self.model = model
+        self.channels = model.backbone.in_channels
 
     def forward(self, image: Tensor) -> Tensor:
-        """(B, 3, H, W) of 0 to 255 -> (B, classes), which sum to 1."""
+        """(B, N, H, W) of 0 to 255 -> (B, classes), which sum to 1."""
         pixels = self.model.data_preprocessor
         normal = (image / 255 - pixels.mean) / pixels.std
         return self.model.logits(normal).softmax(1)
@@ -127,8 +131,8 @@ class Source(NamedTuple):
 def read(args: argparse.Namespace) -> Source:
     """Return the network with weights.
 
-    Raises UserError when the config has no backbone or one of other images than RGB, no weights are
-    named, the file does not fit, or a model that is no classifier is to be exported as one.
+    Raises UserError when the config has no backbone, no weights are named, the file does not fit,
+    or a model that is no classifier is to be exported as one.
     """
     cfg, info = read_config(args.model)
     if args.cfg_options:
@@ -136,14 +140,6 @@ def read(args: argparse.Namespace) -> Source:
     if 'backbone' not in cfg.model:
         raise UserError(
             f'{args.model}: has no model.backbone to export', key='model.backbone', value=None
-        )
-    channels = cfg.model.backbone.get('in_channels', 3)
-    if channels != 3:
-        raise UserError(
-            f'model.backbone.in_channels={channels}: networks of RGB are exported; use this one '
-            'with mmssl',
-            key='model.backbone.in_channels',
-            value=channels,
         )
     weights = args.weights
     if weights is None and info is None and not cfg.get('load_from'):
@@ -181,7 +177,7 @@ def size_of(cfg: Any) -> int:
 
 
 def to_onnx(source: Source, example: Tensor, images: Tensor, out: Path) -> list[Tensor]:
-    """Write an .onnx file; return its outputs for ``images`` (B, 3, H, W).
+    """Write an .onnx file; return its outputs for ``images`` (B, N, H, W).
 
     A classifier's names of classes are in its metadata, as JSON. Raises UserError when onnx or
     onnxruntime is not installed.
@@ -216,7 +212,7 @@ def to_onnx(source: Source, example: Tensor, images: Tensor, out: Path) -> list[
 
 
 def to_program(source: Source, example: Tensor, images: Tensor, out: Path) -> list[Tensor]:
-    """Write a .pt2 file; return its outputs for ``images`` (B, 3, H, W)."""
+    """Write a .pt2 file; return its outputs for ``images`` (B, N, H, W)."""
     net = source.network
     program = torch.export.export(net, (example,), dynamic_shapes=({0: torch.export.Dim('batch')},))
     torch.export.save(program, out)
@@ -236,7 +232,7 @@ def main(argv: Sequence[str] | None = None) -> float:
     out.parent.mkdir(parents=True, exist_ok=True)
     net, size, differs = source.network, source.size, ''
     generator = torch.Generator().manual_seed(0)
-    images = torch.randn(3, 3, size, size, generator=generator)
+    images = torch.randn(3, net.channels, size, size, generator=generator)
     if args.classifier:
         images = images.mul(64).add(128).clamp(0, 255)
     if args.kind == 'huggingface':

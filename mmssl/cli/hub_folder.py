@@ -21,6 +21,12 @@ from ..models.preprocessor import adopt_normalisation
 from ..registry import MODELS
 from ..version import __version__
 
+RGB_USE = """transform = timm.data.create_transform(**timm.data.resolve_model_data_config(net))
+features = net(transform(image)[None])"""
+# timm's transforms are of RGB
+OTHER_USE = """image = torch.rand({channels}, {size}, {size})  # yours, of 0 to 1
+mean, std = (torch.tensor(net.pretrained_cfg[k]).view(-1, 1, 1) for k in ('mean', 'std'))
+features = net((image[None] - mean) / std)"""
 MODE = 0o644  # of files that others are to read
 CARD = """---
 library_name: timm
@@ -34,15 +40,14 @@ tags:
 Features of images by {architecture} ({parameters:.1f} M parameters), {trained}. Exported by mmssl
 {version}; the features of timm were compared with its own.
 
-- images: {size} x {size} px RGB, mean {mean}, std {std}
+- images: {size} x {size} px {kind}, mean {mean}, std {std}
 - features: {width} numbers an image
 
 ```python
-import timm
+{imports}
 
-net = timm.create_model('hf-hub:NAME', pretrained=True)  # 'local-dir:FOLDER' before it is uploaded
-transform = timm.data.create_transform(**timm.data.resolve_model_data_config(net))
-features = net(transform(image)[None])  # (1, {width})
+net = timm.create_model('hf-hub:NAME', pretrained=True).eval()  # 'local-dir:FOLDER' before
+{use}  # (1, {width})
 ```
 
 In mmssl: `pretrained=hf-hub:NAME` in a config, or `mmssl probe FOLDER --pretrained hf-hub:NAME`.
@@ -76,7 +81,7 @@ def whole_folder(out: Path) -> Iterator[Path]:
 
 
 def written(values: Tensor) -> list[float]:
-    """Return mean or standard deviation (3, 1, 1) of pixels as a config writes them."""
+    """Return mean or standard deviation (C, 1, 1) of pixels as a config writes them."""
     return [round(value, 6) for value in values.flatten().tolist()]
 
 
@@ -87,6 +92,7 @@ def write(backbone: Backbone, size: int, pixels: dict[str, Any], trained: str, o
     Raises UserError for what timm does not have, and as `whole_folder`.
     """
     name, args, differs = twin(backbone)
+    channels = backbone.in_channels
     known = timm.get_pretrained_cfg(name)
     # what the network was trained on, which is not what timm states of the network of this name
     seen = MODELS.build({'type': 'ViewPreprocessor', **pixels})
@@ -94,16 +100,19 @@ def write(backbone: Backbone, size: int, pixels: dict[str, Any], trained: str, o
     pretrained = dict(
         tag='mmssl',
         custom_load=False,
-        input_size=[3, size, size],
+        input_size=[channels, size, size],
         fixed_input_size=known.fixed_input_size,
         crop_pct=0.875,
         mean=written(seen.mean),
         std=written(seen.std),
         num_classes=0,
-        first_conv=known.first_conv,
+        # timm would read a first convolution of other channels as one of RGB, or leave it random
+        first_conv=known.first_conv if channels == 3 else None,
         classifier=known.classifier,
     )
     config = dict(architecture=name, num_classes=0, num_features=backbone.num_features)
+    if channels != 3:
+        args = args | dict(in_chans=channels)
     config |= dict(model_args=args, pretrained_cfg=pretrained)
     tensors = {k: v.contiguous() for k, v in backbone.net.state_dict().items()}
     if isinstance(backbone, VisionTransformer):
@@ -115,6 +124,9 @@ def write(backbone: Backbone, size: int, pixels: dict[str, Any], trained: str, o
         trained=trained,
         version=__version__,
         size=size,
+        kind='RGB' if channels == 3 else f'of {channels} channels',
+        imports='import timm' if channels == 3 else 'import timm\nimport torch',
+        use=RGB_USE if channels == 3 else OTHER_USE.format(channels=channels, size=size),
         mean=pretrained['mean'],
         std=pretrained['std'],
         width=backbone.num_features,

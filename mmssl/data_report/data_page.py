@@ -59,14 +59,9 @@ def thumbnails(report: Report, load: LoadImage) -> Thumbnail:
         images = report.images[name]
         try:
             item = load(dict(path=images.name(at), bytes=images.read(at)))
-            pixels = item['image'].pixels()
+            image = item['image'].preview
         except UserError:
             return None
-        if pixels.dtype == np.uint16:
-            pixels = (pixels >> 8).astype(np.uint8)
-        if pixels.shape[2] != 3:  # the first three, or grey
-            pixels = pixels[..., [0, 1, 2]] if pixels.shape[2] > 3 else pixels[..., [0, 0, 0]]
-        image = Image.fromarray(np.ascontiguousarray(pixels))
         return ImageOps.pad(image, (SIDE, SIDE), color='white')
 
     return shown

@@ -55,16 +55,41 @@ class ChannelImage(EncodedImage):
         self.fast_decodable = False
         try:
             values = channel_values(data, max_pixels, formats)  # (H, W, C)
-            if values.shape[2] != channels:
-                raise ValueError(
-                    f'{values.shape[2]} channels, not those of LoadImage(channels={channels})'
-                )
-            self.array = _scaled(values, value_range)
+            self._take(values, channels, value_range)
         except ValueError as error:
             raise self.broken(error) from None
         if jpeg_header(data) is not None:
             self._check_end(self.array)
         self.size = (values.shape[1], values.shape[0])
+
+    @classmethod
+    def of_values(
+        cls,
+        values: NDArray[Any],
+        name: str,
+        channels: int,
+        value_range: tuple[float, float] | None = None,
+    ) -> 'ChannelImage':
+        """Return the image of values (H, W, C) that are no file, taken as those of one are.
+
+        Raises UnreadableImage as a file does.
+        """
+        image = cls.of_array(values, name)
+        try:
+            image._take(values, channels, value_range)
+        except ValueError as error:
+            raise image.broken(error) from None
+        return image
+
+    def _take(
+        self, values: NDArray[Any], channels: int, value_range: tuple[float, float] | None
+    ) -> None:
+        """Keep values (H, W, C). Raises ValueError for another number of channels, or type."""
+        if values.shape[2] != channels:
+            raise ValueError(
+                f'{values.shape[2]} channels, not those of LoadImage(channels={channels})'
+            )
+        self.array = _scaled(values, value_range)
 
     @classmethod
     def of_array(cls, array: NDArray[Any], name: str) -> 'ChannelImage':
@@ -92,6 +117,13 @@ class ChannelImage(EncodedImage):
             key='channels',
             value=self.channels,
         )
+
+    @property
+    def preview(self) -> Image.Image:
+        """The first three channels, or the first alone as grey, of 8 bits, to be looked at."""
+        array = (self.array >> 8).astype(np.uint8) if self.array.dtype == np.uint16 else self.array
+        shown = array[..., :3] if self.channels >= 3 else array[..., [0, 0, 0]]
+        return Image.fromarray(np.ascontiguousarray(shown))
 
 
 def _scaled(values: NDArray[Any], value_range: tuple[float, float] | None) -> NDArray[Any]:

@@ -113,6 +113,11 @@ class EncodedImage:
         """Height in pixels of the file, before any rotation."""
         return self.size[1]
 
+    @property
+    def preview(self) -> Image.Image:
+        """The image to be looked at, RGB."""
+        return self.pil
+
     @cached_property
     def pil(self) -> Image.Image:
         """The image decoded by Pillow, RGB. Raises UnreadableImage when it cannot be decoded."""

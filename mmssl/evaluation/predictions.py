@@ -113,7 +113,7 @@ def draw(folder: Path, predictions: Sequence[Prediction], dataset: Any) -> None:
     load = reader(dataset.transforms)
     for i, prediction in enumerate(predictions):
         path = prediction['path']
-        image = load(dict(path=path, bytes=dataset.read(places[path])))['image'].pil
+        image = load(dict(path=path, bytes=dataset.read(places[path])))['image'].preview
         right = prediction.get('gt_label') in (None, prediction['pred_label'])
         sheet = captioned(image, caption(prediction), 'darkgreen' if right else 'darkred')
         sheet.save(folder / f'{i:06d}_{Path(path).stem}.png')

@@ -115,18 +115,6 @@ def test_a_missing_extra_is_named(config, tmp_path, monkeypatch):
     assert "onnxruntime: pip install 'mmssl[deploy]'" in str(caught.value)
 
 
-def test_only_networks_of_rgb_are_exported(config, tmp_path):
-    with refuses('model.backbone.in_channels', 5):
-        run(
-            'onnx',
-            config(
-                dict(BACKBONES['vit'], in_channels=5),
-                data_preprocessor=dict(type='ViewPreprocessor', mean=(0.5,) * 5, std=(0.2,) * 5),
-            ),
-            tmp_path / 'net.onnx',
-        )
-
-
 def test_what_cannot_be_exported_is_named(config, tmp_path):
     with refuses('--maps', [0]):
         run('huggingface', config(BACKBONES['resnet']), tmp_path / 'hub', '--maps', '0')
@@ -169,6 +157,48 @@ def test_timm_loads_the_folder(name, config, tmp_path, capsys):
     assert found.num_classes == 0
     with safe_open(out / 'model.safetensors', 'pt') as file:
         assert set(file.keys()) == set(found.state_dict())
+
+
+# five channels ------------------------------------------------------------------------------------
+FIVE = dict(type='ViewPreprocessor', mean=(0.5, 0.4, 0.3, 0.2, 0.1), std=(0.2,) * 5)
+
+
+@pytest.mark.parametrize('name', ['vit', 'moby swin', 'resnet18', 'timm'])
+def test_timm_loads_a_folder_of_five_channels(name, config, tmp_path):
+    """Its own weights, where timm makes those of other channels from RGB or at random."""
+    out = tmp_path / 'hub'
+    backbone = dict(EXACT[name], in_channels=5)
+    assert run('huggingface', config(backbone, data_preprocessor=FIVE), out) <= 1e-9
+    found = timm.create_model(f'local-dir:{out}', pretrained=True).double().eval()
+    assert found.pretrained_cfg['input_size'] == (5, 48, 48)
+    assert list(found.pretrained_cfg['mean']) == [0.5, 0.4, 0.3, 0.2, 0.1]
+    with safe_open(out / 'model.safetensors', 'pt') as file:
+        for key, value in found.state_dict().items():
+            assert torch.equal(file.get_tensor(key).to(value.dtype), value), key
+    # the card's lines
+    card = (out / 'README.md').read_text()
+    code = card.partition('```python\n')[2].partition('```')[0]
+    names = {}
+    exec(code.replace('hf-hub:NAME', f'local-dir:{out}'), names)
+    image = names['image']
+    mean, std = (torch.tensor(FIVE[key]).view(-1, 1, 1) for key in ('mean', 'std'))
+    expected = found((image[None].double() - mean) / std)
+    assert torch.allclose(names['features'].double(), expected, atol=1e-4)
+
+
+@pytest.mark.parametrize('name', ['vit', 'resnet'])
+def test_programs_of_five_channels(name, config, tmp_path):
+    out = tmp_path / 'net.pt2'
+    backbone = dict(BACKBONES[name], in_channels=5)
+    assert run('torch', config(backbone, data_preprocessor=FIVE), out) <= 1e-5
+    program = torch.export.load(out).module()
+    assert program(torch.zeros(2, 5, 48, 48)).shape[0] == 2
+
+
+def test_cvt_of_five_channels_is_refused_by_name(config, tmp_path):
+    with refuses('backbone', 'CvT'):
+        backbone = dict(BACKBONES['cvt'], in_channels=5)
+        run('huggingface', config(backbone, data_preprocessor=FIVE), tmp_path / 'hub')
 
 
 def test_a_folder_holds_the_side_that_was_asked_for(config, tmp_path, golden):
