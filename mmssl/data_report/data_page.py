@@ -20,6 +20,7 @@ COLUMNS = 8  # images in a row
 SIDE = 96  # pixels of a shown image
 LISTED = 20  # names below them
 CLASSES = 40  # bars of classes
+NAME = 24  # letters of a class beside its bar
 
 Thumbnail = Callable[[int], Image.Image | None]
 
@@ -28,12 +29,21 @@ def histogram(values: Any, title: str, label: str) -> bytes:
     """Draw how many of the values (N,) there are of each size -> PNG."""
     figure = Figure(figsize=(4.4, 2.75), dpi=160, layout='constrained')
     axes = figure.add_subplot()
-    axes.hist(values, bins=min(40, max(5, len(np.unique(values)))), color=BLUE)
+    low, high = int(values.min()), int(values.max())
+    if high - low < 4:  # as many bars as pixels, some of them empty
+        low, high = low - 2, high + 2
+    edges = np.linspace(low - 0.5, high + 0.5, min(40, high - low + 1) + 1)
+    axes.hist(values, bins=edges.tolist(), color=BLUE)
     axes.set_title(title, loc='left', fontsize=11.5, color=INK)
     axes.set_xlabel(label, fontsize=10, color=INK)
-    axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True, min_n_ticks=1))
     style_axes(axes)
     return png(figure)
+
+
+def shortened(name: str) -> str:
+    """Return a name that fits beside a figure."""
+    return name if len(name) <= NAME else f'{name[: NAME - 1].rstrip()}…'
 
 
 def bars(counts: dict[str, int], title: str) -> bytes:
@@ -42,7 +52,7 @@ def bars(counts: dict[str, int], title: str) -> bytes:
     shown = order[:CLASSES]
     figure = Figure(figsize=(4.4, max(2.75, 0.16 * len(shown))), dpi=160, layout='constrained')
     axes = figure.add_subplot()
-    axes.barh([name[:24] for name in shown], [counts[name] for name in shown], color=BLUE)
+    axes.barh([shortened(name) for name in shown], [counts[name] for name in shown], color=BLUE)
     axes.invert_yaxis()
     more = f', the largest {CLASSES} of {len(order)}' if len(order) > CLASSES else ''
     axes.set_title(f'{title}{more}', loc='left', fontsize=11.5, color=INK)
@@ -77,15 +87,22 @@ def _sheet(finding: Finding, thumbnail: Thumbnail) -> str:
     rows = [row for row in found if row]
     if not rows:
         return ''
-    count = sum(map(len, rows))
-    # as wide as others: the page stretches a figure to its width
-    rows[0] += [Image.new('RGB', (SIDE, SIDE), 'white')] * (COLUMNS - len(rows[0]))
     caption = f'{min(len(finding.groups), ROWS)} of {finding.count}, a row for each'
-    if max(map(len, finding.groups)) == 1:
-        caption = f'{count} of {finding.count}'
-    return html_page.figure(
-        html_page.png_bytes(image_grid(rows, side=SIDE)), caption, finding.title
-    )
+    longest = max(map(len, finding.groups))
+    if longest == 1:
+        caption = f'{sum(map(len, rows))} of {finding.count}'
+    elif longest > COLUMNS:
+        caption += f'; of a group its first {COLUMNS}, the largest has {longest}'
+    grid = image_grid(rows, side=SIDE)
+    return html_page.figure(html_page.png_bytes(grid), caption, finding.title, grid.width)
+
+
+def names_of(groups: list[list[str]], count: int) -> str:
+    """Return a line for each name, groups of several apart, of ``count`` the first `LISTED`."""
+    shown = ['\n'.join(group) for group in groups[:LISTED]]
+    if count > len(shown):
+        shown.append(f'and {count - len(shown):,} more, in data.json')
+    return ('\n\n' if max(map(len, groups)) > 1 else '\n').join(shown)
 
 
 def _section(report: Report, finding: Finding, thumbnail: Thumbnail) -> html_page.Section:
@@ -94,17 +111,22 @@ def _section(report: Report, finding: Finding, thumbnail: Thumbnail) -> html_pag
         body += html_page.code(finding.command)
     body += _sheet(finding, thumbnail)
     if finding.key == 'unreadable':
-        names = [cause for _, cause in report.unreadable()]
+        groups = [[cause] for _, cause in report.unreadable()]
     else:
-        names = ['   '.join(report.name(i) for i in group) for group in finding.groups]
-    if names:
-        more = f'\nand {len(names) - LISTED} more, in data.json' if len(names) > LISTED else ''
-        body += html_page.code('\n'.join(names[:LISTED]) + more, 'Names')
+        groups = [[report.name(i) for i in group[:LISTED]] for group in finding.groups[:LISTED]]
+    if groups:
+        body += html_page.code(names_of(groups, finding.count), 'Names', wrap=True)
     return html_page.Section(f'{finding.title}: {finding.count:,}', body)
 
 
 def _numbers(values: list[float]) -> str:
     return ', '.join(f'{value:.3f}' for value in values)
+
+
+def spread(facts: dict[str, int]) -> str:
+    if facts['min'] == facts['max']:
+        return str(facts['min'])
+    return f'{facts["min"]} to {facts["max"]}, half of them up to {facts["median"]}'
 
 
 def _set_section(report: Report, name: str, facts: dict[str, Any]) -> html_page.Section:
@@ -114,8 +136,7 @@ def _set_section(report: Report, name: str, facts: dict[str, Any]) -> html_page.
         ('images', images.describe()),
         ('bytes', f'{facts["bytes"] / 2**20:,.1f} MiB'),
         *(
-            (side, ' to '.join(str(facts[side][k]) for k in ('min', 'max'))
-             + f', half of them up to {facts[side]["median"]}')
+            (side, spread(facts[side]))
             for side in ('width', 'height') if facts[side]
         ),
         ('modes', ', '.join(f'{mode}: {count:,}' for mode, count in facts['modes'].items())),

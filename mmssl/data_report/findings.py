@@ -94,13 +94,17 @@ def summarise(
     report = Report(what, images, measured, channels, outliers=list(outliers))
     rows = np.concatenate([m.rows for m in measured.values()])
     readable = np.flatnonzero(rows['readable'])
-    report.exact = [g.tolist() for g in equal_groups(rows['digest'], readable)]
+    report.exact = _largest_first(equal_groups(rows['digest'], readable))
     colourful = readable[~rows['flat'][readable]]
     near = near_groups(rows['look'], rows['digest'], colourful, distance, confirm)
-    report.near = [g.tolist() for g in near]
+    report.near = _largest_first(near)
     report.leaks = _leaks(report)
     report.findings = [f for f in _findings(report, rows) if f.count]
     return report
+
+
+def _largest_first(groups: list[NDArray[Any]]) -> list[list[int]]:
+    return sorted((group.tolist() for group in groups), key=lambda group: (-len(group), group[0]))
 
 
 def _leaks(report: Report) -> list[list[int]]:
@@ -263,7 +267,7 @@ def to_json(report: Report) -> dict[str, Any]:
 
 
 def _names(report: Report, groups: list[list[int]]) -> list[list[str]]:
-    return [[report.name(i) for i in group] for group in groups[:MOST]]
+    return [[report.name(i) for i in group[:MOST]] for group in groups[:MOST]]
 
 
 def _set_facts(report: Report, name: str) -> dict[str, Any]:

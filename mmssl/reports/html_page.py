@@ -72,11 +72,12 @@ def png_bytes(image: Image.Image) -> bytes:
     return file.getvalue()
 
 
-def figure(png: bytes, caption: str, alternative: str) -> str:
-    """Return an embedded image with its caption."""
+def figure(png: bytes, caption: str, alternative: str, width: int | None = None) -> str:
+    """Return an embedded image with its caption; ``width`` is the most pixels it is shown on."""
     data = base64.b64encode(png).decode()
+    style = f' style="max-width: {width}px"' if width else ''
     return (
-        f'<figure><img alt="{escape(alternative)}" src="data:image/png;base64,{data}">'
+        f'<figure><img alt="{escape(alternative)}"{style} src="data:image/png;base64,{data}">'
         f'<figcaption>{escape(caption)}</figcaption></figure>'
     )
 
@@ -114,13 +115,17 @@ def facts(pairs: list[tuple[str, str]]) -> str:
     return f'<div class="card"><table>{"".join(rows)}</table></div>'
 
 
-def code(content: str, summary: str = '') -> str:
-    """Return preformatted text, folded away below ``summary`` when there is one."""
+def code(content: str, summary: str = '', wrap: bool = False) -> str:
+    """Return preformatted text, folded away below ``summary`` when there is one.
+
+    Long lines of what is folded are scrolled, or wrapped.
+    """
     if not summary:
         return f'<div class="card"><pre class="wrap">{escape(content)}</pre></div>'
+    kind = ' class="wrap"' if wrap else ''
     return (
         f'<details class="card"><summary>{escape(summary)}</summary>'
-        f'<pre>{escape(content)}</pre></details>'
+        f'<pre{kind}>{escape(content)}</pre></details>'
     )
 
 
