@@ -1,13 +1,9 @@
 """Self-supervised learning with vision transformers and ConvNets on mmengine."""
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-# isort: off
 from . import startup_signals  # noqa: F401, before mmengine, whose import takes a second
-
-# isort: on
-from mmengine.config.utils import MODULE2PACKAGE
-
 from .version import __version__
 
 if TYPE_CHECKING:
@@ -36,8 +32,12 @@ __all__ = [
     'list_models',
 ]
 
-# whose configs mmengine finds for a base such as 'mmssl::mocov3/....py'
-MODULE2PACKAGE.update(mmssl='mmssl', mmseg='mmseg')
+# without mmengine `mmssl doctor` runs, and says so; all else fails where it imports it
+with suppress(ImportError):
+    from mmengine.config.utils import MODULE2PACKAGE
+
+    # whose configs mmengine finds for a base such as 'mmssl::mocov3/....py'
+    MODULE2PACKAGE.update(mmssl='mmssl', mmseg='mmseg')
 
 
 def __getattr__(name: str) -> Any:

@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 from ..core import UserError
 from ..core.errors import closest
 from ..version import __version__
-from .options import run_tool
 
 
 class Command(NamedTuple):
@@ -89,5 +88,14 @@ def main(argv: Sequence[str] | None = None) -> Any:
 
 
 def run() -> None:
-    """Run the console script."""
+    """Run the console script; where libraries cannot be imported, the doctor still runs."""
+    if sys.argv[1:2] == ['doctor']:
+        main()
+        return
+    try:
+        from .options import run_tool
+    except (ImportError, AttributeError, RuntimeError) as error:  # as broken libraries raise them
+        cause = ' '.join(str(error).split())[:300]
+        print(f'error: {type(error).__name__}: {cause}; mmssl doctor says why', file=sys.stderr)
+        sys.exit(2)
     run_tool(main)

@@ -1,7 +1,7 @@
 """Say what is installed, which distribution acts, what is missing, and whether a network runs.
 
-Exit status 0 where all that the core needs is there and works, 1 after a line that begins with
-'problem'.
+It starts where libraries cannot be imported, and says why. Exit status 0 where all that the core
+needs is there and works, 1 after a line that begins with 'problem'.
 """
 
 import argparse
@@ -11,25 +11,11 @@ import time
 from collections.abc import Iterator, Sequence
 from importlib import metadata
 
-import torch
 from packaging.requirements import Requirement
 
-from ..apis.methods import build_method
-from ..core.device import missing_gpu, model_device
-from ..engine.hooks.run_info_hook import machine
 from ..version import __version__
+from .distributions import RIVALS, Distribution, installed, mixture, of_module
 
-# modules that more than one distribution writes: the maintained ones first
-RIVALS = {
-    'mmengine': ('onedl-mmengine', 'mmengine', 'mmengine-lite'),
-    'mmcv': ('onedl-mmcv', 'mmcv', 'mmcv-lite', 'mmcv-full'),
-    'mmdet': ('onedl-mmdetection', 'mmdet'),
-    'mmseg': ('onedl-mmsegmentation', 'mmsegmentation'),
-    'cv2': (
-        *('opencv-python-headless', 'opencv-python', 'opencv-contrib-python'),
-        'opencv-contrib-python-headless',
-    ),
-}
 SHOWN = ('torch', 'torchvision', 'timm', 'numpy', 'pillow', 'huggingface_hub')
 EXTRAS = {
     'transfer': 'detection and segmentation',
@@ -37,27 +23,6 @@ EXTRAS = {
     'analysis': 'maps by UMAP',
     'data': 'Parquet files',
 }
-
-
-def installed(name: str) -> str | None:
-    """Return the version of a distribution, None where it is not installed."""
-    try:
-        return metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return None
-
-
-def mixtures() -> Iterator[str]:
-    """Yield a line for each module that several installed distributions have written."""
-    for module, names in RIVALS.items():
-        there = [name for name in names if installed(name)]
-        if len(there) > 1:
-            others = ' '.join(there[1:])
-            yield (
-                f'problem: {" and ".join(there)} both write the package {module}, so that parts of '
-                f'each are there: pip uninstall -y {" ".join(there)}; then pip install {there[0]}, '
-                f'without {others}'
-            )
 
 
 def requirements(extra: str | None) -> Iterator[str]:
@@ -69,23 +34,29 @@ def requirements(extra: str | None) -> Iterator[str]:
             continue
         if of_extra != (extra is not None):
             continue
-        version = installed(wanted.name) or _rival(wanted.name)
+        name, version = _acting(wanted.name)
         if version is None:
             yield f'{wanted.name} is not installed'
         elif not wanted.specifier.contains(version, prereleases=True):
-            yield f'{wanted.name} {version} is installed, {wanted.specifier} is needed'
+            yield f'{name} {version} is installed, {wanted.name}{wanted.specifier} is needed'
 
 
-def _rival(name: str) -> str | None:
-    """Return the version of another distribution of the same module."""
-    for names in RIVALS.values():
+def _acting(name: str) -> tuple[str, str | None]:
+    """Return name and version of a distribution, or of another that acts in its module."""
+    for module, names in RIVALS.items():
         if name in names:
-            return next((found for other in names if (found := installed(other))), None)
-    return None
+            found = of_module(module)
+            return (found[0].name, found[0].version) if found else (name, None)
+    return name, installed(name)
 
 
 def training_step() -> str:
     """Take one step of a small method on this machine's device; return a line about it."""
+    import torch
+
+    from ..apis.methods import build_method
+    from ..core.device import model_device
+
     began = time.perf_counter()
     device = model_device()
     method = build_method(
@@ -108,15 +79,13 @@ def training_step() -> str:
 def lines() -> Iterator[str]:
     """Yield the report, the quick parts first."""
     yield f'mmssl {__version__}, Python {platform.python_version()}'
-    found = {name: installed(name) for name in SHOWN}
-    for module, names in RIVALS.items():
-        acting = next((name for name in names if installed(name)), None)
-        found[f'{module} ({acting})' if acting else module] = installed(acting) if acting else None
+    found: dict[str, str | None] = {name: installed(name) for name in SHOWN}
+    modules = {module: of_module(module) for module in RIVALS}
+    for module, there in modules.items():
+        acting = there[0] if there else None
+        found[f'{module} ({acting.name})' if acting else module] = acting and acting.version
     yield ', '.join(f'{name} {version or "none"}' for name, version in found.items())
-    described = machine()
-    gpus = ', '.join(described['gpus']) or missing_gpu() or 'no GPU'
-    yield f'{described["processor"]}, {described["cores"]} cores, {described["memory"]} GiB; {gpus}'
-    yield from mixtures()
+    yield from mixtures(modules)
     for line in requirements(None):
         yield f'problem: {line}: pip install -U mmssl'
     for extra, purpose in EXTRAS.items():
@@ -125,7 +94,33 @@ def lines() -> Iterator[str]:
             yield f"{purpose}: no ({'; '.join(missing)}): pip install 'mmssl[{extra}]'"
         else:
             yield f'{purpose}: yes'
-    yield training_step()
+    yield from running()
+
+
+def mixtures(modules: dict[str, list[Distribution]]) -> Iterator[str]:
+    """Yield a line for each module that several distributions have written, or one in part."""
+    for module, there in modules.items():
+        if told := mixture(module, there):
+            yield f'problem: {told}'
+
+
+def running() -> Iterator[str]:
+    """Yield what the machine is and how a step went; where an import fails, what failed."""
+    try:
+        from ..core.device import missing_gpu
+        from ..engine.hooks.run_info_hook import machine
+
+        described = machine()
+        gpus = ', '.join(described['gpus']) or missing_gpu() or 'no GPU'
+        memory = f'{described["memory"]} GiB'
+        yield f'{described["processor"]}, {described["cores"]} cores, {memory}; {gpus}'
+        yield training_step()
+    except (ImportError, AttributeError, RuntimeError) as error:  # as broken libraries raise them
+        cause = ' '.join(str(error).split())[:300]
+        yield (
+            f'problem: mmssl does not run ({type(error).__name__}: {cause}): mend what is named '
+            'above first; else look at that library'
+        )
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from mmssl.apis import get_model, load_config
-from mmssl.cli import command, doctor, models
+from mmssl.cli import command, models
 from mmssl.engine.hooks.run_info_hook import command_line
 from mmssl.transfer import library_of
 from mmssl.zoo.hub import ModelHub, identify, recipes
@@ -126,31 +126,3 @@ def test_downloads_for_machines_without_a_network(
     assert not (tmp_path / 'other').exists()
     with refuses('--to', tmp_path):
         models.main(['--to', str(tmp_path)])
-
-
-# doctor -------------------------------------------------------------------------------------------
-def test_this_environment_is_well(capsys: pytest.CaptureFixture[str]) -> None:
-    doctor.main([])
-    lines = capsys.readouterr().out.splitlines()
-    assert lines[-1] == 'all is well'
-    assert 'mmengine (onedl-mmengine)' in lines[1]
-    assert 'a step of MoCo v3 with ResNet-18 on cpu: done' in lines[-2]
-
-
-def test_problems_are_named_with_their_cure(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    there = {'onedl-mmengine': '0.10.12', 'mmengine': '0.10.7', 'timm': '0.9.2', 'mmcv': '2.1.0'}
-    monkeypatch.setattr(doctor, 'installed', there.get)
-    needed = ['timm>=1.0.23', 'torch>=2.6', 'onedl-mmcv>=2.3; extra == "transfer"']
-    monkeypatch.setattr(metadata, 'requires', lambda name: needed)
-    monkeypatch.setattr(doctor, 'training_step', lambda: 'a step')
-    with pytest.raises(SystemExit) as left:
-        doctor.main([])
-    assert left.value.code == 1
-    printed = capsys.readouterr().out
-    assert 'pip uninstall -y onedl-mmengine mmengine; then pip install onedl-mmengine' in printed
-    assert 'problem: timm 0.9.2 is installed, >=1.0.23 is needed' in printed
-    assert 'problem: torch is not installed' in printed
-    assert 'onedl-mmcv 2.1.0 is installed, >=2.3 is needed' in printed
-    assert 'mmcv (mmcv) 2.1.0' in printed
