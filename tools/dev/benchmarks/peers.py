@@ -1,10 +1,12 @@
 """Other libraries' recipes and losses that cases set ours beside; nothing here is a requirement.
 
-They live in an environment of their own that borrows everything else from this one:
+They live in an environment of their own that borrows everything else from this one, an editable
+mmssl too (`addsitedir` obeys the .pth files of the folder, as a mere path in one would not):
 
     python -m venv peers
-    python -c "import torch, pathlib; print(pathlib.Path(torch.__file__).parents[1])" \
-        > $(echo peers/lib/python3*/site-packages)/borrowed.pth
+    site=$(python -c "import sysconfig; print(sysconfig.get_path('purelib'))")
+    echo "import site; site.addsitedir('$site')" > peers/borrowed.pth
+    mv peers/borrowed.pth peers/lib/python3*/site-packages
     peers/bin/pip install --no-deps onedl-mmpretrain lightly model-index einops mat4py ordered-set
 """
 
