@@ -89,7 +89,7 @@ workflows:
 
 types:
 	@$(SETUP) dev
-	$(BIN)/mypy mmssl
+	$(BIN)/mypy mmssl tests/helpers
 
 unit:
 	@$(SETUP) all

@@ -121,4 +121,5 @@ def network(name: str) -> nn.Module:
         torch.device('meta'),
     ):
         patch.setattr(torch, 'linspace', lambda *a, **k: linspace(*a, **{**k, 'device': 'cpu'}))
-        return MODELS.build(load(name).model)
+        found: nn.Module = MODELS.build(load(name).model)
+        return found

@@ -44,7 +44,7 @@ def renamed(model: Any, layout: str, wrap: str = '', head: str = '') -> dict[str
 
 PROBE = dict(epoch=90, arch='x', best_acc1=torch.tensor(70.0), optimizer=optimizer(2))
 
-WHOLE: dict[str, tuple[dict, str, str, str, str]] = {
+WHOLE: dict[str, tuple[dict[str, Any], str, str, str, str]] = {
     # name: network, layout, wrapper, name of the head, entry of the file
     'MoCo v2, linear': (RESNET, 'torchvision', 'module.', 'fc', 'state_dict'),
     'MoCo v2, linear, one GPU': (RESNET, 'torchvision', '', 'fc', 'state_dict'),

@@ -66,7 +66,8 @@ def recorded(note: Callable[[str], Any]) -> Iterator[None]:
 
     What travels as an object must hold no tensor: it would come back on the sender's device.
     """
-    with mock.patch.multiple(dist, **{name: _noting(name, note) for name in COLLECTIVES}):
+    calls: dict[str, Any] = {name: _noting(name, note) for name in COLLECTIVES}
+    with mock.patch.multiple(dist, **calls):
         yield
 
 

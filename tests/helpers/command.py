@@ -44,7 +44,9 @@ def start(*words: object, cwd: Path, script: str = 'tools/train.py', **environme
     return Done(found.returncode, found.stdout, found.stderr)
 
 
-def call(capsys: pytest.CaptureFixture, *words: object, script: str = 'tools/train.py') -> Done:
+def call(
+    capsys: pytest.CaptureFixture[str], *words: object, script: str = 'tools/train.py'
+) -> Done:
     """Run the tool in this process, which costs no start."""
     for kind in (DefaultScope, MessageHub, MMLogger, Visualizer):
         kind._instance_dict.clear()  # a new process would know no earlier run

@@ -38,7 +38,8 @@ def load(path: Path) -> Config:
 def network(path: Path) -> nn.Module:
     """Build a config's model without memory for its weights."""
     with torch.device('meta'):
-        return MODELS.build(load(path).model)
+        found: nn.Module = MODELS.build(load(path).model)
+        return found
 
 
 def find(short: str) -> Path:

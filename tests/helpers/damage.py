@@ -3,11 +3,16 @@
 import json
 import shutil
 import zipfile
+from pathlib import Path
+from typing import Any
 
 from .packed import pack
 
+# config of the source, and the beginning of the error of each image that cannot be read
+Damaged = tuple[dict[str, Any], dict[int, str]]
 
-def folder_of_all(image_folder, root):
+
+def folder_of_all(image_folder: Path, root: Path) -> Path:
     train = root / 'train/a'
     train.mkdir(parents=True)
     names = sorted((image_folder / 'train').rglob('*.png'))
@@ -16,13 +21,13 @@ def folder_of_all(image_folder, root):
     return train
 
 
-def damaged_list(image_folder, root):
+def damaged_list(image_folder: Path, root: Path) -> Damaged:
     folder_of_all(image_folder, root)
     (root / 'l.txt').write_text('a/0.png 0\na/missing.png 0\na/1.png 0\n')
     return dict(type='ListSource', ann_file='l.txt'), {1: 'train/a/missing.png: no such file'}
 
 
-def damaged_zip(image_folder, root):
+def damaged_zip(image_folder: Path, root: Path) -> Damaged:
     folder_of_all(image_folder, root)
     pack(root, root, '--to', 'zip', '--no-verify')
     with (root / 'train_map.txt').open('a') as lines:
@@ -39,7 +44,7 @@ def damaged_zip(image_folder, root):
     }
 
 
-def damaged_tsv(image_folder, root):
+def damaged_tsv(image_folder: Path, root: Path) -> Damaged:
     folder_of_all(image_folder, root)
     pack(root, root, '--to', 'tsv', '--no-verify')
     index = root / 'train.lineidx'
@@ -55,7 +60,7 @@ def damaged_tsv(image_folder, root):
     }
 
 
-def damaged_shards(image_folder, root):
+def damaged_shards(image_folder: Path, root: Path) -> Damaged:
     folder_of_all(image_folder, root)
     pack(root, root, '--to', 'shards', '--per-file', 2, '--no-verify')
     shard = root / 'train-000001.tar'
@@ -79,7 +84,7 @@ def damaged_shards(image_folder, root):
     }
 
 
-def damaged_lmdb(image_folder, root):
+def damaged_lmdb(image_folder: Path, root: Path) -> Damaged:
     folder_of_all(image_folder, root)
     pack(root, root / 'base', '--to', 'lmdb', '--no-verify')
     import lmdb

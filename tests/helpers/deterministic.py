@@ -48,7 +48,8 @@ NAMES = {name for names in RAISES.values() for name in names}
 
 def _is_real(arguments: dict[str, Any]) -> bool:
     kind = arguments['dtype'] or arguments['self'].dtype
-    return kind.is_floating_point or kind.is_complex
+    found: bool = kind.is_floating_point or kind.is_complex
+    return found
 
 
 # operators that raise for some arguments only, given by the names of their schema
@@ -79,7 +80,7 @@ class RaisingOperators(TorchDispatchMode):
         self.count = 0
 
     def __torch_dispatch__(
-        self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: dict | None = None
+        self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
         self.count += 1

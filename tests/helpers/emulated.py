@@ -98,13 +98,13 @@ def two_ranks() -> Iterator[Sent]:
         sent.append((SYNC_BN, x.device.type, group or 'default'))
         return 2 * x
 
-    torch_calls = dict(
+    torch_calls: dict[str, Any] = dict(
         all_gather=all_gather,
         all_reduce=lambda x, *_, group=None: send(x, group),
         broadcast=lambda x, src, group=None: send(x, group),
         all_gather_object=all_gather_object,
     )
-    world = dict(world_size=lambda: 2, rank=lambda: 1, host_group=lambda: 'host')
+    world: dict[str, Any] = dict(world_size=lambda: 2, rank=lambda: 1, host_group=lambda: 'host')
     with ExitStack() as stack:
         stack.enter_context(mock.patch.multiple(td, **torch_calls))
         stack.enter_context(mock.patch.multiple(dist, **world))
@@ -151,8 +151,9 @@ def clip_shards() -> None:
         def to_local(self) -> Tensor:
             return normal(3, 2)
 
+    parts: list[Any] = [Part(), Part()]
     with mock.patch.object(shards, 'DTensor', Part):
-        shards.tensor_norms([Part(), Part()])
+        shards.tensor_norms(parts)
 
 
 def end_epoch() -> None:
@@ -173,12 +174,13 @@ def health() -> None:
 
 def begin_evaluation() -> None:
     """Take the first rank's buffers."""
-    MethodHook().before_val(SimpleNamespace(model=nn.BatchNorm1d(3, device=DEVICE)))
+    runner: Any = SimpleNamespace(model=nn.BatchNorm1d(3, device=DEVICE))
+    MethodHook().before_val(runner)
 
 
 def features() -> None:
     """Extract the features of a data set of a batch."""
-    model = nn.Module()
+    model: Any = nn.Module()
     model.data_preprocessor = lambda data: data | dict(inputs=data['inputs'].to(DEVICE))
     model.encode = lambda images: SimpleNamespace(pooled=images.mean((2, 3)))
 

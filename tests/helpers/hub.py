@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 import yaml
@@ -41,10 +42,13 @@ def weights(config: Path, seed: int) -> dict[str, torch.Tensor]:
     for key, value in state.items():
         if key.endswith(('running_mean', 'head.fc.weight')):
             value.normal_()
-    return state
+    found: dict[str, torch.Tensor] = state
+    return found
 
 
-def entry(config: Path, weights: str | None, task: str | None, **metadata: object) -> dict:
+def entry(
+    config: Path, weights: str | None, task: str | None, **metadata: object
+) -> dict[str, Any]:
     """Return a metafile's entry."""
     results = task and [dict(Task=task, Dataset='images', Metrics={'Top 1 Accuracy': 50.0})]
     return {
@@ -58,7 +62,7 @@ def entry(config: Path, weights: str | None, task: str | None, **metadata: objec
 
 
 @contextmanager
-def registered(folder: Path, *entries: dict) -> Iterator[None]:
+def registered(folder: Path, *entries: dict[str, Any]) -> Iterator[None]:
     """Let the hub know some models."""
     (folder / 'metafile.yml').write_text(yaml.safe_dump({'Models': list(entries)}))
     (folder / 'model-index.yml').write_text('Import: [metafile.yml]\n')
@@ -69,7 +73,7 @@ def registered(folder: Path, *entries: dict) -> Iterator[None]:
         ModelHub._added.clear()
 
 
-def put(server: Server, path: str, content: dict, folder: Path) -> str:
+def put(server: Server, path: str, content: dict[str, Any], folder: Path) -> str:
     """Let the server have a checkpoint; return its address."""
     file = folder / 'upload.pth'
     torch.save(content, file)

@@ -1,8 +1,10 @@
 """A small set in the layout of ImageNet-S: every image half one class, half 'other'."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from .images import make_image
@@ -10,7 +12,7 @@ from .images import make_image
 COLOURS = {'n01': (40, 60, 200), 'n02': (60, 190, 70), 'n03': (210, 50, 40)}
 
 
-def encode(classes: np.ndarray) -> Image.Image:
+def encode(classes: NDArray[Any]) -> Image.Image:
     """Return the PNG's image of a mask (H, W): class = R + 256 G."""
     colours = np.zeros((*classes.shape, 3), np.uint8)
     colours[..., 0], colours[..., 1] = classes % 256, classes // 256

@@ -1,5 +1,7 @@
 """The config and the weights of a tiny kNN evaluation."""
 
+from pathlib import Path
+
 import torch
 
 from mmssl.registry import MODELS
@@ -17,14 +19,14 @@ model = dict(backbone=dict(
 """
 
 
-def write_knn(folder, data):
+def write_knn(folder: Path, data: Path) -> Path:
     """Write the config of a tiny kNN; return its path."""
     path = folder / 'tiny_knn.py'
     path.write_text(CONFIG.format(repo=REPO, data=data))
     return path
 
 
-def weights(path, seed=0):
+def weights(path: Path, seed: int = 0) -> Path:
     """Write a file of random weights of the tiny network."""
     torch.manual_seed(seed)
     net = MODELS.build(dict(type='VisionTransformer', arch=(16, 2, 2), img_size=16, patch_size=8))

@@ -22,7 +22,7 @@ def content(state: State) -> dict[str, Any]:
     return dict(meta=dict(mmengine_version='0.1.0', epoch=90), state_dict=state)
 
 
-def backbone(model: nn.Module) -> State:
+def backbone(model: Any) -> State:
     """Return a backbone's tensors by their names: torchvision's, or those of their own ViT."""
     found = {}
     for key, value in model.net.state_dict().items():
@@ -45,7 +45,7 @@ def under(prefix: str, state: State) -> State:
     return {f'{prefix}.{key}': value for key, value in state.items()}
 
 
-def mocov3(model: nn.Module) -> dict[str, Any]:
+def mocov3(model: Any) -> dict[str, Any]:
     """Return the file of a pretrained MoCo v3."""
     teacher = model.teacher
     return content(
@@ -57,7 +57,7 @@ def mocov3(model: nn.Module) -> dict[str, Any]:
     )
 
 
-def classifier(model: nn.Module) -> dict[str, Any]:
+def classifier(model: Any) -> dict[str, Any]:
     """Return the file of a linear or fine-tuned classifier."""
     vit = hasattr(model.backbone.net, 'patch_embed')
     head = under('head.layers.head' if vit else 'head.fc', model.head.fc.state_dict())

@@ -1,7 +1,9 @@
 """The config of a small MoCo v3 model."""
 
+from typing import Any
 
-def config(backbone=None, dim=16, **change):
+
+def config(backbone: dict[str, Any] | None = None, dim: int = 16, **change: Any) -> dict[str, Any]:
     backbone = backbone or dict(
         type='VisionTransformer', arch=(16, 2, 2), img_size=16, patch_size=8, init='moco'
     )

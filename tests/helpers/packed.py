@@ -5,6 +5,7 @@ import http.server
 import importlib
 import shutil
 import threading
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
@@ -22,11 +23,11 @@ def pack(*words: object) -> None:
 
 
 @contextmanager
-def served(folder: Path):
+def served(folder: Path) -> Iterator[str]:
     """Serve a folder over HTTP; yield its address."""
 
     class Quiet(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, *_):
+        def log_message(self, *_: object) -> None:
             pass
 
     handler = functools.partial(Quiet, directory=str(folder))
@@ -38,7 +39,7 @@ def served(folder: Path):
     thread.join()
 
 
-def copy(image_folder, out, broken=('red/3.png',)):
+def copy(image_folder: Path, out: Path, broken: Sequence[str] = ('red/3.png',)) -> Path:
     """Copy the images and cut some files."""
     shutil.copytree(image_folder, out)
     for name in broken:

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest import mock
 
 import torch
 from safetensors.torch import load_file
@@ -33,11 +34,16 @@ def main(folder: Path) -> None:
     """Take the step, and print the devices of what it left and how many tensors these are."""
     _setup_privateuseone_for_python_backend('emu')
     torch.__future__.set_overwrite_module_params_on_conversion(True)
-    step.MODELS = SimpleNamespace(build=build)
-    step.Step._autocast = lambda _: contextlib.nullcontext()  # the device has none
+    registry = SimpleNamespace(build=build)
+    autocast = contextlib.nullcontext()  # the device has none
     block = json.loads((folder / 'case.json').read_text())['replay']
     batch = load_file(folder / 'batch.safetensors')
-    with FakeTensorMode(allow_non_fake_inputs=True), DataDependentResults(0.3):
+    with (
+        mock.patch.object(step, 'MODELS', registry),
+        mock.patch.object(step.Step, '_autocast', lambda _: autocast),
+        FakeTensorMode(allow_non_fake_inputs=True),
+        DataDependentResults(0.3),
+    ):
         done = step.Step(folder, block, batch, 'emu', PRECISIONS['float32'])
     left = [*done.after.values(), *done.grads.values(), *done.found.values()]
     devices = {p.device.type for p in done.model.parameters()}

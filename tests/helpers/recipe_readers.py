@@ -33,7 +33,7 @@ def default(kind: str, name: str) -> Any:
     raise KeyError(f'{kind} has no argument {name}')
 
 
-def arg(settings: dict, name: str) -> Any:
+def arg(settings: dict[str, Any], name: str) -> Any:
     """Return an argument of the class that ``settings`` build: the config's, or its default."""
     return settings[name] if name in settings else default(settings['type'], name)
 
@@ -41,7 +41,8 @@ def arg(settings: dict, name: str) -> Any:
 @functools.cache
 def _backbone(settings: str) -> nn.Module:
     with torch.device('meta'):
-        return MODELS.build(json.loads(settings))
+        found: nn.Module = MODELS.build(json.loads(settings))
+        return found
 
 
 class Recipe:
@@ -54,10 +55,10 @@ class Recipe:
         wrapper = self.cfg.get('optim_wrapper') or {}
         self.wrapper: Any = wrapper
         self.optimizer: Any = wrapper.get('optimizer')
-        self.rules: list = list((wrapper.get('paramwise_cfg') or {}).get('rules', []))
+        self.rules: list[Any] = list((wrapper.get('paramwise_cfg') or {}).get('rules', []))
 
     @property
-    def backbone(self) -> nn.Module:
+    def backbone(self) -> Any:
         """The network, without memory for its weights."""
         return _backbone(json.dumps(self.model.backbone))
 
@@ -76,25 +77,25 @@ class Recipe:
             node = node[name]
         return node
 
-    def schedule(self, param: str = 'lr') -> dict:
+    def schedule(self, param: str = 'lr') -> dict[str, Any]:
         """Return the schedule of a parameter with the defaults of its class."""
         (found,) = [s for s in self.cfg.param_scheduler if s.param_name == param]
         return self.with_defaults(found)
 
     @staticmethod
-    def with_defaults(schedule: dict) -> dict:
+    def with_defaults(schedule: dict[str, Any]) -> dict[str, Any]:
         """Return a schedule with the defaults of its class."""
         from mmssl.core import Schedule
 
         known = inspect.signature(Schedule).parameters
         return {n: p.default for n, p in known.items()} | dict(schedule)
 
-    def teacher(self, name: str) -> dict:
+    def teacher(self, name: str) -> dict[str, Any]:
         """Return the model's schedule of a name with the defaults of its class."""
         return self.with_defaults(self.model[name])
 
     @property
-    def views(self) -> list[dict]:
+    def views(self) -> list[dict[str, Any]]:
         """The views of training, each as often as it is made."""
         transform = self.cfg.train_dataloader.dataset.pipeline[1]
         if transform.type != 'MultiView':
@@ -106,9 +107,10 @@ class Recipe:
         return arg(self.views[index], name)
 
     @property
-    def eval_view(self) -> dict:
+    def eval_view(self) -> dict[str, Any]:
         """The view of evaluation."""
-        return self.cfg.test_dataloader.dataset.pipeline[1]
+        found: dict[str, Any] = self.cfg.test_dataloader.dataset.pipeline[1]
+        return found
 
     def normalisation(self, name: str) -> tuple[float, ...]:
         """Return the mean or std of the channels, as the model's preprocessor has it."""
@@ -117,12 +119,12 @@ class Recipe:
         return tuple(round(v, 6) for v in values)
 
     @property
-    def milestones(self) -> tuple:
+    def milestones(self) -> tuple[Any, ...]:
         """The epochs at which a rate falls."""
         return tuple(self.schedule()['milestones'])
 
 
-def crops(recipe: Recipe, keep: Callable[[int], bool] = lambda size: True) -> tuple:
+def crops(recipe: Recipe, keep: Callable[[int], bool] = lambda size: True) -> tuple[Any, ...]:
     """Return (size, smallest share, largest share) of the views whose size is kept."""
     found = [(arg(v, 'size'), *arg(v, 'scale')) for v in recipe.views]
     return tuple(crop for crop in found if keep(crop[0]))
@@ -136,10 +138,11 @@ def clip(recipe: Recipe) -> Any:
 def images(recipe: Recipe) -> int:
     """Return the images of one update: processes times images, by name and loader."""
     gathered = recipe.wrapper.get('accumulative_counts', 1)
-    return recipe.name_part(r'_(\d+)xb') * recipe.cfg.train_dataloader.batch_size * gathered
+    found: int = recipe.name_part(r'_(\d+)xb') * recipe.cfg.train_dataloader.batch_size * gathered
+    return found
 
 
-def spared(recipe: Recipe) -> list[dict]:
+def spared(recipe: Recipe) -> list[dict[str, Any]]:
     """Return the rules that spare parameters of weight decay."""
     return [r for r in recipe.rules if r.get('decay_mult') == 0.0]
 
@@ -171,7 +174,7 @@ def bias_init(recipe: Recipe) -> str:
     return 'default' if head.fc.bias.any() else 'zero'
 
 
-def ends_low(recipe: Recipe) -> tuple:
+def ends_low(recipe: Recipe) -> tuple[Any, ...]:
     """Return the shape of the rate, where it ends, and whether it changes once an epoch."""
     s = recipe.schedule()
     return s['shape'], s['final'], s['hold_epochs']
@@ -179,8 +182,9 @@ def ends_low(recipe: Recipe) -> tuple:
 
 def no_drop_path_of_teacher(recipe: Recipe) -> float:
     """Return the highest rate of drop path in the teacher."""
-    teacher = network(recipe.path).teacher
-    return max((m.drop_prob for m in teacher.modules() if hasattr(m, 'drop_prob')), default=0.0)
+    teacher: Any = network(recipe.path).teacher
+    rates = (float(m.drop_prob) for m in teacher.modules() if hasattr(m, 'drop_prob'))
+    return max(rates, default=0.0)
 
 
 def knn(name: str) -> Reader:
@@ -197,31 +201,38 @@ def view_readers(index: int) -> dict[str, Reader]:
         'grey before jitter': 'gray_first', 'blur p': 'blur', 'blur sigma': 'sigma',
         'blur radius': 'sigma', 'solarize': 'solarize', 'solarize p': 'solarize',
     }  # fmt: skip
-    return {f'view {index}: {w}': lambda r, n=n: r.view(index, n) for w, n in words.items()}
+    return {f'view {index}: {w}': view_reader(index, n) for w, n in words.items()}
 
 
-def _neck_layers(recipe: Recipe, neck: Any) -> tuple:
+def view_reader(index: int, name: str) -> Reader:
+    """Return the reader of one argument of a view."""
+    return lambda recipe: recipe.view(index, name)
+
+
+def _neck_layers(recipe: Recipe, neck: Any) -> tuple[Any, ...]:
     return arg(neck, 'bias'), arg(neck, 'hidden_norm'), arg(neck, 'last_norm')
 
 
 def _mixed(recipe: Recipe) -> bool:
-    return recipe.wrapper.get('amp') == 'float16'
+    found: bool = recipe.wrapper.get('amp') == 'float16'
+    return found
 
 
 def _batch(recipe: Recipe) -> int:
-    return recipe.cfg.auto_scale_lr.base_batch_size
+    found: int = recipe.cfg.auto_scale_lr.base_batch_size
+    return found
 
 
-def _eval_view(recipe: Recipe) -> tuple:
+def _eval_view(recipe: Recipe) -> tuple[Any, ...]:
     view = recipe.eval_view
     return arg(view, 'resize'), arg(view, 'size'), arg(view, 'interpolation')
 
 
-def _train_view(recipe: Recipe) -> tuple:
+def _train_view(recipe: Recipe) -> tuple[Any, ...]:
     return recipe.view(0, 'size'), recipe.view(0, 'scale'), recipe.view(0, 'interpolation')
 
 
-def _swin_parts(recipe: Recipe) -> tuple:
+def _swin_parts(recipe: Recipe) -> tuple[Any, ...]:
     net = recipe.backbone.net
     block = net.layers[0].blocks[0]
     absolute = arg(recipe.model.backbone, 'absolute_positions')
@@ -255,7 +266,8 @@ def _mixup(name: str) -> Reader:
 def _smoothing(recipe: Recipe) -> float:
     """Return how labels are smoothed: by the mixing, or by the head where nothing is mixed."""
     mixup = recipe.model.get('mixup')
-    return mixup['label_smoothing'] if mixup else arg(recipe.model.head, 'label_smoothing')
+    found: float = mixup['label_smoothing'] if mixup else arg(recipe.model.head, 'label_smoothing')
+    return found
 
 
 def _lr_of(name: str) -> Reader:
@@ -605,12 +617,14 @@ BENCH: dict[str, Reader] = {
 }
 
 
-def _patch_temp(recipe: Recipe) -> dict:
-    return recipe.model.get('teacher_patch_temp') or recipe.model.teacher_temp
+def _patch_temp(recipe: Recipe) -> dict[str, Any]:
+    found: dict[str, Any] = recipe.model.get('teacher_patch_temp') or recipe.model.teacher_temp
+    return found
 
 
-def _mask(recipe: Recipe) -> dict:
-    return recipe.cfg.train_dataloader.dataset.pipeline[1].mask
+def _mask(recipe: Recipe) -> dict[str, Any]:
+    found: dict[str, Any] = recipe.cfg.train_dataloader.dataset.pipeline[1].mask
+    return found
 
 
 # recipe -> the config it is compared with, where that is not the one of the audit's time

@@ -75,7 +75,7 @@ CVT = dict(
 )
 CLOCK = dict(step=9, steps_per_epoch=4, epochs=8)
 
-MOCOV2 = dict(
+MOCOV2: dict[str, Any] = dict(
     method='mocov2',
     backbone=RESNET,
     heads=dict(projector=[128, 24, 12], bias=True, hidden_norm=False),
@@ -92,7 +92,7 @@ MOCOV2 = dict(
     clip=None,
     irreproducible=[],
 )
-MOCOV3 = dict(
+MOCOV3: dict[str, Any] = dict(
     method='mocov3',
     backbone=dict(VIT, positions='sincos', frozen_patch_embed=False),
     heads=dict(
@@ -141,7 +141,7 @@ MOBY = dict(
     clip=dict(max_norm=1.0, each=False),
     irreproducible=[],
 )
-SWAV = dict(
+SWAV: dict[str, Any] = dict(
     method='swav',
     backbone=RESNET,
     heads=dict(projector=[128, 24, 12], prototypes=17),
@@ -181,7 +181,7 @@ ESVIT = dict(
     frozen_last_layer=dict(epochs=1, in_this_step=False),
     irreproducible=[],
 )
-SERE = dict(
+SERE: dict[str, Any] = dict(
     method='sere',
     backbone=dict(VIT, image_size=32, embed_dim=12, mask_token=True, frozen_patch_embed=False),
     heads=dict(
@@ -220,8 +220,10 @@ SERE = dict(
     frozen_last_layer=dict(epochs=1, in_this_step=False),
     irreproducible=[],
 )
-RELATION = ('alpha_spatial', 'beta_channel', 'spatial_temp', 'channel_temp', 'overlap_size')
-RELATION += ('local_grid_size', 'head_divisor', 'local_heads')
+RELATION = (
+    *('alpha_spatial', 'beta_channel', 'spatial_temp', 'channel_temp', 'overlap_size'),
+    *('local_grid_size', 'head_divisor', 'local_heads'),
+)
 IBOT = dict(
     SERE,
     method='ibot',

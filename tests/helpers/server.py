@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
 CHUNK = 1 << 14
 
@@ -61,7 +62,7 @@ class Server:
     def url(self) -> str:
         return f'http://127.0.0.1:{self.http.server_port}'
 
-    def put(self, path: str, content: bytes = b'', **page: object) -> str:
+    def put(self, path: str, content: bytes = b'', **page: Any) -> str:
         """Add a page and return its address."""
         self.pages[path] = Page(content, **page)
         return self.url + path

@@ -77,7 +77,8 @@ def make_runner(config: Path, work_dir: Path, **options: Any) -> Runner:
     cfg.work_dir, cfg.launcher = str(work_dir), cfg.get('launcher') or 'none'
     # mmengine keeps one logger per name
     cfg.experiment_name = f'tiny-{next(_numbers)}'
-    return Runner.from_cfg(cfg)
+    found: Runner = Runner.from_cfg(cfg)
+    return found
 
 
 class Watch(Hook):

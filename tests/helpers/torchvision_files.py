@@ -4,16 +4,18 @@ import hashlib
 import pickle
 import tarfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from scipy.io import savemat
 from torchvision.datasets import CIFAR10, STL10, Flowers102
 
 from .images import make_image
 
 
-def pixels(side: int, count: int, first: int = 0) -> list[np.ndarray]:
+def pixels(side: int, count: int, first: int = 0) -> list[NDArray[Any]]:
     """Return images (side, side, 3) of bytes."""
     return [np.asarray(make_image((side, side), first + i)) for i in range(count)]
 
@@ -39,7 +41,8 @@ def write_cifar10(root: Path, monkeypatch: pytest.MonkeyPatch, images: int = 6) 
     monkeypatch.setattr(CIFAR10, 'train_list', lists[:5])
     monkeypatch.setattr(CIFAR10, 'test_list', lists[5:])
     monkeypatch.setattr(CIFAR10, 'meta', {**CIFAR10.meta, 'md5': _md5(folder / 'batches.meta')})
-    return folder
+    found: Path = folder
+    return found
 
 
 def pack_cifar10(root: Path, monkeypatch: pytest.MonkeyPatch, address: str) -> None:

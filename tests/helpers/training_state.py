@@ -1,6 +1,7 @@
 """Interrupt a run, and collect its whole state."""
 
 import random
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ import torch
 
 from mmssl.checkpoint.file_format import FORMAT
 from mmssl.core.device import as_number
+from mmssl.engine import Runner
 
 from .tiny import Watch, weights
 
@@ -16,15 +18,15 @@ class Stop(Exception):
     """The power cut."""
 
 
-def interrupt(runner, iteration, name='cut.pth'):
+def interrupt(runner: Runner, iteration: int, name: str = 'cut.pth') -> list[float]:
     """Train until ``iteration`` is done, save and stop."""
 
-    def look(runner, _):
+    def look(runner: Runner, _: Any) -> None:
         if runner.iter + 1 == iteration:
             runner.save_checkpoint(runner.work_dir, name)
             raise Stop
 
-    seen = []
+    seen: list[float] = []
     runner.register_hook(Watch(lambda _, outputs: seen.append(as_number(outputs['loss']))))
     runner.register_hook(Watch(look))
     with pytest.raises(Stop):
@@ -32,7 +34,7 @@ def interrupt(runner, iteration, name='cut.pth'):
     return seen
 
 
-def everything(runner):
+def everything(runner: Runner) -> dict[str, torch.Tensor]:
     """All that a run leaves: weights, buffers, optimizer state."""
     found = weights(runner)
     for i, entries in runner.optim_wrapper.optimizer.state_dict()['state'].items():
@@ -40,9 +42,10 @@ def everything(runner):
     return found
 
 
-def smallest_file(started=1.0, iteration=1):
+def smallest_file(started: float = 1.0, iteration: int = 1) -> dict[str, Any]:
     """The content of a training file of one process whose network has no tensors."""
-    keys = np.random.RandomState(0).get_state()[1].astype(np.int64)
+    state: Any = np.random.RandomState(0).get_state()
+    keys = state[1].astype(np.int64)
     return dict(
         format=FORMAT,
         meta=dict(run=dict(id=f'run {started}', started=started), settings={}),

@@ -1,6 +1,7 @@
 """Small backbones for detectors and segmentors, in ours and in the other libraries' terms."""
 
 from collections.abc import Callable
+from typing import Any
 
 from torch import nn
 
@@ -9,9 +10,9 @@ from mmssl.models.backbones import ResNet, SwinTransformer, VisionTransformer
 from .paths import REPO
 
 SMALL = REPO / 'configs' / 'transfer' / 'small'
-SWIN = dict(arch=(12, (1, 1, 1, 2), (1, 1, 2, 4)), window_size=4, img_size=128)
-VIT = dict(arch=(24, 4, 3), img_size=64, patch_size=8)
-RESNET = dict(depth=18, width=8)
+SWIN: dict[str, Any] = dict(arch=(12, (1, 1, 1, 2), (1, 1, 2, 4)), window_size=4, img_size=128)
+VIT: dict[str, Any] = dict(arch=(24, 4, 3), img_size=64, patch_size=8)
+RESNET: dict[str, Any] = dict(depth=18, width=8)
 NETS: dict[str, Callable[..., nn.Module]] = {
     'swin': lambda **more: SwinTransformer(**SWIN, **more),
     'vit': lambda **more: VisionTransformer(**VIT, **more),

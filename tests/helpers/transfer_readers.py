@@ -47,7 +47,8 @@ class TransferRecipe:
     @property
     def vit(self) -> bool:
         """Whether the backbone is a plain vision transformer."""
-        return self.cfg.model.backbone.type == 'mmssl.VisionTransformer'
+        found: bool = self.cfg.model.backbone.type == 'mmssl.VisionTransformer'
+        return found
 
     def default(self, kind: str, name: str) -> Any:
         """Return the default of an argument of a class, or of one it derives from."""
@@ -82,11 +83,12 @@ class TransferRecipe:
         """The optimizer's settings."""
         return self.cfg.optim_wrapper.optimizer
 
-    def pipeline(self, part: str = 'train') -> list[dict]:
+    def pipeline(self, part: str = 'train') -> list[Any]:
         """Return the transforms of a loader's data set."""
-        return self.cfg[f'{part}_dataloader'].dataset.pipeline
+        found: list[Any] = self.cfg[f'{part}_dataloader'].dataset.pipeline
+        return found
 
-    def transform(self, kind: str, part: str = 'train') -> dict:
+    def transform(self, kind: str, part: str = 'train') -> Any:
         """Return the one transform of a type."""
         (found,) = [t for t in self.pipeline(part) if t.type == kind]
         return found
@@ -94,7 +96,8 @@ class TransferRecipe:
     def rate_of_last_block(self) -> float:
         """Return the multiplier of the last block's learning rate: one layer lies above it."""
         (found,) = [r.layer_decay for r in self.rules if 'layer_decay' in r]
-        return found
+        result: float = found
+        return result
 
     def rate_of_embedding(self) -> float:
         """Return the multiplier of the patch embedding's learning rate, below all blocks."""
@@ -104,12 +107,13 @@ class TransferRecipe:
         return self.rate_of_last_block() ** (depth + 1)
 
     @property
-    def rules(self) -> list[dict]:
+    def rules(self) -> list[Any]:
         """The rules of parameter groups."""
-        return self.cfg.optim_wrapper.paramwise_cfg.rules
+        found: list[Any] = self.cfg.optim_wrapper.paramwise_cfg.rules
+        return found
 
 
-def _policies(recipe: TransferRecipe) -> tuple:
+def _policies(recipe: TransferRecipe) -> tuple[Any, ...]:
     """Return the transforms of which one is chosen: scales, and the size of a crop."""
     chosen = recipe.transform('RandomChoice').transforms
     return tuple(
@@ -128,7 +132,7 @@ def _pyramid(recipe: TransferRecipe) -> str:
     return f'deconv-{norm}-GELU-deconv, deconv, identity, max-pool'
 
 
-def _fpn(recipe: TransferRecipe) -> tuple:
+def _fpn(recipe: TransferRecipe) -> tuple[Any, ...]:
     fpn = recipe.cfg.model.neck[1]
     return tuple(fpn.in_channels), fpn.out_channels, fpn.num_outs
 
@@ -144,7 +148,8 @@ def _vit(name: str) -> Reader:
 
 
 def _mixed(recipe: TransferRecipe) -> bool:
-    return recipe.cfg.optim_wrapper.type == 'AmpOptimWrapper'
+    found: bool = recipe.cfg.optim_wrapper.type == 'AmpOptimWrapper'
+    return found
 
 
 def _gpus(recipe: TransferRecipe) -> Any:
@@ -157,7 +162,7 @@ def _test_scale(recipe: TransferRecipe) -> Any:
     return recipe.transform('Resize', 'test').scale
 
 
-def _resize(recipe: TransferRecipe) -> tuple:
+def _resize(recipe: TransferRecipe) -> tuple[Any, ...]:
     t = recipe.transform('RandomResize')
     return t.scale, t.ratio_range
 

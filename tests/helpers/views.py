@@ -1,5 +1,7 @@
 """Views of a small pipeline, and their comparison across storages."""
 
+from typing import Any
+
 import torch
 
 VIEWS = [
@@ -9,12 +11,12 @@ VIEWS = [
 PIPELINE = [dict(type='LoadImage'), dict(type='MultiView', views=VIEWS)]
 
 
-def items(dataset):
+def items(dataset: Any) -> list[dict[str, Any]]:
     """Return views and labels of two epochs."""
     return [dataset[epoch, i] for epoch in (0, 3) for i in range(len(dataset))]
 
 
-def same(ours, theirs):
+def same(ours: list[dict[str, Any]], theirs: list[dict[str, Any]]) -> None:
     assert len(ours) == len(theirs)
     for a, b in zip(ours, theirs, strict=True):
         assert all(torch.equal(x, y) for x, y in zip(a['inputs'], b['inputs'], strict=True))

@@ -105,11 +105,11 @@ class Replay:
         names = [n for n in sorted(self.expected) if n.startswith('grad.')]
         names = [name for name in names if name not in self.reduced]
         ours = [self.step.grads[str(self.step.name_of(n.removeprefix('grad.')))] for n in names]
-        both = [
+        first, second = (
             torch.cat([x.flatten().double() for x in part])
             for part in (ours, [self.expected[name] for name in names])
-        ]
-        cosine = float(torch.nn.functional.cosine_similarity(*both, dim=0))
+        )
+        cosine = float(torch.nn.functional.cosine_similarity(first, second, dim=0))
         self.groups['gradients'].add('1 - cosine of all', 1 - cosine, 1 - min_cosine)
 
     def _add(self, group: str, name: str, error: float) -> None:

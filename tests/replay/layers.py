@@ -38,7 +38,7 @@ class Probe:
         schedule: dict[str, Any],
         device: str,
     ) -> None:
-        self.place = dict(device=device, dtype=torch.float64)
+        self.place: dict[str, Any] = dict(device=device, dtype=torch.float64)
         built = MODELS.build(dict(model, type='Classifier', frozen=True))
         self.model = built.to(**self.place).train()
         load(
@@ -71,7 +71,8 @@ class Probe:
         """Take step ``at`` of the run; return its loss."""
         self.scheduler.seek(at)
         data = dict(inputs=batch[0].to(**self.place), data_samples=dict(label=batch[1]))
-        return self.model.train_step(data, self.wrapper)['loss'].detach()
+        found: Tensor = self.model.train_step(data, self.wrapper)['loss'].detach()
+        return found
 
     @torch.no_grad()
     def judge(self, batches: list[Batch]) -> Tensor:

@@ -25,7 +25,9 @@ class OfficialNames:
         if self.layout.prepare is None:
             return {}
         stored = next(content[root] for root in self.layout.roots if root in content)
-        changed = self.layout.prepare({}, {key: key for key in stored})
+        # names in the place of tensors: it renames, and looks at none
+        names: dict[str, Any] = {key: key for key in stored}
+        changed: dict[str, Any] = self.layout.prepare({}, names)
         return {official: name for name, official in changed.items()}
 
     def __call__(self, key: str) -> str | None:

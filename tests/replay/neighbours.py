@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import load_file
@@ -29,7 +30,7 @@ class Neighbours:
         batch = load_file(folder / 'batch.safetensors')
         self.labels, self.tol = batch['test_labels'], tol or PRECISIONS[dtype].tol
         self.classes = int(batch['train_labels'].max()) + 1
-        place = dict(device=device, dtype=torch.float64)
+        place: dict[str, Any] = dict(device=device, dtype=torch.float64)
         self.given = [batch[f'{part}_features'].to(**place) for part in ('train', 'test')]
         self.bank_labels = batch['train_labels'].to(device)
         self.groups = {name: Group(name) for name in ('accuracy', 'answers', 'votes')}

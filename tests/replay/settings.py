@@ -27,7 +27,7 @@ def optimizer(block: Block) -> tuple[dict[str, Any], list[dict[str, Any]]]:
 
 def decay_rules(decay: str, lars: bool) -> list[dict[str, Any]]:
     """Parameter rules of the official code's groups."""
-    effect = dict(decay_mult=0.0, **({'adapt': False} if lars else {}))
+    effect: dict[str, Any] = dict(decay_mult=0.0, **({'adapt': False} if lars else {}))
     one_dim = dict(ndim=1, **effect)
     return {
         'all': [],

@@ -1,6 +1,7 @@
 """One training step from an official checkpoint, with the engine's own parts."""
 
 import re
+from contextlib import AbstractContextManager
 from itertools import chain
 from pathlib import Path
 from types import SimpleNamespace
@@ -33,7 +34,7 @@ class Step:
         precision: Precision = PRECISIONS['float64'],
     ) -> None:
         self.block, self.device, self.precision = block, device, precision
-        self.place = dict(device=device, dtype=precision.dtype)
+        self.place: dict[str, Any] = dict(device=device, dtype=precision.dtype)
         path = str(folder / 'official.pth')
         self.model = MODELS.build(cases.model(block)).to(**self.place).train()
         self.report = load(self.model, path, layout=block['method'], verbose=False)
@@ -73,9 +74,10 @@ class Step:
                 found[f'eval.backbone.view_{i}'] = self.model.student.backbone.encode(view).pooled
             found |= evaluation.features(self.model, self.batch, self.views[-1])
         self.model.train()
-        return kept(found)
+        result: dict[str, Tensor] = kept(found)
+        return result
 
-    def _autocast(self) -> torch.autocast:
+    def _autocast(self) -> AbstractContextManager[Any]:
         return torch.autocast(self.device, torch.bfloat16, enabled=self.precision.autocast)
 
     def _engine(self) -> None:
@@ -104,7 +106,7 @@ class Step:
         self.clipped: dict[str, Tensor] = {}
         self._watch_gradients(recorder)
         # MoBY counts its momentum steps apart from its iterations
-        runner = SimpleNamespace(
+        runner: Any = SimpleNamespace(
             iter=self.block['clock'].get('momentum_step', self.progress.step),
             max_iters=self.block['clock'].get('momentum_total', self.progress.total),
             train_dataloader=range(self.progress.per_epoch),

@@ -157,6 +157,7 @@ class WholeRun:
     def _final(
         self, name: str, key: str, state: dict[str, Tensor], names: OfficialNames, expected: Tensor
     ) -> None:
+        ours: Tensor | None
         if COMPUTED.search(key):
             self.skipped.append(f'{name}: computed from the sizes')
             return

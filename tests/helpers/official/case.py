@@ -21,6 +21,8 @@ class Official:
     A subclass builds ``net`` in the official layout and writes `step`, `checkpoint` and `used`.
     """
 
+    net: Any  # an nn.Module whose parts have the official names, which no class declares
+
     def __init__(self, block: Block, seed: int = 0) -> None:
         torch.manual_seed(seed)
         self.block = block
@@ -127,10 +129,10 @@ def vary(net: nn.Module) -> None:
     """Move norms, biases and running statistics off their initial values."""
     for name, p in net.named_parameters():
         if p.requires_grad and (p.ndim == 1 or name.endswith('weight_g')):
-            p += 0.2 * torch.randn_like(p)
+            p.add_(0.2 * torch.randn_like(p))
     for name, buffer in net.named_buffers():
         if name.endswith(('running_mean', 'running_var')):
-            buffer += torch.rand_like(buffer)
+            buffer.add_(torch.rand_like(buffer))
 
 
 # what is recorded ---------------------------------------------------------------------------------
@@ -172,13 +174,14 @@ def clip_whole(net: nn.Module, limit: float) -> Tensor:
     share = limit / (norm + 1e-6)
     for g in grads:
         g.mul_(share.clamp(max=1))
-    return norm
+    found: Tensor = norm
+    return found
 
 
 def adamw(net: nn.Module, decayed: Callable[[str, Tensor], bool], block: Block) -> Any:
     """AdamW with the decayed tensors first, then the others."""
     trained = [(n, p) for n, p in net.named_parameters() if p.requires_grad]
-    groups = [
+    groups: list[dict[str, Any]] = [
         dict(params=[p for n, p in trained if decayed(n, p)]),
         dict(params=[p for n, p in trained if not decayed(n, p)], weight_decay=0.0),
     ]
@@ -222,11 +225,12 @@ def half_cosine(start: float, final: float, share: float) -> float:
 def dino_schedule(c: Block, at: int, block: Block) -> float:
     """One entry of DINO's array: linspace to the base, then a cosine."""
     n, epochs = block['clock']['steps_per_epoch'], block['clock']['epochs']
-    start = c.get('base', c.get('start'))
+    start: float = c['base'] if 'base' in c else c['start']
     rise = c.get('warmup_epochs', 0) * n
     if at < rise:
         low = c.get('warmup_start', 0.0)
-        return low + (start - low) * at / (rise - 1)
+        found: float = low + (start - low) * at / (rise - 1)
+        return found
     return half_cosine(start, c['final'], (at - rise) / (epochs * n - rise))
 
 
@@ -235,10 +239,13 @@ def teacher_temp(c: Block, at: int, block: Block) -> float:
     epoch = at // block['clock']['steps_per_epoch'] - c.get('epochs_at_start_first', 0)
     rise = c['warmup_epochs']
     if epoch < 0:
-        return c['start']
+        found: float = c['start']
+        return found
     if epoch >= rise:
-        return c['final']
-    return c['start'] + (c['final'] - c['start']) * epoch / max(rise - 1, 1)
+        found = c['final']
+        return found
+    found = c['start'] + (c['final'] - c['start']) * epoch / max(rise - 1, 1)
+    return found
 
 
 SCALER = dict(scale=65536.0, growth_factor=2.0, backoff_factor=0.5, growth_interval=2000)

@@ -15,15 +15,18 @@ from .nets import Swin, ViT
 
 def encoder(b: Block) -> nn.Module:
     """Build the backbone of a case."""
-    return {'vit': ViT, 'swin': Swin, 'resnet': ResNet}[b['family']](b)
+    found: nn.Module = {'vit': ViT, 'swin': Swin, 'resnet': ResNet}[b['family']](b)
+    return found
 
 
 def features(net: nn.Module, x: Tensor) -> Tensor:
     """(B, 3, H, W) -> what the official backbone hands to its head (B, C)."""
     out = net(x)
     if isinstance(net, ViT):
-        return out[1][:, 0]
-    return out.mean(1) if isinstance(net, Swin) else out
+        found: Tensor = out[1][:, 0]
+        return found
+    found = out.mean(1) if isinstance(net, Swin) else out
+    return found
 
 
 def wrapped(values: State, word: str) -> State:
@@ -91,7 +94,8 @@ class MoCoV2(Contrastive):
         clock, lr = self.block['clock'], self.block['schedule']['lr']
         if lr['shape'] == 'step':  # version 1
             passed = [m for m in lr['milestones'] if at // clock['steps_per_epoch'] >= m]
-            return lr['base'] * 0.1 ** len(passed)
+            found: float = lr['base'] * 0.1 ** len(passed)
+            return found
         return half_cosine(
             lr['base'], lr['final'], at // clock['steps_per_epoch'] / clock['epochs']
         )
@@ -164,7 +168,8 @@ class MoCoV3(Contrastive):
         clock, lr = self.block['clock'], self.block['schedule']['lr']
         epoch, rise = at / clock['steps_per_epoch'], lr['warmup_epochs']
         if epoch < rise:
-            return lr['base'] * epoch / rise
+            found: float = lr['base'] * epoch / rise
+            return found
         return half_cosine(lr['base'], 0.0, (epoch - rise) / (clock['epochs'] - rise))
 
     def checkpoint(self) -> dict[str, Any]:

@@ -26,7 +26,8 @@ class Bottleneck(nn.Module):
         y = self.bn1(self.conv1(x)).relu()
         y = self.bn2(self.conv2(y)).relu()
         y = self.bn3(self.conv3(y))
-        return (y + (self.downsample(x) if hasattr(self, 'downsample') else x)).relu()
+        found: Tensor = (y + (self.downsample(x) if hasattr(self, 'downsample') else x)).relu()
+        return found
 
 
 class ResNet(nn.Module):
@@ -66,7 +67,8 @@ class Qkv(nn.Module):
         self.pw = nn.Conv2d(dim, 3 * dim, 1, bias=bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.pw(self.bn(self.dw(x)))
+        found: Tensor = self.pw(self.bn(self.dw(x)))
+        return found
 
 
 class CvTAttention(nn.Module):
@@ -89,7 +91,8 @@ class CvTAttention(nn.Module):
                 )  # (B, M, w*w, C/M)
                 mixed = (q @ k.transpose(2, 3) * c**-0.5).softmax(-1) @ v
                 out[:, :, part[0], part[1]] = mixed.transpose(2, 3).reshape(b, c, size, size)
-        return self.proj_out(out[:, :, :h, :w])
+        found: Tensor = self.proj_out(out[:, :, :h, :w])
+        return found
 
 
 class Quick(nn.Module):
@@ -103,7 +106,8 @@ class Ffn(nn.Module):
         self.net = nn.Sequential(nn.Conv2d(dim, hidden, 1), Quick(), nn.Conv2d(hidden, dim, 1))
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.net(x)
+        found: Tensor = self.net(x)
+        return found
 
 
 class Residual(nn.Module):
@@ -112,7 +116,8 @@ class Residual(nn.Module):
         self.norm, self.fn = ChannelNorm(dim), fn
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + self.fn(self.norm(x))
+        found: Tensor = x + self.fn(self.norm(x))
+        return found
 
 
 class Embed(nn.Module):
@@ -122,7 +127,8 @@ class Embed(nn.Module):
         self.norm = ChannelNorm(dim)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.norm(self.proj(x))
+        found: Tensor = self.norm(self.proj(x))
+        return found
 
 
 class Layers(nn.Module):
@@ -158,4 +164,5 @@ class CvT(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         for i in range(self.stages):
             x = getattr(self, f'stage{i}')(x)
-        return self.norm(x).flatten(2).transpose(1, 2)
+        found: Tensor = self.norm(x).flatten(2).transpose(1, 2)
+        return found

@@ -36,7 +36,10 @@ class LastLayer(nn.Module):
         self.weight_v = nn.Parameter(torch.randn(count, dim) / dim**0.5)
 
     def forward(self, x: Tensor) -> Tensor:
-        return x @ (self.weight_g * self.weight_v / self.weight_v.norm(dim=1, keepdim=True)).T
+        found: Tensor = (
+            x @ (self.weight_g * self.weight_v / self.weight_v.norm(dim=1, keepdim=True)).T
+        )
+        return found
 
 
 class DINOHead(nn.Module):
@@ -67,7 +70,8 @@ class DINOHead(nn.Module):
         return F.normalize(self.mlp(x), dim=-1)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.last_layer(self.unit(x))
+        found: Tensor = self.last_layer(self.unit(x))
+        return found
 
 
 def soft_cross_entropy(targets: Tensor, scores: Tensor) -> Tensor:
@@ -87,7 +91,8 @@ class Distillation(Official):
 
     def make_optimizer(self) -> torch.optim.Optimizer:
         decayed = DECAYED[self.block['optimizer']['decay']]
-        return adamw(self.net.student, decayed, self.block)
+        found: torch.optim.Optimizer = adamw(self.net.student, decayed, self.block)
+        return found
 
     def update(self, loss: Tensor, used: dict[str, float], at: int) -> State:
         """Backward, clip, cancel, AdamW, teacher; return what is recorded."""

@@ -123,7 +123,7 @@ class IBOT(Distillation):
         out |= {f'after.ibot_loss.{k}': v.clone() for k, v in self.centres().items()}
         return {k: v.detach() for k, v in {**out, **self.moments()}.items()}
 
-    def scores(self, side: nn.Module, tokens: Tensor) -> tuple[Tensor, Tensor]:
+    def scores(self, side: Any, tokens: Tensor) -> tuple[Tensor, Tensor]:
         """Class and patch scores of normed tokens (2B, 1 + N, C)."""
         rows = side.head.unit(tokens)
         return side.head.last_layer(rows[:, 0]), side.head.last_layer2(rows[:, 1:])
@@ -149,9 +149,9 @@ class IBOT(Distillation):
         target = ((patch_t - self.net.center2) / used['teacher_patch_temp']).softmax(-1)
         each = soft_cross_entropy(target, patch_s / t['student_temp'])  # (2B, N)
         hidden = masks.flatten(1)
-        rows = [(e[m].sum() / max(1, int(m.sum()))) for e, m in zip(each, hidden, strict=True)]
+        means = [(e[m].sum() / max(1, int(m.sum()))) for e, m in zip(each, hidden, strict=True)]
         cls = t['cls_weight'] * torch.stack(terms).mean()
-        patch = t['patch_weight'] * torch.stack(rows).mean()
+        patch = t['patch_weight'] * torch.stack(means).mean()
         return {'loss.ibot_cls': cls, 'loss.ibot_patch': patch, 'loss.ibot': cls + patch}
 
     def move_centres(self, cls: Tensor, patch: Tensor) -> None:

@@ -26,7 +26,8 @@ class MoBYMLP(nn.Module):
         self.linear_out = nn.Linear(dims[-2], dims[-1])
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.linear_out(self.linear_hidden(x))
+        found: Tensor = self.linear_out(self.linear_hidden(x))
+        return found
 
 
 class MoBY(Contrastive):
@@ -46,14 +47,16 @@ class MoBY(Contrastive):
         return net
 
     def make_optimizer(self) -> torch.optim.Optimizer:
-        return adamw(self.net, DECAYED['not_1d_nor_bias'], self.block)
+        found: torch.optim.Optimizer = adamw(self.net, DECAYED['not_1d_nor_bias'], self.block)
+        return found
 
     def rate(self, at: int) -> float:
         """Value of the schedule array at an index."""
         clock, lr = self.block['clock'], self.block['schedule']['lr']
         rise = lr['warmup_epochs'] * clock['steps_per_epoch']
         if at < rise:
-            return lr['warmup_start'] + at * (lr['base'] - lr['warmup_start']) / rise
+            found: float = lr['warmup_start'] + at * (lr['base'] - lr['warmup_start']) / rise
+            return found
         total = clock['epochs'] * clock['steps_per_epoch']
         return half_cosine(lr['base'], lr['final'], at / total)
 

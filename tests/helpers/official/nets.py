@@ -24,7 +24,8 @@ class Attention(nn.Module):
         scores = q @ k.transpose(2, 3) * (c // self.heads) ** -0.5  # (B, M, N, N)
         if bias is not None:
             scores = scores + bias
-        return self.proj((scores.softmax(-1) @ v).transpose(1, 2).reshape(b, n, c))
+        found: Tensor = self.proj((scores.softmax(-1) @ v).transpose(1, 2).reshape(b, n, c))
+        return found
 
 
 class Mlp(nn.Module):
@@ -34,7 +35,8 @@ class Mlp(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.fc1(x)
-        return self.fc2(0.5 * x * (1 + torch.erf(x / math.sqrt(2))))
+        found: Tensor = self.fc2(0.5 * x * (1 + torch.erf(x / math.sqrt(2))))
+        return found
 
 
 class ViTBlock(nn.Module):
@@ -45,7 +47,8 @@ class ViTBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = x + self.attn(self.norm1(x))
-        return x + self.mlp(self.norm2(x))
+        found: Tensor = x + self.mlp(self.norm2(x))
+        return found
 
 
 class PatchConv(nn.Module):
@@ -111,6 +114,8 @@ def sincos(side: int, dim: int) -> Tensor:
 
 # Swin ---------------------------------------------------------------------------------------------
 class WindowAttention(Attention):
+    relative_position_index: Tensor
+
     def __init__(self, dim: int, heads: int, window: int) -> None:
         super().__init__(dim, heads)
         table = 0.3 * torch.randn((2 * window - 1) ** 2, heads)
@@ -155,7 +160,8 @@ class SwinBlock(nn.Module):
                 out[part] = done.unflatten(1, (size, size))
         out = torch.roll(out, (s, s), (1, 2)) if s else out
         x = x + out[:, :h, :w]
-        return x + self.mlp(self.norm2(x))
+        found: Tensor = x + self.mlp(self.norm2(x))
+        return found
 
     def regions(self, height: int, width: int) -> Tensor:
         def bands(n: int) -> Tensor:
@@ -176,7 +182,8 @@ class Merging(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = F.pad(x, (0, 0, 0, x.shape[2] % 2, 0, x.shape[1] % 2))
         parts = [x[:, r::2, c::2] for r, c in ((0, 0), (1, 0), (0, 1), (1, 1))]
-        return self.reduction(self.norm(torch.cat(parts, -1)))
+        found: Tensor = self.reduction(self.norm(torch.cat(parts, -1)))
+        return found
 
 
 class SwinStage(nn.Module):
@@ -217,4 +224,5 @@ class Swin(nn.Module):
             x = x + self.absolute_pos_embed.view(1, *x.shape[1:])
         for layer in self.layers:
             x = layer(x)
-        return self.norm(x).flatten(1, 2)
+        found: Tensor = self.norm(x).flatten(1, 2)
+        return found

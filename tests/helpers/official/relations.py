@@ -27,7 +27,8 @@ def channel_relation(x: Tensor, divisor: float) -> Tensor:
 def spatial_relation(x: Tensor, heads: int) -> Tensor:
     """(B, C, h, w) -> (B, M, N, N)."""
     x = x.flatten(2).unflatten(1, (heads, -1))  # (B, M, C/M, N)
-    return torch.einsum('bmcn,bmck->bmnk', x, x) * x.shape[2] ** -0.5
+    found: Tensor = torch.einsum('bmcn,bmck->bmnk', x, x) * x.shape[2] ** -0.5
+    return found
 
 
 def grids(box_a: Tensor, box_b: Tensor, size: int) -> tuple[Tensor, Tensor]:
