@@ -33,7 +33,7 @@ __all__ = [
 ]
 
 # without mmengine `mmssl doctor` runs, and says so; all else fails where it imports it
-with suppress(ImportError):
+with suppress(ImportError, AttributeError):
     from mmengine.config.utils import MODULE2PACKAGE
 
     # whose configs mmengine finds for a base such as 'mmssl::mocov3/....py'

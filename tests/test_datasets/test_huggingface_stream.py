@@ -245,6 +245,12 @@ def test_a_stream_without_a_length(root):
         of(root, buffer=0)
 
 
+def test_a_probe_of_a_stream_has_no_labels(root):
+    data = of(root)
+    assert (data.labels, data.classes) == ([], ())
+    assert data.source.unlabelled in data.describe() and '24' in data.describe()
+
+
 def test_the_length_that_a_data_set_knows(root):
     (root / 'README.md').write_text(
         '---\ndataset_info:\n  features:\n  - name: image\n    dtype: binary\n  - name: label\n'

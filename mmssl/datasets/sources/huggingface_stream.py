@@ -138,6 +138,8 @@ class HuggingFaceStream(StreamedSource):
     no length.
     """
 
+    unlabelled = 'a stream is read for pretraining, without its labels'
+
     def __init__(
         self,
         data_root: str = '',
