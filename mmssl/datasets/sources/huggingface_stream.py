@@ -103,7 +103,12 @@ class Stream:
                     self.place = dict(round=place['round'], file=at, rows=part.state_dict())
                     yield {column: values[0] for column, values in batch.items()}
             if not found and place['file'] == 0:
-                raise BrokenStream('the stream has no rows', value=self.identity['stream'])
+                number, streams = self.identity['stream'], self.identity['streams']
+                raise BrokenStream(
+                    f'no rows for stream {number} of {streams}; give a data set with rows, or '
+                    'fewer workers',
+                    value=number,
+                )
             place = dict(round=place['round'] + 1, file=0, rows=None)
             self.place = dict(place)
             yield None
