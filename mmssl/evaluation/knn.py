@@ -88,18 +88,18 @@ def nearest(bank: Tensor, queries: Tensor, k: int) -> tuple[Tensor, Tensor]:
         warnings.warn(f'kNN: k={k} lowered to the {len(bank)} images of the bank', stacklevel=2)
         k = len(bank)
     rows = max(1, min(len(queries), ROWS, CHUNK))
-    parts = _unit(queries).split(rows)
+    parts = unit_rows(queries).split(rows)
     # of each part: cosines and rows of the best so far
     found = [(q.new_empty((len(q), 0)), q.new_empty((len(q), 0), dtype=torch.long)) for q in parts]
     for start in range(0, len(bank), CHUNK // rows):
-        columns = _unit(bank[start : start + CHUNK // rows]).T
+        columns = unit_rows(bank[start : start + CHUNK // rows]).T
         for i, part in enumerate(parts):
             found[i] = _merged(*found[i], part @ columns, start, k)
     cosines, index = zip(*found, strict=True)
     return torch.cat(cosines), torch.cat(index)
 
 
-def _unit(rows: Tensor) -> Tensor:
+def unit_rows(rows: Tensor) -> Tensor:
     """Normalise rows to length 1: (N, C) -> (N, C). Raises UserError when one is not finite."""
     lengths = torch.linalg.vector_norm(rows, dim=1, keepdim=True)
     # one pass less than asking every number: a sum of squares may overflow, so ask again

@@ -143,6 +143,37 @@ def score(layers: Layers, x: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     return 100 * hits / len(x), loss / len(x)
 
 
+class Choice(NamedTuple):
+    """The best place in a grid of G pairs, and each pair's held-out accuracy in percent and loss.
+
+    ``percent`` and ``loss`` are lists of G numbers.
+    """
+
+    best: int
+    percent: list[float]
+    loss: list[float]
+
+
+def choose(
+    x: Tensor,
+    labels: Tensor,
+    classes: int,
+    recipe: Recipe,
+    rows: tuple[Tensor, Tensor],
+    seed: int = 0,
+) -> Choice:
+    """Return which pair of a recipe's grid is best on held-out rows of x (N, C), labels (N,).
+
+    ``rows`` are those to train on (T,) and those that choose (H,). Among equal accuracies the
+    lowest loss decides.
+    """
+    trained, held = rows
+    layers = train(x[trained], labels[trained], classes, recipe.grid(), recipe, seed)
+    percent, loss = (s.tolist() for s in score(layers, x[held], labels[held]))
+    best = max(range(len(percent)), key=lambda i: (percent[i], -loss[i]))
+    return Choice(best, percent, loss)
+
+
 def split(labels: Tensor, share: float, seed: int = 0) -> tuple[Tensor, Tensor]:
     """Return training rows (T,) and held-out rows (H,) of labels (N,), ``share`` of each class.
 

@@ -117,10 +117,10 @@ class ProbeLoop(BankLoop):
         does.
         """
         grid = self.recipe.grid()
-        trained, held = probe.split(labels, self.recipe.held_out, self.runner.seed)
-        layers = self._train(x[trained], labels[trained], grid)
-        percent, loss = (s.tolist() for s in probe.score(layers, x[held], labels[held]))
-        best = max(range(len(grid)), key=lambda i: (percent[i], -loss[i]))
+        rows = probe.split(labels, self.recipe.held_out, self.runner.seed)
+        best, percent, loss = probe.choose(
+            x, labels, self.classes, self.recipe, rows, self.runner.seed
+        )
         if not loss[best] <= FAR * math.log(self.classes):
             self.runner.logger.warning(
                 f'probe: diverges: the best loss is {loss[best]:.3g}, that of a uniform answer '
@@ -128,7 +128,7 @@ class ProbeLoop(BankLoop):
             )
         info = self.runner.logger.info
         for (rate, decay), hits in zip(grid, percent, strict=True):
-            info(f'probe: rate {rate:g}, decay {decay:g}: {hits:.2f} % of {len(held)} held out')
+            info(f'probe: rate {rate:g}, decay {decay:g}: {hits:.2f} % of {len(rows[1])} held out')
         rates = self.recipe.rates
         if len(rates) > 2 and grid[best][0] in (min(rates), max(rates)):
             self.runner.logger.warning(
