@@ -6,6 +6,7 @@ from .folder import FolderSource, ListSource, is_listed
 from .huggingface import HuggingFaceSource
 from .huggingface_stream import HuggingFaceStream
 from .imagenet_s import ImageNetSSource
+from .label_maps import LabelMapSource
 from .openimages import OpenImagesSource
 from .parquet import ParquetSource
 from .shards import ShardSource
@@ -20,6 +21,7 @@ __all__ = [
     'HuggingFaceSource',
     'HuggingFaceStream',
     'ImageNetSSource',
+    'LabelMapSource',
     'ListSource',
     'Names',
     'OpenImagesSource',

@@ -7,6 +7,7 @@ from .multi_view import MultiView
 from .patch_mask import PatchMask
 from .random_view import RandomView
 from .segment_view import SegmentTestView, SegmentTrainView
+from .squash_view import SquashView
 
 __all__ = [
     'CenterView',
@@ -17,5 +18,6 @@ __all__ = [
     'RandomView',
     'SegmentTestView',
     'SegmentTrainView',
+    'SquashView',
     'TrainView',
 ]
