@@ -62,6 +62,10 @@ LAYERS |= {
 LAYERS['data_report'] = {
     *('core', 'datasets', 'evaluation', 'registry', 'apis', 'reports', 'analysis'),
 }
+LAYERS['benchmark'] = {
+    *('core', 'checkpoint', 'datasets', 'models', 'engine', 'evaluation', 'registry', 'version'),
+    *('zoo', 'config', 'apis', 'results', 'reports', 'analysis', 'planning'),
+}
 LAYERS |= {'cli': set(LAYERS), '__init__': {'startup_signals', 'version', 'apis', 'zoo', 'config'}}
 OPTIONAL = {'mmcv', 'mmdet', 'mmseg'}
 

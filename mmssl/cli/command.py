@@ -29,6 +29,7 @@ GROUPS: dict[str, dict[str, Command]] = {
     },
     'Train and evaluate': {
         'train': Command('train', 'train a config: pretraining, probe, fine-tuning, detection'),
+        'evaluate': Command('evaluate', 'how good encoders are, side by side, on one page'),
         'test': Command('test', 'evaluate weights by a config: kNN, accuracy, AP, mIoU'),
         'plan': Command('plan', 'memory, batch, rate and time of a config before it runs'),
         'report': Command('report', 'a page about a run: curves, health, figures'),

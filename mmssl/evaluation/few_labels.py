@@ -34,8 +34,8 @@ def few_label_hits(
     """Return which queries are right after training on ``size`` images a class: (draws, Q) bool.
 
     bank (N, C), labels (N,), queries (Q, C), truth (Q,). Logistic regression with an L2 penalty,
-    as MSN measures few labels (Assran et al. 2022, section 5; ours is scikit-learn's with C = 1, no
-    strength being chosen, as there is nothing to choose on). Features are standardised by all
+    as MSN measures few labels (Assran et al. 2022; ours is scikit-learn's with C = 1, no strength
+    being chosen, as there is nothing to choose on). Features are standardised by all
     images of the bank, whose labels are not used, and divided by the root of their width.
     """
     scale = Scale.of(bank)

@@ -38,7 +38,7 @@ def of_hits(hits: NDArray[Any], labels: NDArray[Any], classes: int, kind: str) -
     """Return the scores of an accuracy: hits (N,) in 0..1, labels (N,), ``kind`` a mean's.
 
     The mean over classes gives each class with images the same weight (Kornblith et al. 2019,
-    table 3).
+    table 1).
     """
     if kind == MEAN:
         return of_values(hits)

@@ -62,7 +62,7 @@ def knn_shares(bank: Patches, queries: Tensor, k: int = K) -> Tensor:
     """Return the classes of patches by their nearest: queries (Q, C) -> (Q, classes), rows sum 1.
 
     The shares of the k nearest patches by cosine, weighed by a softmax of cosine / `TEMPERATURE`
-    (Balazevic et al. 2023, "Towards In-Context Scene Understanding", section 3.2).
+    (Balazevic et al. 2023, "Towards In-Context Scene Understanding").
     """
     cosines, rows = nearest(bank.features, queries, min(k, len(bank.features)))
     weights = (cosines / TEMPERATURE).softmax(1)  # (Q, k)

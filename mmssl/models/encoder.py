@@ -3,11 +3,11 @@
 from typing import Any
 
 from mmengine.model import BaseModel
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..core import UserError
 from ..registry import MODELS
-from .backbones import Backbone, Features
+from .backbones import Backbone, Features, build_backbone
 from .preprocessor import adopt_normalisation
 
 
@@ -17,7 +17,7 @@ class Encoder(BaseModel):
 
     def __init__(
         self,
-        backbone: dict[str, Any] | None = None,
+        backbone: dict[str, Any] | nn.Module | None = None,
         data_preprocessor: dict[str, Any] | None = None,
     ) -> None:
         if backbone is None:
@@ -25,7 +25,8 @@ class Encoder(BaseModel):
                 'Encoder: has no network; add model.backbone', key='model.backbone', value=None
             )
         super().__init__(MODELS.build(data_preprocessor or dict(type='ViewPreprocessor')))
-        self.backbone: Backbone = MODELS.build(backbone)
+        built: Any = build_backbone(backbone)
+        self.backbone: Backbone = built
         adopt_normalisation(self.data_preprocessor, self.backbone)
         self.backbone.requires_grad_(False)
 

@@ -2,6 +2,7 @@
 
 import base64
 import io
+from collections.abc import Sequence
 from html import escape
 from typing import NamedTuple
 
@@ -28,6 +29,7 @@ p { margin: .4rem 0; max-width: 46rem; }
 .tile span { color: var(--soft); font-size: .85rem; }
 .figures { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 19rem), 1fr));
   gap: .8rem; margin: .8rem 0; }
+.fixed { grid-template-columns: repeat(auto-fill, minmax(min(100%, 19rem), 1fr)); }
 figure { margin: .8rem 0; padding: .9rem; }
 .figures figure { margin: 0; }
 figure img { display: block; width: 100%; height: auto; }
@@ -40,6 +42,11 @@ tr:first-child > * { border-top: 0; }
 th { font-weight: 500; color: var(--soft); font-size: .9rem; }
 td.number, th.number { text-align: right; }
 th, td.number { white-space: nowrap; }
+td small { display: block; color: var(--soft); font-size: .78rem; line-height: 1.35; }
+td b { font-weight: 700; color: var(--accent); }
+ul { margin: .5rem 0; padding-left: 1.2rem; max-width: 46rem; }
+li { margin: .25rem 0; }
+h3 { font-size: 1rem; margin: 1.4rem 0 .2rem; }
 tr.best td { font-weight: 650; }
 pre { font: .82rem/1.5 ui-monospace, "SF Mono", Menlo, Consolas, monospace; margin: .6rem 0;
   overflow-x: auto; white-space: pre; }
@@ -58,6 +65,11 @@ class Section(NamedTuple):
 def text(sentence: str, kind: str = '') -> str:
     """Return a paragraph of plain text."""
     return f'<p{f" class={chr(34)}{kind}{chr(34)}" if kind else ""}>{escape(sentence)}</p>'
+
+
+def heading(title: str) -> str:
+    """Return a heading within a section."""
+    return f'<h3>{escape(title)}</h3>'
 
 
 def missing(sentence: str) -> str:
@@ -82,9 +94,10 @@ def figure(png: bytes, caption: str, alternative: str, width: int | None = None)
     )
 
 
-def figures(parts: list[str]) -> str:
-    """Put figures side by side where there is room."""
-    return f'<div class="figures">{"".join(parts)}</div>' if parts else ''
+def figures(parts: Sequence[str], stretch: bool = True) -> str:
+    """Put figures side by side where there is room; few of them fill the row if ``stretch``."""
+    kind = 'figures' if stretch else 'figures fixed'
+    return f'<div class="{kind}">{"".join(parts)}</div>' if parts else ''
 
 
 def tiles(values: list[tuple[str, str]]) -> str:
@@ -95,18 +108,42 @@ def tiles(values: list[tuple[str, str]]) -> str:
     return f'<div class="tiles">{"".join(parts)}</div>'
 
 
-def table(head: list[str], rows: list[list[str]], best: int | None = None) -> str:
+class Noted(NamedTuple):
+    """A number of a table with a note below it; the best of a column stands out."""
+
+    value: str
+    note: str = ''
+    best: bool = False
+
+    def html(self) -> str:
+        """Return the HTML inside of a cell."""
+        value = f'<b>{escape(self.value)}</b>' if self.best else escape(self.value)
+        return value + (f'<small>{escape(self.note)}</small>' if self.note else '')
+
+
+def table(
+    head: Sequence[str], rows: Sequence[Sequence[str | Noted]], best: int | None = None
+) -> str:
     """Return a table; the first column is text, the others numbers; row ``best`` stands out."""
 
-    def line(cells: list[str], tag: str, kind: str = '') -> str:
+    def line(cells: Sequence[str | Noted], tag: str, kind: str = '') -> str:
         inner = ''.join(
-            f'<{tag}{" class=number" if i else ""}>{escape(cell)}</{tag}>'
+            f'<{tag}{" class=number" if i else ""}>'
+            f'{cell.html() if isinstance(cell, Noted) else escape(cell)}</{tag}>'
             for i, cell in enumerate(cells)
         )
         return f'<tr{kind}>{inner}</tr>'
 
     lines = [line(row, 'td', ' class=best' if i == best else '') for i, row in enumerate(rows)]
     return f'<div class="card"><table>{line(head, "th")}{"".join(lines)}</table></div>'
+
+
+def items(sentences: Sequence[str], summary: str = '') -> str:
+    """Return sentences as a list, folded away below ``summary`` when there is one."""
+    inner = ''.join(f'<li>{escape(sentence)}</li>' for sentence in sentences)
+    if not summary:
+        return f'<ul>{inner}</ul>'
+    return f'<details class="card"><summary>{escape(summary)}</summary><ul>{inner}</ul></details>'
 
 
 def facts(pairs: list[tuple[str, str]]) -> str:

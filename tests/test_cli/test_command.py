@@ -18,8 +18,8 @@ from ..helpers.paths import REPO
 from ..helpers.refusals import refuses
 
 # tools that make or compare the data of examples and benchmarks, and names of one conversion each
-TOOLS_ALONE = {'camvid', 'penn_fudan', 'make_shapes', 'transfer_demo', 'compare',
-               'compare_results', 'count_params', 'gpu', 'selfsup2mmdet', 'selfsup2mmseg',
+TOOLS_ALONE = {'camvid', 'penn_fudan', 'make_shapes', 'transfer_demo',
+               'count_params', 'gpu', 'selfsup2mmdet', 'selfsup2mmseg',
                'torchrun', 'replay_golden'}  # fmt: skip
 RECIPE = 'esvit_swin-tiny-w7_16xb32-amp-mcrop-coslr-300e_in1k'
 

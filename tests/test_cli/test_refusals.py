@@ -8,8 +8,6 @@ from mmengine.config import Config
 from mmssl.cli import (
     browse_views,
     camvid,
-    compare,
-    compare_results,
     correspondence,
     data_report,
     embedding,
@@ -35,8 +33,6 @@ OUT = ('--out', 'o')
 WORDS = [
     (browse_views.parse, ('c', 'i', *OUT, '--count', '0'), '--count', 0),
     (browse_views.parse, ('c', 'i', *OUT, '--repeat', '-1'), '--repeat', -1),
-    (compare.parse, ('--data', 'nothing'), '--data', 'nothing'),
-    (compare_results.main, ('a',), 'results', ['a']),
     (correspondence.parse, ('m', 'a', 'b', 'c', *OUT), 'images', ['a', 'b', 'c']),
     (correspondence.parse, ('m', 'a', 'b', '--measure', *OUT), 'images', ['a', 'b']),
     (correspondence.parse, ('m', 'a', *OUT, '--pairs', '0'), '--pairs', 0),
@@ -123,17 +119,6 @@ def test_options(call, key, value):
 def test_a_folder_without_drawings(tmp_path):
     with refuses('folder', str(tmp_path)):
         transfer_demo.sheet_of(tmp_path)
-
-
-def test_files_that_are_no_results(tmp_path):
-    file = tmp_path / 'x.json'
-    for text in (None, '{', '{"sessions": []}', '[]'):
-        if text is not None:
-            file.write_text(text)
-        with refuses('file', str(file)):
-            compare_results.read_result(file)
-    with refuses('file', str(tmp_path / 'result.json')):
-        compare_results.read_result(tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,8 @@ import sys
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from statistics import mean, stdev
 
-from mmssl.cli.compare import mean_and_std
 from mmssl.cli.options import run_tool
 from mmssl.cli.subprocess_tools import REPO, json_or_run
 from mmssl.core import UserError
@@ -35,6 +35,11 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument('--work-dir', type=Path, help='default: work_dirs/transfer_CONFIG')
     parser.add_argument('--cfg-options', nargs='+', default=[])
     return parser.parse_args(argv)
+
+
+def mean_and_std(values: list[float]) -> str:
+    """Mean, and standard deviation where there are several values."""
+    return f'{mean(values):.1f}' + (f' ± {stdev(values):.1f}' if len(values) > 1 else '')
 
 
 def train(folder: Path, config: str, *options: str) -> None:

@@ -1,18 +1,14 @@
-"""Put several result.json side by side and say which of them cannot be compared, and why."""
+"""Which results of evaluations are comparable, and why others are not."""
 
-import argparse
 import json
 from collections.abc import Sequence
 from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table
-
 from ..core import UserError
-from ..results.hook import FILE
-from ..results.result_file import FORMAT
+from .hook import FILE
+from .result_file import FORMAT
 
 # what two figures must share to be comparable: name -> path in the file
 MUST_AGREE = {
@@ -35,6 +31,9 @@ MUST_AGREE = {
     'epochs': 'settings.epochs',
     'batch': 'settings.batch',
     'half precision': 'settings.half',
+    'draws': 'settings.draws',
+    'patches': 'settings.patches',
+    'figure': 'settings.figure',
 }
 # what is being compared, and may differ
 MAY_DIFFER = {
@@ -75,9 +74,13 @@ def read_result(path: Path) -> dict[str, Any]:
         raise UserError(
             f'{path}: not a readable result ({error})', key='file', value=str(path)
         ) from None
-    if not isinstance(content, dict) or content.get('format') != FORMAT or 'metric' not in content:
+    if (
+        not isinstance(content, dict)
+        or content.get('format') != FORMAT
+        or not content.get('metric')
+    ):
         raise UserError(
-            f'{path}: is no result of tools/train.py or tools/test.py', key='file', value=str(path)
+            f'{path}: is no result of mmssl train, test or evaluate', key='file', value=str(path)
         )
     return content
 
@@ -96,42 +99,29 @@ def differences(a: dict[str, Any], b: dict[str, Any]) -> list[str]:
     return found
 
 
-def table(names: Sequence[str], results: Sequence[dict[str, Any]]) -> Table:
-    """Return one column for each result; rows that differ and must not are marked."""
-    sheet = Table('', *names)
-    metric = [result['metric'] for result in results]
-    sheet.add_row('metric', *(m['name'] for m in metric))
-    sheet.add_row('last', *(f'[bold]{m["last"]:.2f}' for m in metric))
-    sheet.add_row('best', *(f'{m["best"]:.2f} {m["best_at"]}' for m in metric), end_section=True)
-    for rows, style in ((MUST_AGREE, 'red'), (MAY_DIFFER, '')):
-        for name, places in rows.items():
-            cells = [cell_text(result, places) for result in results]
-            values = [[value_at(r, place) for place in places.split()] for r in results]
-            alike = all(value == values[0] for value in values)
-            if any(cells):
-                sheet.add_row(name, *cells, style='' if alike else style)
-        sheet.add_section()
-    return sheet
+def rows_of(results: Sequence[dict[str, Any]]) -> list[list[str]]:
+    """Return rows of a table: a name, and the text of each result.
 
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Print the table and, for each pair, why it is not comparable.
-
-    Raises UserError for fewer than two results.
+    First the metric, then what must agree for figures to be comparable, then what may differ.
     """
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('results', nargs='+', type=Path, help='result.json files or work dirs')
-    args = parser.parse_args(argv)
-    names = [str(path) for path in args.results]
-    if len(args.results) < 2:
-        raise UserError('results: give at least two to compare', key='results', value=names)
-    results = [read_result(path) for path in args.results]
-    screen = Console(highlight=False)
-    screen.print(table(names, results))
-    pairs = {
-        (i, j): differences(results[i], results[j]) for i, j in combinations(range(len(names)), 2)
-    }
-    for (i, j), why in pairs.items():
+    metrics = [result['metric'] for result in results]
+    rows = [
+        ['metric', *(m['name'] for m in metrics)],
+        ['last', *(f'{m["last"]:.2f}' for m in metrics)],
+        ['best', *(f'{m["best"]:.2f} {m["best_at"]}'.strip() for m in metrics)],
+    ]
+    for name, places in {**MUST_AGREE, **MAY_DIFFER}.items():
+        cells = [cell_text(result, places) for result in results]
+        if any(cells):
+            rows.append([name, *cells])
+    return rows
+
+
+def verdicts_of(names: Sequence[str], results: Sequence[dict[str, Any]]) -> list[str]:
+    """Return a line for each pair of results: comparable, or why it is not."""
+    lines = []
+    for i, j in combinations(range(len(results)), 2):
+        why = differences(results[i], results[j])
         verdict = f'NOT comparable: {"; ".join(why)}' if why else 'comparable'
-        screen.print(f'{names[i]} and {names[j]}: {verdict}', soft_wrap=True)
-    return 0
+        lines.append(f'{names[i]} and {names[j]}: {verdict}')
+    return lines

@@ -1,13 +1,14 @@
-"""Tables of several results, and results that must not be compared."""
+"""Results side by side, and results that must not be compared."""
 
 import copy
 import json
 
 import pytest
 
-from ..helpers.command import call, refused
+from mmssl.results.comparable import read_result, rows_of, verdicts_of
 
-SCRIPT = 'tools/analysis_tools/compare_results.py'
+from ..helpers.refusals import refuses
+
 KNN = {
     'format': 'mmssl-result-1',
     'protocol': 'kNN',
@@ -43,21 +44,21 @@ def put(folder, name, **changes):
     return folder / name
 
 
-def compare(capsys, monkeypatch, *paths):
-    monkeypatch.setenv('COLUMNS', '200')
-    done = call(capsys, *paths, script=SCRIPT)
-    assert done.code == 0, done.err
-    return done.out
+def compare(*paths):
+    """Return the verdict on each pair."""
+    return verdicts_of([path.name for path in paths], [read_result(path) for path in paths])
 
 
-def test_another_network_is_comparable(tmp_path, capsys, monkeypatch):
+def test_another_network_is_comparable(tmp_path):
     a = put(tmp_path, 'a')
     b = put(tmp_path, 'b', encoder__asked='b.pth', metric__last=70.0, seed=1)
-    out = compare(capsys, monkeypatch, a, b / 'result.json')
-    assert out.splitlines()[-1] == f'{a} and {b}/result.json: comparable'
-    rows = [line for line in out.splitlines() if ' last ' in line or ' encoder ' in line]
-    assert [('75.25' in row, '70.00' in row) for row in rows] == [(True, True), (False, False)]
-    assert 'a.pth' in rows[1] and 'b.pth' in rows[1]
+    assert compare(a, b) == ['a and b: comparable']
+    results = [read_result(a), read_result(b / 'result.json')]
+    rows = {row[0]: row[1:] for row in rows_of(results)}
+    assert rows['last'] == ['75.25', '70.00']
+    assert rows['encoder'] == ['a.pth', 'b.pth']
+    assert rows['best'] == ['75.50 knn/top1_k10'] * 2
+    assert 'head' not in rows  # neither has one
 
 
 @pytest.mark.parametrize(
@@ -74,25 +75,34 @@ def test_another_network_is_comparable(tmp_path, capsys, monkeypatch):
         (dict(transform__normalised=dict(std=[0.228, 0.224, 0.225])), 'normalisation'),
         (dict(settings__head=dict(label_smoothing=0.1)), "head None and {'label_smoothing': 0.1}"),
         (dict(settings__probe=dict(epochs=60)), "probe None and {'epochs': 60}"),
+        (dict(settings__draws=5), 'draws None and 5'),
+        (dict(settings__figure='mean per class'), 'figure None and mean per class'),
         (dict(metric__name='knn/top5'), 'metric knn/top1 and knn/top5'),
     ],
     ids=lambda v: next(iter(v)) if isinstance(v, dict) else '',
 )
-def test_what_makes_two_results_incomparable(tmp_path, capsys, monkeypatch, change, said):
+def test_what_makes_two_results_incomparable(tmp_path, change, said):
     a, b = put(tmp_path, 'a'), put(tmp_path, 'b', **change)
-    last = compare(capsys, monkeypatch, a, b).splitlines()[-1]
-    assert last.startswith(f'{a} and {b}: NOT comparable: {said}')
+    (line,) = compare(a, b)
+    assert line.startswith(f'a and b: NOT comparable: {said}')
 
 
-def test_every_pair_is_judged(tmp_path, capsys, monkeypatch):
+def test_every_pair_is_judged(tmp_path):
     paths = [put(tmp_path, 'a'), put(tmp_path, 'b', settings__k=[5]), put(tmp_path, 'c')]
-    said = compare(capsys, monkeypatch, *paths).splitlines()[-3:]
-    assert [': comparable' in line for line in said] == [False, True, False]
+    assert [': comparable' in line for line in compare(*paths)] == [False, True, False]
 
 
-def test_what_is_no_result_is_named(tmp_path, capsys):
-    a = put(tmp_path, 'a')
-    (tmp_path / 'x.json').write_text('{"sessions": []}')
-    done = call(capsys, a, tmp_path / 'x.json', script=SCRIPT)
-    refused(done, 'file', str(tmp_path / 'x.json'))
-    refused(call(capsys, a, script=SCRIPT), 'results', [str(a)])
+@pytest.mark.parametrize('content', ['{"sessions": []}', 'no json', '[]'])
+def test_what_is_no_result_is_named(tmp_path, content):
+    file = tmp_path / 'x.json'
+    file.write_text(content)
+    with refuses('file', str(file)):
+        read_result(file)
+    with refuses('file', str(tmp_path / 'result.json')):
+        read_result(tmp_path)
+
+
+def test_a_cell_without_a_figure_is_no_result(tmp_path):
+    folder = put(tmp_path, 'a', metric=None)
+    with refuses('file', str(folder / 'result.json')):
+        read_result(folder)

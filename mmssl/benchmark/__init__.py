@@ -1,0 +1,1 @@
+"""Encoders side by side on data sets: `mmssl evaluate`, its cells, its verdicts and its page."""
