@@ -67,7 +67,7 @@ class Store:
         ``key`` is plain data that the result depends on, with ``settings`` among it; ``described``
         returns what else is recorded.
         """
-        folder = self.root.joinpath(*map(_file_name, place))
+        folder = self.root.joinpath(*map(folder_name, place))
         key = to_plain(dict(key, measure=place[2], version=__version__))
         key.setdefault('settings', {})
         found = _read(folder, key)
@@ -103,7 +103,7 @@ class Store:
         return Cell(content, arrays), False
 
 
-def _file_name(text: str) -> str:
+def folder_name(text: str) -> str:
     """Return a text as the name of a folder; what is replaced gets a hash, so none meet."""
     plain = re.sub(r'[^\w.+=-]', '_', text)[:80].lstrip('.') or '_'
     mark = hashlib.sha256(text.encode()).hexdigest()[:6]

@@ -48,7 +48,7 @@ def key_of(encoder: LoadedEncoder) -> dict[str, Any]:
 def _speed(model: Any, size: int) -> float:
     """Return images a second."""
     mean = model.data_preprocessor.mean
-    images = torch.zeros(BATCH, 3, size, size, device=mean.device)
+    images = torch.zeros(BATCH, len(mean), size, size, device=mean.device)
     model.encode(images)
     count, seconds = 0, 0.0
     while seconds < SECONDS:

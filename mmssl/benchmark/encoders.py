@@ -252,7 +252,8 @@ def _dense_size(model: Any, size: int) -> int:
     if size >= LARGE:
         return size
     preprocessor = model.data_preprocessor
-    image = torch.zeros(1, 3, 2 * size, 2 * size, device=preprocessor.mean.device)
+    channels = model.backbone.in_channels
+    image = torch.zeros(1, channels, 2 * size, 2 * size, device=preprocessor.mean.device)
     try:
         model.encode(image.to(preprocessor.mean.dtype))
     except UserError:  # networks that are built for one size

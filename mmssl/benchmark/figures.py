@@ -136,7 +136,7 @@ def sentence(first: Model, second: Model, each: Sequence[Difference]) -> str:
     if rest:
         names = ', '.join(d.place[0] for d in rest)
         of = '' if parts else f' between {first.name} and {second.name}'
-        parts.append(f'no difference{of} shown on {names}')
+        parts.append(f'{"no" if parts else "No"} difference{of} shown on {names}')
     return '; '.join(parts) + _runs(first, second) + '.'
 
 

@@ -154,6 +154,12 @@ class Maker:
             data=self.opened.fingerprints,
         )
 
+    @property
+    def device(self) -> torch.device:
+        """The device of the encoder."""
+        found: torch.device = self.encoder.model.data_preprocessor.mean.device
+        return found
+
     # class folders -------------------------------------------------------------------------------
     @cached_property
     def features(self) -> tuple[Bank, Bank]:
@@ -173,7 +179,8 @@ class Maker:
                 loader = DataLoader(images, BATCH, num_workers=self.session.workers)
                 return extract(self.encoder.model, loader, name)
 
-            found.append(cached(key, self.session.cache, make))
+            bank = cached(key, self.session.cache, make)
+            found.append(Bank(*(tensor.to(self.device) for tensor in bank)))
         return found[0], found[1]
 
     def _scores(self, hits: NDArray[Any]) -> ImageScores:
@@ -330,7 +337,9 @@ class Maker:
     @torch.no_grad()
     def _cells(self, size: int) -> int:
         """Return how many patches an image of ``size`` pixels has."""
-        encoded = self.encoder.model.encode(self._inputs(torch.zeros(1, 3, size, size).byte()))
+        channels = self.encoder.model.backbone.in_channels
+        image = torch.zeros(1, channels, size, size).byte()
+        encoded = self.encoder.model.encode(self._inputs(image))
         height, width = encoded.grid
         return int(height * width)
 

@@ -1,8 +1,9 @@
 """Raw pixels as an encoder, which every network must beat."""
 
 from collections.abc import Sequence
+from typing import Any
 
-import torch
+from mmengine.model import BaseModel
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -32,15 +33,17 @@ class PixelBackbone(nn.Module):
         raise UserError('pixels: no network, so no attention', key='backbone', value='pixels')
 
 
-class PixelEncoder(nn.Module):
+class PixelEncoder(BaseModel):
     """A preprocessor and no network, with the members of `models.encoder.Encoder`."""
 
     def __init__(self) -> None:
-        super().__init__()
-        self.data_preprocessor = ViewPreprocessor()
+        super().__init__(ViewPreprocessor())
         self.backbone = PixelBackbone()
 
-    @torch.no_grad()
     def encode(self, inputs: Tensor) -> Features:
         """(B, 3, H, W) -> Features of the pixels."""
         return self.backbone.encode(inputs)
+
+    def forward(self, inputs: Tensor, data_samples: Any = None, mode: str = 'tensor') -> Tensor:
+        """(B, 3, H, W) -> pooled features (B, C)."""
+        return self.encode(inputs).pooled

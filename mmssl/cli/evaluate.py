@@ -27,10 +27,11 @@ from typing import Any
 import torch
 
 from ..benchmark import evaluation_page as pages
-from ..benchmark.cells import Cell, Store
+from ..benchmark.cells import Cell, Store, folder_name
 from ..benchmark.cost import cost, key_of
 from ..benchmark.data import DataSet, OpenedData, label_maps, read_names
 from ..benchmark.encoders import LoadedEncoder, backbone_settings, load_encoder
+from ..benchmark.examples import Content
 from ..benchmark.figures import Figure, Place, figure_of, verdicts
 from ..benchmark.measures import Session, measure
 from ..benchmark.models import Model, read_models
@@ -42,6 +43,7 @@ from ..core.io import atomic_write
 from ..engine.hooks.run_info_hook import command_line, machine, versions
 from ..reports import html_page
 from ..results import comparable
+from .options import option_words
 from .own_images import read_folder
 from .subprocess_tools import call_tool
 
@@ -95,15 +97,14 @@ def finetuner(args: argparse.Namespace) -> Any:
         return None
 
     def run(encoder: LoadedEncoder, opened: OpenedData) -> dict[str, int]:
-        folder = args.out / 'finetune' / encoder.run.label.replace('/', '_') / opened.data.name
+        folder = args.out / 'finetune' / folder_name(encoder.run.label) / opened.data.name
         size = str(encoder.preparation.size)
         settings = backbone_settings(encoder.run)
         settings.pop('init_cfg', None)
-        words = [f'model.backbone={settings!r}']
         call_tool(
             *('finetune', str(opened.data.root), '--pretrained', encoder.run.source),
             *('--work-dir', str(folder), '--epochs', str(args.finetune), '--img-size', size),
-            *('--cfg-options', *words),
+            *option_words({'model.backbone': settings}),
         )
         answers = json.loads((folder / 'predictions.json').read_text())
         return {answer['path']: answer['pred_label'] for answer in answers}
@@ -210,7 +211,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     content = json_of(table, said, costs, facts)
     atomic_write(args.out / 'evaluate.json', json.dumps(content, indent=1) + '\n')
     atomic_write(args.out / 'evaluate.csv', csv_of(table))
-    html = pages.build(pages.Content(models, opened, cells, table, said, costs, facts), extra)
+    html = pages.build(Content(models, opened, cells, table, said, costs, facts), extra)
     atomic_write(args.out / 'index.html', html)
     for verdict in pages.leading(pages.ranked(models, table), said):
         print(f'{MEASURES[verdict.measure].title}: {verdict.sentence}')

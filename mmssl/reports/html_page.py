@@ -42,7 +42,8 @@ tr:first-child > * { border-top: 0; }
 th { font-weight: 500; color: var(--soft); font-size: .9rem; }
 td.number, th.number { text-align: right; }
 th, td.number { white-space: nowrap; }
-td small { display: block; color: var(--soft); font-size: .78rem; line-height: 1.35; }
+td small { display: block; color: var(--soft); font-size: .78rem; line-height: 1.35;
+  white-space: pre-line; }
 td b { font-weight: 700; color: var(--accent); }
 ul { margin: .5rem 0; padding-left: 1.2rem; max-width: 46rem; }
 li { margin: .25rem 0; }
@@ -109,7 +110,7 @@ def tiles(values: list[tuple[str, str]]) -> str:
 
 
 class Noted(NamedTuple):
-    """A number of a table with a note below it; the best of a column stands out."""
+    """A number of a table with lines of notes below it; the best of a column stands out."""
 
     value: str
     note: str = ''

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from mmssl.benchmark.cells import ARRAYS, FILE, Made, Store, _file_name
+from mmssl.benchmark.cells import ARRAYS, FILE, Made, Store, folder_name
 from mmssl.evaluation.image_scores import of_values
 
 KEY = dict(encoder=dict(weights='aa'), settings=dict(k=20))
@@ -74,6 +74,6 @@ def test_a_cell_without_a_figure_says_why(store):
 
 def test_names_that_look_alike_in_a_folder_stay_apart():
     names = ['timm:a/b', 'timm:a_b', 'timm_a_b', '../x', 'x', '', 'a' * 200, 'a' * 201]
-    found = [_file_name(name) for name in names]
+    found = [folder_name(name) for name in names]
     assert len(set(found)) == len(names)
     assert all('/' not in name and name not in ('', '.', '..') for name in found)

@@ -97,7 +97,7 @@ def test_seeds_of_both_leave_no_note_and_nothing_shown_is_said():
         'B': {('X', 'knn'): figure(0.5, 0.5)},
     }
     text = said(model('A', 2), model('B', 2), table)
-    assert text == 'no difference between A and B shown on X.'
+    assert text == 'No difference between A and B shown on X.'
 
 
 def test_other_numbers_of_images_are_not_paired():

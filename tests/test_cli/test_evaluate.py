@@ -12,7 +12,7 @@ from sklearn.linear_model import LogisticRegression
 from mmssl.benchmark import measures
 from mmssl.benchmark.encoders import load_encoder
 from mmssl.benchmark.models import Run
-from mmssl.cli import evaluate
+from mmssl.cli import correspondence, evaluate
 from mmssl.datasets import ImageDataset
 from mmssl.evaluation import segmentation
 from mmssl.registry import TRANSFORMS
@@ -141,6 +141,39 @@ def test_segmentation_by_knn_is_that_of_plain_code(measured, network, maps):
     counts = value(content, 'vit', 'maps', 'knn_segmentation')
     assert counts['seeds'][0] == pytest.approx(100 * (right / union).mean(), abs=0.2)
     assert 20 < counts['seeds'][0] < 100
+
+
+def test_correspondence_is_that_of_its_own_command(measured, network, image_folder, tmp_path):
+    content, _ = measured
+    words = [network, str(image_folder / 'val'), '--measure', '--weights', 'random']
+    correspondence.main([*words, '--device', 'cpu', '--out', str(tmp_path)])
+    expected = json.loads((tmp_path / 'correspondence.json').read_text())['accuracy']
+    found = value(content, 'vit', 'pets', 'correspondence')['seeds'][0]
+    assert found == pytest.approx(100 * expected, abs=0.01) and found > 0
+
+
+def test_images_alone_have_correspondence(network, image_folder, tmp_path):
+    (tmp_path / 'plain').mkdir()
+    for i, file in enumerate(sorted((image_folder / 'train').rglob('*.png'))[:16]):
+        (tmp_path / 'plain' / f'{i}.png').write_bytes(file.read_bytes())
+    words = ['--data', f'plain={tmp_path}/plain', '--workers', '0', '--out', str(tmp_path / 'out')]
+    content = evaluate.main([f'vit={network}@random', *words, '--suite', 'dense'])
+    assert [(f['data'], f['measure']) for f in content['figures']] == [('plain', 'correspondence')]
+    assert content['figures'][0]['images'] == 16
+    assert '<h2>Attention: plain</h2>' in (tmp_path / 'out' / 'index.html').read_text()
+
+
+@pytest.mark.nightly
+def test_fine_tuning_is_measured_on_all_test_images(network, image_folder, tmp_path):
+    words = ['--data', f'pets={image_folder}', '--workers', '0', '--out', str(tmp_path)]
+    content = evaluate.main([f'vit={network}@random', *words, '--finetune', '2'])
+    found = value(content, 'vit', 'pets', 'finetune')
+    (file,) = tmp_path.glob('finetune/*/pets/predictions.json')
+    answers = json.loads(file.read_text())
+    labels = np.array([answer['gt_label'] for answer in answers])
+    predicted = np.array([answer['pred_label'] for answer in answers])
+    assert found['value'] == pytest.approx(per_class(predicted, labels), abs=0.01)
+    assert found['images'] == 9
 
 
 def test_every_measure_of_its_kind_of_data_is_there(measured):
