@@ -11,7 +11,7 @@ from .cells import Made
 from .encoders import LoadedEncoder
 from .models import PIXELS
 
-BATCH = 16
+BATCH = 8
 SECONDS = 1.5  # of timed passes, at least
 
 

@@ -31,7 +31,9 @@ from .encoders import LoadedEncoder, settings_of
 from .suites import CORRESPONDENCE, DENSE, FINETUNE, MEASURES, OF_CLASSES, Suite
 
 K = 20
-BATCH = 32  # images that are encoded at once
+# images that are encoded at once; on a CPU larger activations are given back to the system after
+# each layer, and asking for them again takes longer than the layer
+BATCH = {'cpu': 8, 'cuda': 64}
 QUERIES = 6  # images whose neighbours and attention the page shows
 NEIGHBOURS = 6
 FEWEST_CELLS = 16  # of a grid that correspondence is measured on
@@ -160,6 +162,11 @@ class Maker:
         found: torch.device = self.encoder.model.data_preprocessor.mean.device
         return found
 
+    @property
+    def batch(self) -> int:
+        """How many images are encoded at once."""
+        return BATCH['cuda' if self.device.type == 'cuda' else 'cpu']
+
     # class folders -------------------------------------------------------------------------------
     @cached_property
     def features(self) -> tuple[Bank, Bank]:
@@ -176,7 +183,7 @@ class Maker:
             )
 
             def make(images: Any = images, name: str = name) -> Bank:
-                loader = DataLoader(images, BATCH, num_workers=self.session.workers)
+                loader = DataLoader(images, self.batch, num_workers=self.session.workers)
                 return extract(self.encoder.model, loader, name)
 
             bank = cached(key, self.session.cache, make)
@@ -267,7 +274,8 @@ class Maker:
     # patches -------------------------------------------------------------------------------------
     def _batches(self, images: Any) -> Iterator[tuple[Tensor, list[Any]]]:
         """Yield views (B, 3, S, S) and the masks (H, W) of each batch of a set of label maps."""
-        loader = DataLoader(images, BATCH // 4, num_workers=self.session.workers, collate_fn=list)
+        size = self.batch // 4  # of views that have four times the pixels
+        loader = DataLoader(images, size, num_workers=self.session.workers, collate_fn=list)
         for items in loader:
             kept = [item for item in items if not item['data_samples']['unreadable']]
             lost = [text for item in items if (text := item['data_samples']['unreadable'])]
@@ -353,7 +361,7 @@ class Maker:
         images = self.opened.test
         count = min(self.suite.pairs, len(images))
         rows = [i * len(images) // count for i in range(count)]
-        loader = DataLoader(Subset(images, rows), BATCH, collate_fn=list)
+        loader = DataLoader(Subset(images, rows), self.batch, collate_fn=list)
         shares: list[float] = []
         for items in loader:
             views = [item['inputs'] for item in items if not item['data_samples']['unreadable']]
