@@ -8,6 +8,7 @@ from PIL import Image
 
 from mmssl.core.errors import NoData
 from mmssl.datasets import ImageDataset
+from mmssl.datasets.sources.base import UnreadableImage
 from mmssl.datasets.sources.label_maps import (
     IGNORED,
     LabelMapSource,
@@ -142,3 +143,42 @@ def test_maps_of_colours_and_polygons_are_refused(tmp_path):
     listed.write_text('[]')
     with refuses('file', str(listed)):
         LabelMapSource(str(tmp_path / 'b'), 'train')
+
+
+@pytest.mark.parametrize(
+    'change',
+    [
+        lambda c: c['annotations'][0].update(category_id=9),
+        lambda c: c['images'][0].pop('width'),
+        lambda c: c['annotations'][0].pop('segmentation'),
+    ],
+    ids=['category', 'width', 'mask'],
+)
+def test_lists_that_lack_something_are_refused(tmp_path, change):
+    coco(tmp_path)
+    listed = tmp_path / 'train.json'
+    content = json.loads(listed.read_text())
+    change(content)
+    listed.write_text(json.dumps(content))
+    with refuses('file', str(listed)):
+        LabelMapSource(str(tmp_path), 'train')
+
+
+@pytest.mark.parametrize('counts', [[2, 1], [7, -1], 'zz', None], ids=str)
+def test_runs_that_do_not_fill_the_image_are_unreadable(tmp_path, counts):
+    coco(tmp_path)
+    listed = tmp_path / 'train.json'
+    content = json.loads(listed.read_text())
+    content['annotations'][0]['segmentation']['counts'] = counts
+    listed.write_text(json.dumps(content))
+    with refuses('file', str(tmp_path / 'images' / 'p.jpg'), UnreadableImage):
+        LabelMapSource(str(tmp_path), 'train').target(0)
+
+
+def test_numbers_above_the_classes_are_refused(tmp_path):
+    voc(tmp_path)
+    Image.fromarray(np.full((2, 3), 21, np.uint8)).save(tmp_path / 'SegmentationClass' / 'b.png')
+    source = LabelMapSource(str(tmp_path), 'train')
+    assert source.target(0).max() == IGNORED
+    with refuses('file', str(tmp_path / 'JPEGImages' / 'b.jpg')):
+        source.target(1)

@@ -145,14 +145,26 @@ def _coco(root: Path, split: str) -> dict[str, Any]:
 
 def _coco_pairs(root: Path, split: str) -> Iterator[Pair]:
     content = _coco(root, split)
-    numbers = {c['id']: i for i, c in enumerate(content['categories'], 1)}
     of_image: dict[Any, list[Any]] = {}
-    for annotation in content['annotations']:
-        entry = (numbers[annotation['category_id']], annotation['segmentation'])
-        of_image.setdefault(annotation['image_id'], []).append(entry)
-    for image in content['images']:
-        size = (image['height'], image['width'])
-        yield Pair(f'images/{image["file_name"]}', (size, of_image.get(image['id'], [])))
+    try:
+        numbers = {c['id']: i for i, c in enumerate(content['categories'], 1)}
+        for annotation in content['annotations']:
+            entry = (numbers[annotation['category_id']], annotation['segmentation'])
+            of_image.setdefault(annotation['image_id'], []).append(entry)
+        images = [
+            (i['file_name'], ((i['height'], i['width']), of_image.get(i['id'], [])))
+            for i in content['images']
+        ]
+    except (KeyError, TypeError) as error:
+        path = root / f'{split}.json'
+        raise UserError(
+            f'{path}: an entry lacks {error}, or names a category that is not listed; write it '
+            "as COCO's format has it",
+            key='file',
+            value=str(path),
+        ) from None
+    for name, labels in images:
+        yield Pair(f'images/{name}', labels)
 
 
 def _coco_mask(root: Path, pair: Pair) -> NDArray[Any]:
@@ -166,7 +178,13 @@ def _coco_mask(root: Path, pair: Pair) -> NDArray[Any]:
                 key='segmentation',
                 value='polygon',
             )
-        mask[decode_runs(runs['counts'], height, width)] = number
+        try:
+            mask[decode_runs(runs['counts'], height, width)] = number
+        except (ValueError, TypeError, KeyError, IndexError):
+            name = str(root / pair.image)
+            raise UnreadableImage(
+                f'{name}: run lengths of a mask that do not fill the image', key='file', value=name
+            ) from None
     return mask
 
 
@@ -179,6 +197,7 @@ def decode_runs(counts: str | Sequence[int], height: int, width: int) -> NDArray
 
     ``counts`` are numbers, or COCO's text: five bits a character from 48 on, the sixth says that
     more follow, and from the third run on the difference to the run before the last is stored.
+    Raises ValueError for runs that do not fill the mask, IndexError for a text that is cut off.
     """
     runs: list[int] = []
     if isinstance(counts, str):
@@ -196,6 +215,8 @@ def decode_runs(counts: str | Sequence[int], height: int, width: int) -> NDArray
             runs.append(value + runs[-2] if len(runs) > 2 else value)
     else:
         runs = list(counts)
+    if min(runs, default=0) < 0 or sum(runs) != height * width:
+        raise ValueError('the runs do not fill the image')
     flat = np.repeat(np.arange(len(runs)) % 2 == 1, runs)
     return flat.reshape(width, height).T
 
@@ -295,6 +316,18 @@ class LabelMapSource(Source):
     def target(self, i: int) -> Tensor | None:
         """Return the mask of image i, int64 (H, W).
 
-        Raises UnreadableImage for a damaged map, UserError for what is no map.
+        Raises UnreadableImage for a damaged map, UserError for what is no map and for a number
+        above those of the classes.
         """
-        return torch.from_numpy(self._mask(i).astype(np.int64)) if self.classes else None
+        if not self.classes:
+            return None
+        mask = self._mask(i)
+        highest = int(mask[mask != IGNORED].max(initial=0))
+        if highest >= len(self.classes):
+            raise UserError(
+                f'{self.name(i)}: its map has the number {highest}, but there are '
+                f'{len(self.classes)} classes, counted from 0',
+                key='file',
+                value=self.name(i),
+            )
+        return torch.from_numpy(mask.astype(np.int64))
