@@ -26,6 +26,7 @@ from torch.distributed import distributed_c10d
 
 from mmssl.checkpoint import read
 from mmssl.core import UserError, cores, dist, launch, watchdog
+from mmssl.core.device import as_number
 from mmssl.engine import rank_check
 from mmssl.engine.hooks.bad_samples_hook import FILE, BadSamplesHook
 from mmssl.engine.hooks.checkpoint_hook import CheckpointHook
@@ -177,7 +178,7 @@ def _record(path: Path, folder: Path) -> Any:
     runner = make_runner(path, folder, **SMALL, **UNWATCHED)
     runner.register_hook(StepRecorder(folder / 'run.pth', 2))
     seen: list[Any] = []
-    runner.register_hook(Watch(lambda _, outputs: seen.append(float(outputs['loss'].detach()))))
+    runner.register_hook(Watch(lambda _, outputs: seen.append(as_number(outputs['loss']))))
     _until(runner, 3, lambda runner: None)
     return seen
 

@@ -18,7 +18,7 @@ SENT: dict[str, dict[str, int]] = {
     'update': {'engine/optim/wrapper.py:_agree': 1},
     'clip_shards': {'optim/shards.py:tensor_norms': 1},
     'end_epoch': {'models/heads/distillation.py:drop_incomplete': 1},
-    'health': {'engine/hooks/health_hook.py:measure': 2},
+    'health': {'engine/hooks/health_hook.py:statistics': 2},
     'begin_evaluation': {'engine/hooks/method_hook.py:before_val': 3},
     'features': {'evaluation/feature_extraction.py:extract': 6},
     'accuracy': {},

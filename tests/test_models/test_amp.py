@@ -53,7 +53,7 @@ FUNCTIONS: dict[str, tuple[Callable[..., Tensor], Callable[[], tuple[Any, ...]]]
         lambda: (torch.rand(3, 7).softmax(-1), draw(3, 7)),
     ),
     'swapped prediction': (
-        SwAVHead(4, 7).term,
+        lambda codes, scores: SwAVHead(4, 7).table(codes[None], scores[None]),
         lambda: (torch.rand(3, 7).softmax(-1), draw(3, 7)),
     ),
     'channels': (lambda x: relation.channel_relation(x, 3), lambda: (draw(2, 4, 3, 3),)),

@@ -30,6 +30,7 @@ def test_forward_is_the_neck_of_the_pooled_feature():
 
 def test_multi_crop_makes_one_pass_per_run_of_sizes(monkeypatch):
     net, passes = branch().eval(), []
+    net.backbone.pack_crops = False
     encode = net.backbone.encode
     monkeypatch.setattr(net.backbone, 'encode', lambda x, m: passes.append(len(x)) or encode(x, m))
     xs = views(16, 16, 8, 8, 8)

@@ -19,10 +19,10 @@ BUDGETS = {
     'mocov2/mocov2_resnet50_8xb32-coslr-200e_in1k.py': 1401,
     'swav/swav_resnet50_8xb32-amp-mcrop-coslr-400e_in1k-224px-96px.py': 1488,
     'moby/moby_swin-tiny_8xb64-amp-coslr-100e_in1k.py': 2509,
-    'dino/dino_vit-small-p16_16xb64-amp-mcrop-coslr-300e_in1k.py': 1189,
+    'dino/dino_vit-small-p16_16xb64-amp-mcrop-coslr-300e_in1k.py': 1086,
     'esvit/esvit_swin-tiny-w7_16xb32-amp-mcrop-coslr-300e_in1k.py': 2494,
-    'ibot/ibot_vit-small-p16_16xb64-amp-mcrop-coslr-800e_in1k.py': 1338,
-    'sere/sere_vit-small-p16_8xb128-amp-mcrop-coslr-100e_in1k.py': 1809,
+    'ibot/ibot_vit-small-p16_16xb64-amp-mcrop-coslr-800e_in1k.py': 1235,
+    'sere/sere_vit-small-p16_8xb128-amp-mcrop-coslr-100e_in1k.py': 1706,
     'distillation/distillation_vit-small-p14_8xb128-amp-coslr-100e_in1k.py': 1075,
 }
 SLACK = 1.1

@@ -353,13 +353,14 @@ class VisionTransformer(Backbone):
         """Return the features of images of several sizes, (B_i, 3, H_i, W_i), in one pass.
 
         The tokens of all images lie in one tensor of rows; only attention looks at each group by
-        itself. ``mask`` (B_0, h, w) is the first group's. Equal to `encode` of each but for the
-        draws of random depth.
+        itself. ``mask`` (B_0, h, w) is the first group's. Equal to `encode` of one group after the
+        other.
         """
         parts = [self._embed(x, None if i else mask) for i, x in enumerate(groups)]
         shapes = [(len(x), x.shape[1]) for x, _, _ in parts]
         packing = Packing(shapes, [turns for _, _, turns in parts])
         rows = torch.cat([x.flatten(0, 1) for x, _, _ in parts])  # (R, C)
+        packing.draw_depths(self.net.blocks, rows)
         for block in self.net.blocks:
             rows = self.run(block, partial(block, packing=packing), rows)
         found = []

@@ -1,11 +1,12 @@
 """Parts of DINOv2's and DINOv3's vision transformers: rotary positions, SwiGLU, masked biases."""
 
 import math
+from collections.abc import Iterable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
-from timm.layers import GluMlp
+from timm.layers import DropPath, GluMlp
 from timm.models.vision_transformer import Attention, Block
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -77,27 +78,46 @@ def rotate(x: Tensor, sin: Tensor, cos: Tensor) -> Tensor:
     return torch.cat([x[..., :first, :], turned.to(x.dtype)], -2)
 
 
-class Packing(NamedTuple):
+class Packing:
     """How images of G sizes lie in one tensor of rows (R, C), group by group, image by image.
 
     ``shapes`` (B_i, N_i) are the images and tokens of each group, and ``turns`` its rotary sines
     and cosines, if there are any.
     """
 
-    shapes: list[tuple[int, int]]
-    turns: list[tuple[Tensor, ...]]
+    def __init__(self, shapes: list[tuple[int, int]], turns: list[tuple[Tensor, ...]]) -> None:
+        self.shapes = shapes
+        self.turns = turns
+        self.rows = [images * tokens for images, tokens in shapes]
+        self.places: dict[nn.Module, int] = {}
+        self.kept: dict[torch.dtype, Tensor] = {}  # (drops, R), by the type of rows
 
-    @property
-    def rows(self) -> list[int]:
-        """Return the number of rows of each group."""
-        return [images * tokens for images, tokens in self.shapes]
+    def draw_depths(self, blocks: Iterable[Any], like: Tensor) -> None:
+        """Draw which images each block drops (timm's DropPath), for all blocks at once.
 
-    def spread(self, values: Tensor) -> Tensor:
-        """Repeat one value of each image for its rows: (sum B_i,) -> (R, 1)."""
-        parts = values.split([images for images, _ in self.shapes])
-        counts = [tokens for _, tokens in self.shapes]
-        repeated = [p[:, None].expand(-1, n).flatten() for p, n in zip(parts, counts, strict=True)]
-        return torch.cat(repeated)[:, None]
+        In the order of a pass for each group, so that the draws are the same.
+        """
+        branches = [drop for block in blocks for drop in (block.drop_path1, block.drop_path2)]
+        drops = [d for d in branches if isinstance(d, DropPath) and d.training and d.drop_prob]
+        if not drops:
+            return
+        parts = []
+        for images, tokens in self.shapes:
+            drawn = [like.new_empty(images).bernoulli_(1 - drop.drop_prob) for drop in drops]
+            parts.append(torch.stack(drawn)[..., None].expand(-1, -1, tokens).flatten(1))
+        table = torch.cat(parts, 1)  # (drops, R)
+        torch._foreach_div_(list(table.unbind()), [1 - drop.drop_prob for drop in drops])
+        self.places = {drop: i for i, drop in enumerate(drops)}
+        self.kept = {table.dtype: table}
+
+    def drop(self, branch: nn.Module, x: Tensor) -> Tensor:
+        """Return rows (R, C) of a block's branch without those of the images that it drops."""
+        place = self.places.get(branch)
+        if place is None:
+            return x
+        if x.dtype not in self.kept:  # mixed precision; once for all blocks
+            self.kept[x.dtype] = next(iter(self.kept.values())).to(x.dtype)
+        return x * self.kept[x.dtype][place, :, None]
 
 
 class PackedAttention(Attention):
@@ -148,20 +168,13 @@ class PackedBlock(Block):
 
     def forward(self, x: Tensor, *turns: Tensor, packing: Packing | None = None) -> Tensor:
         """(B, g + N, C) -> (B, g + N, C), with ``turns`` of `RotaryPositions`; or rows (R, C)."""
-        x = x + self._kept(self.drop_path1, self.ls1(self._attend(x, turns, packing)), packing)
-        return x + self._kept(self.drop_path2, self.ls2(self.mlp(self.norm2(x))), packing)
+        dropped = packing.drop if packing else _drop
+        options = {'packing': packing} if packing else {}
+        y = self.attn(self.norm1(x), *turns, **options)
+        x = x + dropped(self.drop_path1, self.ls1(y))
+        return x + dropped(self.drop_path2, self.ls2(self.mlp(self.norm2(x))))
 
-    def _attend(self, x: Tensor, turns: tuple[Tensor, ...], packing: Packing | None) -> Tensor:
-        found: Tensor = self.attn(
-            self.norm1(x), *turns, **({'packing': packing} if packing else {})
-        )
-        return found
 
-    @staticmethod
-    def _kept(drop: Any, x: Tensor, packing: Packing | None) -> Tensor:
-        """Drop whole images at random (timm's DropPath)."""
-        if packing is None or isinstance(drop, nn.Identity):
-            found: Tensor = drop(x)
-            return found
-        images = sum(count for count, _ in packing.shapes)
-        return x * packing.spread(drop(x.new_ones(images, 1))[:, 0])
+def _drop(branch: Any, x: Tensor) -> Tensor:
+    found: Tensor = branch(x)
+    return found
