@@ -10,6 +10,7 @@ from ..core import UserError, dist, watchdog
 from ..core.io import unwrap_model
 from ..core.protocols import KeepsLosses, SeekableSampler
 from ..registry import LOOPS
+from . import garbage
 from .loaders import tell_epoch
 from .state import validations
 
@@ -108,6 +109,7 @@ class EpochLoop(EpochBasedTrainLoop):
             self.dataloader.sampler.skip = 0
         self.runner.call_hook('after_train_epoch')
         self._epoch += 1
+        garbage.collect_all()
 
     def run_iter(self, idx: int, data_batch: Any) -> None:
         """Run one iteration with its hooks. Raises UserError for a batch of another form."""
@@ -129,6 +131,7 @@ class EpochLoop(EpochBasedTrainLoop):
         )
         self.in_iteration = 0
         self._iter += 1
+        garbage.collect_after(self._iter)
 
     def _on_host(self, outputs: dict[str, Any]) -> dict[str, Any]:
         """Return the losses as numbers where the host has read them, with an update."""

@@ -36,6 +36,7 @@ from .batch_size import keep_global_batch, scale_learning_rate
 from .compile import compile_runner
 from .error_advice import advise_on_errors
 from .fsdp import FullyShard, UnshardHook
+from .garbage import collected_by_hand
 from .hooks.checkpoint_hook import CheckpointHook
 from .hooks.method_hook import MethodHook
 from .hooks.non_finite_hook import NonFiniteHook
@@ -86,6 +87,7 @@ class Runner(Base):
             work_dir_files.locked(self.work_dir),
             self._ending_workers(),
             self._bar_on_terminal(),
+            collected_by_hand(),
         ):
             self.batch_size = keep_global_batch(self)
             if not any(isinstance(hook, CheckpointHook) for hook in self.hooks):

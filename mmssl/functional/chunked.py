@@ -6,7 +6,7 @@ in ``distill.py``.
 """
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor
@@ -15,17 +15,22 @@ from torch.nn import functional as F
 
 from ..core.precision import full_precision
 
+AUTO = 'auto'
+SCORES_BYTES = 2**30  # of a chunk, where the number of prototypes in it is chosen by memory
+ChunkSize: TypeAlias = int | Literal['auto']
+
 
 class FactoredLogits(NamedTuple):
     """Scores (..., K) in factored form: features (..., D) and weight (K, D).
 
-    ``chunk_size`` is the number of prototypes whose scores are computed at a time. It can be split
-    and reshaped like the scores, along all axes but the last.
+    ``chunk_size`` is the number of prototypes whose scores are computed at a time, or 'auto': as
+    many as make a GiB of scores. It can be split and reshaped like the scores, along all axes but
+    the last.
     """
 
     features: Tensor
     weight: Tensor
-    chunk_size: int
+    chunk_size: ChunkSize
 
     def split(self, sizes: Sequence[int]) -> list['FactoredLogits']:
         """Split features (B, ..., D) along the first axis into parts of the given sizes."""
@@ -83,8 +88,10 @@ def cross_entropy(
     student_temp, teacher_temp = temperatures
     student = student.at_least_float32()
     teacher = teacher.at_least_float32()
+    rows = len(student.features) + len(teacher.features)
+    chunk_size = chunk_of(student.chunk_size, rows, student.weight)
     scaled_teacher = FactoredLogits(
-        teacher.features.detach() / teacher_temp, teacher.weight.detach(), student.chunk_size
+        teacher.features.detach() / teacher_temp, teacher.weight.detach(), chunk_size
     )
     found: Tensor = _CrossEntropy.apply(
         student.features / student_temp,
@@ -94,6 +101,18 @@ def cross_entropy(
         row_pairs,
     )
     return found
+
+
+def chunk_of(chunk_size: ChunkSize, rows: int, weight: Tensor) -> int:
+    """Return the prototypes of a chunk of scores of so many rows; weight (K, D).
+
+    With 'auto' chunks are equal but for rounding, and as few as keep to `SCORES_BYTES` each.
+    """
+    count = len(weight)
+    if isinstance(chunk_size, int):
+        return chunk_size
+    chunks = -(-rows * count * weight.element_size() // SCORES_BYTES)
+    return -(-count // max(min(chunks, count), 1))
 
 
 def pairs(
@@ -228,7 +247,7 @@ class _CrossEntropy(torch.autograd.Function):
         row_pairs: RowPairs,
     ) -> Tensor:
         """Student features (R, D) and weight (K, D), teacher (T, D), shift (K,) -> ()."""
-        chunk_size = teacher.chunk_size
+        chunk_size = int(teacher.chunk_size)  # `cross_entropy` has chosen
 
         # first pass: softmax = exp(scores - maximum) / total
         maximum, total = _normaliser(features, weight, torch.zeros_like(shift), chunk_size)

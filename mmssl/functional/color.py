@@ -79,7 +79,8 @@ def apply_coefficients(x: Tensor, rows: Tensor, weight: Tensor) -> Tensor:
     a, b, c = (_per_image(column) for column in rows.unbind(1))
     grey = luma(x, weight)
     mean = grey.mean((2, 3), keepdim=True).round_()  # (B, 1, 1, 1)
-    return (x * a).add_(grey.mul_(b).add_(mean * c)).clamp_(0, 255)
+    # in two passes over the memory of the images, where a product and a sum would be three
+    return torch.addcmul(torch.addcmul(mean * c, grey, b), x, a).clamp_(0, 255)
 
 
 def hue(x: Tensor, factor: Tensor) -> Tensor:

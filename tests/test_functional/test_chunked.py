@@ -99,6 +99,20 @@ def test_masked_patches_are_the_plain_form(
     check(both(head, run, [*features, weights], block))
 
 
+@pytest.mark.parametrize(
+    ('rows', 'count', 'expected'),
+    [
+        (8576, 65_536, 21_846),  # EsViT's regions of 32 images: 2.1 GiB are three chunks
+        (100, 65_536, 65_536),  # they fit at once
+        (2**30, 10, 1),  # one of them is more than a GiB
+    ],
+)
+def test_chunks_by_memory(rows: int, count: int, expected: int) -> None:
+    weight = torch.empty(count, 1)
+    assert chunked.chunk_of('auto', rows, weight) == expected
+    assert chunked.chunk_of(1024, rows, weight) == 1024
+
+
 def test_the_equation_by_hand() -> None:
     """Each pair by itself, without the head."""
     student, weight, teacher, their = normal(3, 5), normal(7, 5), normal(4, 5), normal(7, 5)

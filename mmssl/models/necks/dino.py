@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from ...core import UserError
 from ...core.kinds import Count
-from ...functional.chunked import FactoredLogits
+from ...functional.chunked import AUTO, ChunkSize, FactoredLogits
 from ...registry import MODELS
 
 
@@ -24,12 +24,12 @@ class Prototypes(nn.Module):
     """
 
     def __init__(
-        self, dim: int, count: int, train_scale: bool = True, chunk_size: int | None = None
+        self, dim: int, count: int, train_scale: bool = True, chunk_size: ChunkSize | None = None
     ) -> None:
         super().__init__()
-        if chunk_size is not None and chunk_size < 1:
+        if isinstance(chunk_size, int) and chunk_size < 1:
             raise UserError(
-                f'model.neck.chunk_size={chunk_size}: must be at least 1, or None',
+                f'model.neck.chunk_size={chunk_size}: must be at least 1, {AUTO!r} or None',
                 key='model.neck.chunk_size',
                 value=chunk_size,
             )
@@ -72,7 +72,7 @@ class DINONeck(nn.Module):
         hidden_norm: bool = False,
         patch_prototypes: Count | None = None,
         shared: bool = False,
-        chunk_size: int | None = None,
+        chunk_size: ChunkSize | None = None,
     ) -> None:
         super().__init__()
         if shared and patch_prototypes not in (None, prototypes):
