@@ -1,5 +1,7 @@
 """torch.compile of the backbones, by the config's key ``compile``."""
 
+from collections.abc import Callable
+from functools import wraps
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -19,7 +21,7 @@ WITH_CP = (
 
 
 def compile_networks(model: nn.Module, options: Any) -> None:
-    """Compile what each backbone computes, once for each size of images.
+    """Compile what each backbone computes in training, once for each size of images.
 
     ``options`` is True, holds options of torch.compile, or is empty: nothing is compiled. Raises
     UserError for a network that cannot be compiled whole: with ``with_cp``, or when its
@@ -35,8 +37,23 @@ def compile_networks(model: nn.Module, options: Any) -> None:
         reason = WITH_CP if network.with_cp else network.not_compilable
         if reason:
             raise UserError(f'compile: {reason}', key='compile', value=reason)
-        network.encode = torch.compile(network.encode, **chosen)
-        network.encode_together = torch.compile(network.encode_together, **chosen)
+        for name in ('encode', 'encode_together'):
+            setattr(network, name, in_training(network, getattr(network, name), chosen))
+
+
+def in_training(network: Any, call: Callable[..., Any], options: dict[str, Any]) -> Any:
+    """Return a network's ``call``, compiled while it trains.
+
+    A monitor would have torch compile each size again for evaluation, without gradients, and
+    reaches its limit of graphs: it runs the network as it is.
+    """
+    compiled = torch.compile(call, **options)
+
+    @wraps(call)
+    def chosen(*inputs: Any) -> Any:
+        return compiled(*inputs) if network.training else call(*inputs)
+
+    return chosen
 
 
 def compile_runner(runner: 'Runner', target: str = '') -> None:
