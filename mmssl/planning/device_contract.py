@@ -19,6 +19,7 @@ from ..core import Progress
 from ..engine.optim.wrapper import AMP_DTYPES
 from ..evaluation.knn import knn
 from ..functional import embedding_stats
+from .device_counts import DeviceCounts
 from .fake_tensor_step import DataDependentResults
 from .standalone_step import Batch, StandaloneTraining, build_on_meta, noise_batch
 
@@ -94,8 +95,9 @@ def check_step(cfg: Any) -> list[str]:
     """Return what is wrong with a whole update, health figures and kNN on the Python device.
 
     Gradients must have the type and the device of their parameters, and some must be there; what
-    mixes devices raises RuntimeError. The Python device cannot compute activations again: a config
-    with ``with_cp`` is checked by `check_forward` alone.
+    is copied to the device is so without waiting; what mixes devices raises RuntimeError. The
+    Python device cannot compute activations again: a config with ``with_cp`` is checked by
+    `check_forward` alone.
     """
     register_python_device()
     batch = noise_batch(cfg, IMAGES)
@@ -108,7 +110,9 @@ def check_step(cfg: Any) -> list[str]:
                 parameter.register_post_accumulate_grad_hook(
                     lambda p: seen.update({p: p.grad.clone()})
                 )
-        loss = training.step(_fake(batch))
+        counts = DeviceCounts()
+        with counts:
+            loss = training.step(_fake(batch))
         _measure_health(training.model)
         wrong = [
             f'gradient of {tuple(p.shape)} is {grad.dtype} on {grad.device.type}'
@@ -119,6 +123,7 @@ def check_step(cfg: Any) -> list[str]:
             wrong.append(f'the loss is {loss.dtype} on {loss.device.type}')
         if not seen:
             wrong.append('no parameter has a gradient')
+        wrong += [f'{place}: a copy that holds the host up' for place in counts.blocking_copies]
         features = _features(training.model, batch)
         labels = torch.zeros(len(features), dtype=torch.long, device=PYTHON_DEVICE)
         votes = knn(features, labels, features, k=1, temperature=0.07, classes=2)

@@ -63,10 +63,10 @@ class DeviceCounts(TorchDispatchMode):
             if self._goes_on():
                 return result
             self.waits[_place()] += 1
-        if name == '_to_copy' and result.device != args[0].device:
-            self._note_copy(kwargs)
         if name in VIEWS or _makes_table():
             return result
+        if name == '_to_copy' and result.device != args[0].device:
+            self._note_copy(kwargs)
         self.launches[name] += _launches(name, args)
         moved = (x for x in tree_leaves((args, kwargs, result)) if isinstance(x, Tensor))
         self.bytes[name] += sum(x.numel() * x.element_size() for x in moved)
