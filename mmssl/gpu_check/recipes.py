@@ -13,6 +13,7 @@ from PIL import Image
 
 from ..config.load import load_config
 from ..core import dist
+from ..core.device import as_number
 from ..datasets.shapes import CLASSES, draw_object
 from ..engine import Runner
 from ..registry import MODELS
@@ -102,7 +103,7 @@ def train(runner: Runner, at_step: Callable[[Any], None] = lambda _: None) -> li
     losses: list[float] = []
 
     def note(runner: Any, outputs: dict[str, Any]) -> None:
-        losses.append(float(outputs['loss'].detach()))
+        losses.append(as_number(outputs['loss']))
         at_step(runner)
 
     runner.register_hook(AfterStep(note))

@@ -145,7 +145,8 @@ def test_compiled_loss_is_compared_with_eager(shapes):
     cfg = small_config('mocov3', shapes)
     found = compiling.compare(cfg, 'cpu', 4, {'backend': 'eager'})
     assert found['loss_off'] < 1e-5
-    assert 1 <= found['graphs'] < found['graphs_with_monitor']
+    # a monitor runs the network as it is
+    assert 1 <= found['graphs'] == found['graphs_with_monitor']
 
 
 def test_time_memory_and_hooks_of_a_step(shapes, tmp_path):

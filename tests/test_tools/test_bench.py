@@ -11,7 +11,10 @@ from ..helpers.command import call, refused
 from ..helpers.paths import REPO
 
 SCRIPT = 'tools/dev/bench.py'
-CASES = ['deterministic', 'inference', 'knn', 'losses', 'optim', 'plan', 'probe', 'step', 'views']
+CASES = [
+    *('deterministic', 'inference', 'knn', 'losses', 'optim', 'plan', 'probe', 'scalars', 'step'),
+    'views',
+]
 
 
 @pytest.fixture(autouse=True)
