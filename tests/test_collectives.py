@@ -26,7 +26,7 @@ from torch.distributed import distributed_c10d
 
 from mmssl.checkpoint import read
 from mmssl.core import UserError, cores, dist, launch, watchdog
-from mmssl.core.device import as_number
+from mmssl.core.host_values import as_number
 from mmssl.engine import rank_check
 from mmssl.engine.hooks.bad_samples_hook import FILE, BadSamplesHook
 from mmssl.engine.hooks.checkpoint_hook import CheckpointHook

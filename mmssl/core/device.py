@@ -2,10 +2,8 @@
 
 import os
 import socket
-from itertools import islice
 
 import torch
-from torch import Tensor
 
 from .errors import UserError
 
@@ -26,20 +24,6 @@ def set_local_device(local_rank: int) -> None:
     count = torch.cuda.device_count()
     if count:
         torch.cuda.set_device(local_rank % count)
-
-
-def as_number(value: Tensor | float) -> float:
-    """Return a number, or that of a tensor () with or without gradient."""
-    return float(value.detach() if isinstance(value, Tensor) else value)
-
-
-def read_together(*tensors: Tensor) -> list[list[float]]:
-    """Return the numbers of tensors (any shapes) of one device, a flat list each.
-
-    The host waits for the device once, whatever their number.
-    """
-    numbers = iter(torch.cat([x.detach().flatten() for x in tensors]).tolist())
-    return [list(islice(numbers, x.numel())) for x in tensors]
 
 
 def gpu_identity() -> str:

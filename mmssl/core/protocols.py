@@ -99,7 +99,7 @@ class Method(Protocol):
 
 @runtime_checkable
 class KeepsLosses(Protocol):
-    """A model that keeps the losses of its last forward: methods, ``Classifier``, ``Segmenter``.
+    """A model that keeps its last losses: methods, ``Classifier``, ``Segmenter``.
 
     The host reads them together with what else it needs of an update.
     """

@@ -13,7 +13,7 @@ from PIL import Image
 
 from ..config.load import load_config
 from ..core import dist
-from ..core.device import as_number
+from ..core.host_values import as_number
 from ..datasets.shapes import CLASSES, draw_object
 from ..engine import Runner
 from ..registry import MODELS

@@ -4,7 +4,6 @@ import math
 from typing import Any
 
 import torch
-from mmengine.model import BaseModel
 from torch import Tensor
 
 from ..core import UserError
@@ -13,12 +12,13 @@ from .backbones import Backbone, Features
 from .backbones.tokens import CLS_AND_MEAN
 from .heads import ProjectorHead
 from .heads.linear import LinearHead
+from .logged_losses import LoggedLosses
 from .mixup import BatchMixup
 from .preprocessor import adopt_normalisation
 
 
 @MODELS.register_module()
-class Classifier(BaseModel):
+class Classifier(LoggedLosses):
     """Class scores of images, from features of a backbone's last blocks.
 
     ``frozen``: the backbone stays in eval mode without gradients (linear probing);
@@ -52,7 +52,6 @@ class Classifier(BaseModel):
         if 'in_features' not in head:
             head = dict(head, in_features=self._feature_width())
         self.head = MODELS.build(head)
-        self.logged_losses: dict[str, Tensor] = {}
         self.mixup = None
         if mixup:
             self.mixup = BatchMixup(mixup, self.head.num_classes)
@@ -150,9 +149,7 @@ class Classifier(BaseModel):
             )
         if self.mixup is not None:
             inputs, target = self.mixup(inputs, target)
-        loss = self.head.loss(self.scores(inputs), target)
-        self.logged_losses = {'loss': loss.detach()}
-        return {'loss': loss}
+        return {'loss': self.head.loss(self.scores(inputs), target)}
 
     def uniform_loss(self, batch: int) -> float | None:
         """Return ln(classes), the loss of a uniform answer, for any ``batch``; None for a sweep.

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from mmengine.model import BaseModel
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -14,11 +13,12 @@ from ..functional.resize import resize
 from ..registry import MODELS
 from .backbones import Backbone
 from .heads.linear import cross_entropy
+from .logged_losses import LoggedLosses
 from .preprocessor import adopt_normalisation
 
 
 @MODELS.register_module()
-class Segmenter(BaseModel):
+class Segmenter(LoggedLosses):
     """Class scores of every token of the last block, upsampled (Gao et al. 2022).
 
     ``head`` is a LinearHead over tokens, the same as a 1x1 convolution; its ``in_features`` may
@@ -41,7 +41,6 @@ class Segmenter(BaseModel):
         head = dict(head)
         head.setdefault('in_features', self.backbone.out_channels[-1])
         self.head = MODELS.build(head)
-        self.logged_losses: dict[str, Tensor] = {}
         self.ignore = ignore
         self.max_side = max_side
 
@@ -82,9 +81,7 @@ class Segmenter(BaseModel):
                 key='label',
                 value=None if mask is None else tuple(mask.shape),
             )
-        loss = self.loss(self.logits(inputs), mask)
-        self.logged_losses = {'loss': loss.detach()}
-        return {'loss': loss}
+        return {'loss': self.loss(self.logits(inputs), mask)}
 
     def loss(self, logits: Tensor, mask: Tensor) -> Tensor:
         """Mean cross-entropy () of the judged cells: logits (B, classes, h, w), mask (B, H, W)."""

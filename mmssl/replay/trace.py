@@ -10,7 +10,7 @@ from mmengine.hooks import Hook
 from torch import Tensor
 
 from ..core import dist
-from ..core.device import as_number
+from ..core.host_values import as_number
 from ..core.io import unwrap_model
 from ..core.protocols import Method
 from ..engine.fsdp import full_tensor

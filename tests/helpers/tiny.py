@@ -12,7 +12,7 @@ from mmengine.hooks import Hook
 from torch.nn import functional as F
 
 from mmssl.apis import load_config
-from mmssl.core.device import as_number
+from mmssl.core.host_values import as_number
 from mmssl.engine import Runner
 from mmssl.models.algorithms import Pretrainer
 from mmssl.registry import MODELS

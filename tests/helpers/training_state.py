@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from mmssl.checkpoint.file_format import FORMAT
-from mmssl.core.device import as_number
+from mmssl.core.host_values import as_number
 from mmssl.engine import Runner
 
 from .tiny import Watch, weights

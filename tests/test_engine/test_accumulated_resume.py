@@ -10,7 +10,7 @@ from mmengine.hooks import Hook
 from torch.testing import assert_close
 
 from mmssl.checkpoint import read
-from mmssl.core.device import as_number
+from mmssl.core.host_values import as_number
 from mmssl.engine import OptimWrapper
 
 from ..helpers.methods import MODELS_BY_NAME

@@ -9,7 +9,7 @@ import pytest
 
 from mmssl.checkpoint import read
 from mmssl.core import dist
-from mmssl.core.device import as_number
+from mmssl.core.host_values import as_number
 from mmssl.engine.signals import WorkerSignals
 
 from ..helpers.tiny import Watch, log, losses, make_runner

@@ -196,9 +196,9 @@ def test_waits_are_counted_by_place():
     with profiling.waits() as found:
         warnings.warn('called a synchronizing CUDA operation', stacklevel=1)  # of no package
         warnings.warn('something else', stacklevel=1)
-        _warn_as_if_in('/x/mmssl/core/device.py', 'read_together')
+        _warn_as_if_in('/x/mmssl/core/host_values.py', 'read_together')
         _warn_as_if_in('/x/mmssl/gpu_check/recipes.py', 'note')  # float() of the check's own
-    assert found == {'core/device.py read_together': 1}
+    assert found == {'core/host_values.py read_together': 1}
     assert set(found) <= set(profiling.ALLOWED)
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from mmssl.apis import load_config
-from mmssl.core.device import read_together
+from mmssl.core.host_values import read_together
 from mmssl.core.table_cache import remembered
 from mmssl.planning.device_counts import DeviceCounts
 from mmssl.planning.fake_tensor_step import FakeTensorStep
@@ -33,7 +33,7 @@ def test_a_step_stays_within_its_budget(path):
     cfg = load_config(REPO / 'configs' / path)
     counts = FakeTensorStep(cfg).counts(2)  # launches do not depend on the batch
     assert sum(counts.launches.values()) <= SLACK * BUDGETS[path]
-    assert counts.waits == {'core/device.py read_together': 1}
+    assert counts.waits == {'core/host_values.py read_together': 1}
 
 
 def waits_of(function):

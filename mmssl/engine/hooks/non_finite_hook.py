@@ -11,7 +11,7 @@ from mmengine.hooks import Hook
 from torch import Tensor
 
 from ...core import UserError, dist
-from ...core.device import as_number
+from ...core.host_values import as_number
 from ...core.io import atomic_write, unwrap_model
 from ...core.protocols import Method, NamedImages
 from ...registry import HOOKS

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import chain
 from typing import Any
 
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 from torch.amp.grad_scaler import GradScaler
 
 from ...core import Progress, UserError, dist
-from ...core.device import read_together
+from ...core.host_values import read_together
 from ...core.watchdog import collective
 from ...optim.gradients import clip, drop_frozen, gradients, read_clip
 from ...optim.shards import tensor_norms
@@ -223,7 +224,7 @@ class OptimWrapper(Base):
         self.status.non_finite_parameters = [
             p for p, length in zip(params, lengths, strict=True) if not math.isfinite(length)
         ]
-        number = (values[0] for values in numbers)
+        number = chain.from_iterable(numbers)
         self.status.values_read = [
             {name: {key: next(number) for key in group} for name, group in part.items()}
             for part in self.to_read

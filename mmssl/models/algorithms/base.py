@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import torch
-from mmengine.model import BaseModel
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -16,11 +15,12 @@ from ...optim.recipe import Recipe
 from ...registry import MODELS
 from ..backbones import Backbone, Features, VisionTransformer
 from ..branch import Branch
+from ..logged_losses import LoggedLosses
 from ..preprocessor import adopt_normalisation
 from ..teacher import copy_teacher, is_due, make_teacher, update_teacher
 
 
-class Pretrainer(BaseModel):
+class Pretrainer(LoggedLosses):
     """Base of all methods; a method writes `loss`.
 
     A method derives from this class, or from the method that its paper builds on (depth two at
@@ -63,7 +63,6 @@ class Pretrainer(BaseModel):
                 )
         self.momentum = Schedule.build(momentum, 'model.momentum', 0.0, 1.0) if momentum else None
         self.logged_embeddings: dict[str, Tensor] = {}
-        self.logged_losses: dict[str, Tensor] = {}
         self.recipe: Recipe | None = None  # how it is trained outside a runner
         self._progress: Progress | None = None
         self._memories: list[StepMemory] | None = None
@@ -344,9 +343,7 @@ class Pretrainer(BaseModel):
                 data = dict(inputs=list(inputs), data_samples=data_samples or {})
                 data = self.data_preprocessor(data, True)
                 inputs, data_samples = data['inputs'], data['data_samples']
-            losses = self.loss(list(inputs), data_samples or {})
-            self.logged_losses = {name: value.detach() for name, value in losses.items()}
-            return losses
+            return self.loss(list(inputs), data_samples or {})
         if mode == 'tensor':
             return self.extract_feat(inputs)
         raise UserError(
