@@ -65,6 +65,17 @@ def _of_runs(content: Content, order: Sequence[str], data: str, measure: str) ->
     return found
 
 
+def _shown(
+    content: Content, order: Sequence[str], name: str
+) -> Iterator[tuple[OpenedData, dict[str, Cell], list[int]]]:
+    """Yield, of each data set with such cells, those of the first models, and the test images."""
+    for opened in content.opened:
+        found = dict(list(_of_runs(content, order, opened.data.name, name).items())[:SHOWN])
+        if found:
+            queries = next(iter(found.values())).arrays['queries']
+            yield opened, found, queries[:ROWS].tolist()
+
+
 def winners(content: Content, order: Sequence[str]) -> Iterator[Section]:
     """Yield, of each data set, classes and images in which the two best models differ most."""
     for opened in content.opened:
@@ -130,14 +141,9 @@ def _only(
 
 def neighbours(content: Content, order: Sequence[str]) -> Iterator[Section]:
     """Yield, of each data set with classes, the nearest images of some by each model."""
-    for opened in content.opened:
-        found = _of_runs(content, order, opened.data.name, 'neighbours')
-        found = dict(list(found.items())[:SHOWN])
-        if not found:
-            continue
+    for opened, found, queries in _shown(content, order, 'neighbours'):
         pictures = []
-        queries = next(iter(found.values())).arrays['queries'][:ROWS]
-        for place, query in enumerate(queries.tolist()):
+        for place, query in enumerate(queries):
             label = opened.test.labels[query]
             rows = []
             for name, cell in found.items():
@@ -157,13 +163,8 @@ def neighbours(content: Content, order: Sequence[str]) -> Iterator[Section]:
 
 def attention(content: Content, order: Sequence[str]) -> Iterator[Section]:
     """Yield, of each data set, the attention of the models that have any."""
-    for opened in content.opened:
-        found = _of_runs(content, order, opened.data.name, 'attention')
-        found = dict(list(found.items())[:SHOWN])
-        if not found:
-            continue
-        view = TRANSFORMS.build(dict(type='CenterView', size=160, resize=160))
-        queries = next(iter(found.values())).arrays['queries'][:ROWS].tolist()
+    view = TRANSFORMS.build(dict(type='CenterView', size=160, resize=160))
+    for opened, found, queries in _shown(content, order, 'attention'):
         pictures = []
         for place, query in enumerate(queries):
             pixels = view(dict(image=_image(opened.test, query)))['inputs']

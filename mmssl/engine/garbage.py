@@ -27,8 +27,3 @@ def collect_after(iteration: int) -> None:
     """Collect young objects after every so many iterations; what is older waits for the epoch."""
     if iteration % INTERVAL == 0:
         gc.collect(1)
-
-
-def collect_all() -> None:
-    """Collect all objects, at the end of an epoch."""
-    gc.collect()

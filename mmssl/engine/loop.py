@@ -1,5 +1,6 @@
 """The training loop: epochs that can start in the middle."""
 
+import gc
 from pathlib import Path
 from typing import Any
 
@@ -109,7 +110,7 @@ class EpochLoop(EpochBasedTrainLoop):
             self.dataloader.sampler.skip = 0
         self.runner.call_hook('after_train_epoch')
         self._epoch += 1
-        garbage.collect_all()
+        gc.collect()  # what `collect_after` has left
 
     def run_iter(self, idx: int, data_batch: Any) -> None:
         """Run one iteration with its hooks. Raises UserError for a batch of another form."""

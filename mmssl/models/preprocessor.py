@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Sequence
-from itertools import groupby
 from typing import Any
 
 import torch
@@ -14,6 +13,7 @@ from ..core import UserError
 from ..functional.color import apply_color
 from ..registry import MODELS
 from .backbones import Backbone
+from .branch import group_by_size
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -138,10 +138,9 @@ class ViewPreprocessor(BaseDataPreprocessor):
         """Apply color_params (B, V, 12), those of consecutive views of one size together."""
         found: list[Tensor] = []
         rows = color_params.transpose(0, 1)  # (V, B, 12)
-        for _, group in groupby(views, key=lambda view: view.shape):
-            together = list(group)
-            own = rows[len(found) : len(found) + len(together)].flatten(0, 1)
-            found += self.apply_color(torch.cat(together), own).chunk(len(together))
+        for group in group_by_size(views):
+            own = rows[len(found) : len(found) + len(group)].flatten(0, 1)
+            found += self.apply_color(torch.cat(group), own).chunk(len(group))
         return found
 
     def apply_color(self, view: Tensor, color_params: Tensor) -> Tensor:

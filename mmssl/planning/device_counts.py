@@ -2,7 +2,7 @@
 
 import sys
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator
 from typing import Any
 
 from torch import Tensor
@@ -65,8 +65,9 @@ class DeviceCounts(TorchDispatchMode):
             self.waits[_place()] += 1
         if name in VIEWS or _makes_table():
             return result
-        if name == '_to_copy' and result.device != args[0].device:
-            self._note_copy(kwargs)
+        moves = name == '_to_copy' and result.device != args[0].device
+        if moves and not kwargs.get('non_blocking'):
+            self.blocking_copies[_place()] += 1
         self.launches[name] += _launches(name, args)
         moved = (x for x in tree_leaves((args, kwargs, result)) if isinstance(x, Tensor))
         self.bytes[name] += sum(x.numel() * x.element_size() for x in moved)
@@ -74,25 +75,22 @@ class DeviceCounts(TorchDispatchMode):
 
     def _goes_on(self) -> bool:
         """Whether this is a further number of one `tolist`, which fake tensors read one by one."""
-        frame = sys._getframe(2)
-        while frame is not None and frame.f_code.co_name != 'tolist':
-            frame = frame.f_back  # type: ignore[assignment]
-        before, self._list_read = self._list_read, frame
-        return frame is not None and frame is before
+        before = self._list_read
+        self._list_read = next((f for f in _frames() if f.f_code.co_name == 'tolist'), None)
+        return self._list_read is not None and self._list_read is before
 
-    def _note_copy(self, options: Mapping[str, Any]) -> None:
-        if not options.get('non_blocking'):
-            self.blocking_copies[_place()] += 1
+
+def _frames() -> Iterator[Any]:
+    """Yield the frames of the stack, the innermost first."""
+    frame: Any = sys._getframe(1)
+    while frame is not None:
+        yield frame
+        frame = frame.f_back
 
 
 def _makes_table() -> bool:
     """Whether a constant table is being made, which is made once (`table_cache`)."""
-    frame: Any = sys._getframe(2)
-    while frame is not None:
-        if frame.f_code.co_filename.endswith('mmssl/core/table_cache.py'):
-            return True
-        frame = frame.f_back
-    return False
+    return any(f.f_code.co_filename.endswith('mmssl/core/table_cache.py') for f in _frames())
 
 
 def _launches(name: str, args: tuple[Any, ...]) -> int:
@@ -109,10 +107,8 @@ def _launches(name: str, args: tuple[Any, ...]) -> int:
 
 def _place() -> str:
     """Return file and function of the innermost frame of ours, 'elsewhere' outside."""
-    frame: Any = sys._getframe(2)
-    while frame is not None:
+    for frame in _frames():
         _, ours, file = frame.f_code.co_filename.rpartition('/mmssl/')
         if ours and not file.startswith('planning/'):
             return f'{file} {frame.f_code.co_name}'
-        frame = frame.f_back
     return 'elsewhere'

@@ -10,19 +10,18 @@ measurements of each run and over the ends of all runs. What is there is not don
 """
 
 import argparse
-import json
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
+import train_comparison
 from mmengine.config import Config
 from scipy.stats import spearmanr
 
 from mmssl.cli.options import run_tool
-from mmssl.cli.subprocess_tools import REPO, call_tool, json_or_run
+from mmssl.cli.subprocess_tools import REPO
 from mmssl.config.load import TOP_KEYS
-from mmssl.core.io import atomic_write
+from mmssl.reports.history import read_history
 
 SIZE = 64
 RECIPES = {
@@ -74,26 +73,19 @@ def config_of(args: argparse.Namespace, name: str) -> Config:
     return cfg
 
 
+def write_config(args: argparse.Namespace, name: str) -> Path:
+    """Write the recipe of a method, and return the file."""
+    path = args.work_dir / 'configs' / f'{name}_vit-conv.py'
+    path.parent.mkdir(parents=True, exist_ok=True)
+    config_of(args, name).dump(path)
+    return path
+
+
 def measurements(folder: Path) -> list[Point]:
-    """Return step, kNN top-1 (%) and RankMe of each measurement of a run."""
-    logs = sorted(folder.glob('*/vis_data/scalars.json'))
-    rows = [json.loads(line) for log in logs for line in log.read_text().splitlines()]
-    return [
-        dict(epoch=row['step'], knn=row['knn/top1'], rankme=row['health/rankme'])
-        for row in rows
-        if 'knn/top1' in row
-    ]
-
-
-def train(folder: Path, cfg: Config, seed: int) -> None:
-    """Train one network, and keep its measurements."""
-    folder.mkdir(parents=True, exist_ok=True)
-    config = folder / 'config.py'
-    cfg.dump(config)
-    words: list[str | Path] = [config, '--work-dir', folder, '--resume']
-    words += ['--cfg-options', f'randomness.seed={seed}']
-    call_tool('train', *words, threads=1)
-    atomic_write(folder / 'metrics.json', json.dumps(measurements(folder)) + '\n')
+    """Return kNN top-1 (%) and RankMe of each measurement of a run."""
+    found = read_history(folder).val
+    pairs = zip(found['knn/top1'], found['health/rankme'], strict=True)
+    return [dict(epoch=at, knn=knn, rankme=rank) for (at, knn), (_, rank) in pairs]
 
 
 def correlation(points: Sequence[Point]) -> float:
@@ -105,17 +97,19 @@ def correlation(points: Sequence[Point]) -> float:
 def main(argv: Sequence[str] | None = None) -> None:
     """Train what is not there yet, and print the tables."""
     args = parse(argv)
+    configs = [write_config(args, name) for name in args.only]
+    words = ['--configs', *configs, '--seeds', *args.seeds, '--work-dir', args.work_dir]
     ends: list[Point] = []
-    print('| network | seed | kNN top-1, % | RankMe | their correlation in this run |')
-    print('| --- | --- | --- | --- | --- |')
-    for name in args.only:
-        for seed in args.seeds:
-            folder = args.work_dir / name / f'seed{seed}'
-            file = folder / 'metrics.json'
-            points = json_or_run(file, partial(train, folder, config_of(args, name), seed))
+    trained = train_comparison.main([str(word) for word in words])
+    print('| network | kNN top-1, % | RankMe | their correlation in this run |')
+    print('| --- | --- | --- | --- |')
+    for word in trained:
+        name, _, files = word.partition('@')
+        for file in files.split(','):
+            points = measurements(Path(file).parent)
             knn = ' '.join(f'{point["knn"]:.1f}' for point in points)
             rank = ' '.join(f'{point["rankme"]:.1f}' for point in points)
-            print(f'| {name} | {seed} | {knn} | {rank} | {correlation(points):+.2f} |', flush=True)
+            print(f'| {name} | {knn} | {rank} | {correlation(points):+.2f} |')
             ends.append(points[-1])
     if len(ends) > 2:
         print(f'\nOver the ends of the {len(ends)} runs: {correlation(ends):+.2f}')

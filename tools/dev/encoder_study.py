@@ -30,6 +30,7 @@ from mmssl.config.pretrained import encoder_settings, network_of
 from mmssl.core import UserError
 from mmssl.core.io import atomic_write
 from mmssl.datasets import ImageDataset
+from mmssl.reports.history import read_history
 
 # two-sided 95 % quantiles of Student's t by degrees of freedom
 STUDENT = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571}
@@ -129,9 +130,7 @@ def train(folder: Path, config: Path, seed: int) -> None:
     if done.returncode:
         last = (folder / 'output.txt').read_text().strip().rpartition('\n')[2]
         raise UserError(f'{folder}/output.txt: {last}', key='config', value=str(config))
-    logs = sorted(folder.glob('*/vis_data/scalars.json'))
-    rows = [json.loads(line) for log in logs for line in log.read_text().splitlines()]
-    found = [row['knn/top1'] for row in rows if 'knn/top1' in row]
+    found = [value for _, value in read_history(folder).val['knn/top1']]
     seconds = time.monotonic() - began
     result = dict(start=found[0], end=found[-1], seconds=seconds)
     atomic_write(folder / 'metrics.json', json.dumps(result) + '\n')

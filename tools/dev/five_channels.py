@@ -27,6 +27,7 @@ from mmssl.cli import data_report
 from mmssl.cli.options import run_tool
 from mmssl.datasets import ImageDataset
 from mmssl.datasets.transforms import CenterView, LoadImage
+from mmssl.reports.history import read_history
 from mmssl.zoo.hub import root
 
 CONFIG = 'cifar10/mocov3_resnet18-w16_1xb128-3e_cifar10.py'
@@ -96,9 +97,9 @@ def knn(data: Path, channels: int, seed: int, epochs: int, work_dir: Path) -> li
     cfg = load_config(root() / 'configs' / CONFIG, options)
     runner = quiet_runner(cfg, work_dir)
     runner.train()
-    lines = [json.loads(line) for f in work_dir.rglob('scalars.json') for line in f.open()]
-    keys = sorted({key for line in lines for key in line if 'knn' in key and 'top1' in key})
-    return [line[keys[0]] for line in lines if keys[0] in line]
+    found = read_history(work_dir).val
+    first = min(key for key in found if 'knn' in key and 'top1' in key)
+    return [accuracy for _, accuracy in found[first]]
 
 
 def main(argv: Sequence[str] | None = None) -> None:

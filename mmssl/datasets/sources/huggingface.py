@@ -123,9 +123,7 @@ class HuggingFaceSource(RowSource):
             names = getattr(data.features[column], 'names', None)  # of a ClassLabel
             found = column_labels(list(data[column]), names, column, self.where)
             self.labels, self.classes, self.unlabelled = found
-        self.data = data.select_columns([self.image])
-        if isinstance(data.features[self.image], datasets.Image):
-            self.data = self.data.cast_column(self.image, datasets.Image(decode=False))
+        self.data = undecoded(datasets, data, self.image)
         self.set_ending()
 
     def __len__(self) -> int:
@@ -145,6 +143,14 @@ class HuggingFaceSource(RowSource):
         if isinstance(cell, dict) and cell.get('bytes') is None and cell.get('path'):
             return read_file(Path(cell['path']))
         return file_of_cell(cell)
+
+
+def undecoded(datasets: Any, data: Any, column: str) -> Any:
+    """Return the images of a data set or stream alone, as files: the library decodes none."""
+    found = data.select_columns([column])
+    if data.features and isinstance(data.features[column], datasets.Image):
+        return found.cast_column(column, datasets.Image(decode=False))
+    return found
 
 
 def is_image(datasets: Any, kind: Any) -> bool:

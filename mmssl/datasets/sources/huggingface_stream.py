@@ -16,7 +16,7 @@ from ...registry import DATASETS
 from ..unreadable_images import replacement_index
 from .base import MAX_BYTES, BrokenStream, PerProcess, StreamedSource, read_file
 from .columns import file_of_cell, image_column
-from .huggingface import is_image, library, loaded, of_split
+from .huggingface import is_image, library, loaded, of_split, undecoded
 
 BUFFER = 1000  # rows that are shuffled together
 STATE = ('seed', 'epoch', 'streams', 'stream', 'begin', 'round', 'file', 'rows')
@@ -165,10 +165,7 @@ class HuggingFaceStream(StreamedSource):
         data = of_split(found, split, self.where)
         self.length = at_least('dataset.source.length', self._length(data, length))
         self.image = image_column(image, _image_columns(datasets, data, self.where), self.where)
-        data = data.select_columns([self.image])
-        if data.features and isinstance(data.features[self.image], datasets.Image):
-            data = data.cast_column(self.image, datasets.Image(decode=False))
-        self.data = data
+        self.data = undecoded(datasets, data, self.image)
         self.streams = 1
         self.order = (0, 0)
         self.saved: list[dict[str, Any]] = []
