@@ -62,7 +62,7 @@ LAYERS |= {
 LAYERS['data_report'] = {
     *('core', 'datasets', 'evaluation', 'registry', 'apis', 'reports', 'analysis'),
 }
-LAYERS['benchmark'] = {
+LAYERS['encoder_report'] = {
     *('core', 'checkpoint', 'datasets', 'models', 'engine', 'evaluation', 'registry', 'version'),
     *('zoo', 'config', 'apis', 'results', 'reports', 'analysis', 'planning'),
 }

@@ -26,20 +26,20 @@ from typing import Any
 
 import torch
 
-from ..benchmark import evaluation_page as pages
-from ..benchmark.cells import Cell, Store, folder_name
-from ..benchmark.cost import cost, key_of
-from ..benchmark.data import DataSet, OpenedData, label_maps, read_names
-from ..benchmark.encoders import LoadedEncoder, backbone_settings, load_encoder
-from ..benchmark.examples import Content
-from ..benchmark.figures import Figure, Place, figure_of, verdicts
-from ..benchmark.measures import Session, measure
-from ..benchmark.models import Model, read_models
-from ..benchmark.result_files import csv_of, json_of
-from ..benchmark.suites import MEASURES, SUITES, suite_of
 from ..core import UserError
 from ..core.errors import at_least
 from ..core.io import atomic_write
+from ..encoder_report import encoder_page as pages
+from ..encoder_report.cells import Cell, Store, folder_name
+from ..encoder_report.cost import cost, key_of
+from ..encoder_report.data import DataSet, OpenedData, label_maps, read_names
+from ..encoder_report.encoders import LoadedEncoder, backbone_settings, load_encoder
+from ..encoder_report.examples import Content
+from ..encoder_report.figures import Figure, Place, figure_of, verdicts
+from ..encoder_report.measures import Session, measure
+from ..encoder_report.models import Model, read_models
+from ..encoder_report.suites import MEASURES, SUITES, suite_of
+from ..encoder_report.table_files import csv_of, json_of
 from ..engine.hooks.run_info_hook import command_line, machine, versions
 from ..reports import html_page
 from ..results import comparable

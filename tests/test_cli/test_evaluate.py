@@ -9,11 +9,11 @@ import torch
 from PIL import Image
 from sklearn.linear_model import LogisticRegression
 
-from mmssl.benchmark import measures
-from mmssl.benchmark.encoders import load_encoder
-from mmssl.benchmark.models import Run
 from mmssl.cli import correspondence, evaluate
 from mmssl.datasets import ImageDataset
+from mmssl.encoder_report import measures
+from mmssl.encoder_report.encoders import load_encoder
+from mmssl.encoder_report.models import Run
 from mmssl.evaluation import segmentation
 from mmssl.registry import TRANSFORMS
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from mmssl.benchmark.data import DataSet, accuracy_of, read_names
 from mmssl.core import UserError
+from mmssl.encoder_report.data import DataSet, accuracy_of, read_names
 
 from ..helpers.refusals import refuses
 

@@ -7,10 +7,10 @@ import torch
 from PIL import Image
 from timm.data import create_transform, resolve_model_data_config
 
-from mmssl.benchmark.encoders import load_encoder, preparation_of, settings_of
-from mmssl.benchmark.models import Run
 from mmssl.core import UserError
 from mmssl.datasets.encoded_image import as_pil
+from mmssl.encoder_report.encoders import load_encoder, preparation_of, settings_of
+from mmssl.encoder_report.models import Run
 from mmssl.registry import TRANSFORMS
 
 from ..helpers.images import make_image

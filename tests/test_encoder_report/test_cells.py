@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from mmssl.benchmark.cells import ARRAYS, FILE, Made, Store, folder_name
+from mmssl.encoder_report.cells import ARRAYS, FILE, Made, Store, folder_name
 from mmssl.evaluation.image_scores import of_values
 
 KEY = dict(encoder=dict(weights='aa'), settings=dict(k=20))

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from mmssl.benchmark.cells import Cell
-from mmssl.benchmark.evaluation_page import leading, ranked
-from mmssl.benchmark.figures import difference, figure_of, verdicts
-from mmssl.benchmark.models import Model, Run
-from mmssl.benchmark.result_files import csv_of, json_of
+from mmssl.encoder_report.cells import Cell
+from mmssl.encoder_report.encoder_page import leading, ranked
+from mmssl.encoder_report.figures import difference, figure_of, verdicts
+from mmssl.encoder_report.models import Model, Run
+from mmssl.encoder_report.table_files import csv_of, json_of
 from mmssl.evaluation.image_scores import MEAN, of_values
 
 RNG = np.random.default_rng(0)

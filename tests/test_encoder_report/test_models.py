@@ -2,7 +2,7 @@
 
 import pytest
 
-from mmssl.benchmark.models import Run, read_models
+from mmssl.encoder_report.models import Run, read_models
 
 from ..helpers.refusals import refuses
 
