@@ -13,7 +13,6 @@ What is there is not done again.
 
 import argparse
 import json
-import math
 import statistics
 import subprocess
 import sys
@@ -22,6 +21,8 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
+
+from over_seeds import mean_and_half
 
 from mmssl.apis.methods import training_settings_of
 from mmssl.cli.options import run_tool
@@ -32,8 +33,6 @@ from mmssl.core.io import atomic_write
 from mmssl.datasets import ImageDataset
 from mmssl.reports.history import read_history
 
-# two-sided 95 % quantiles of Student's t by degrees of freedom
-STUDENT = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571}
 SMALL_VIT = dict(type='VisionTransformer', arch=(192, 6, 3), patch_size=16)
 
 
@@ -158,17 +157,9 @@ def teacher_accuracy(folder: Path, args: argparse.Namespace) -> None:
     atomic_write(folder / 'metrics.json', json.dumps(dict(end=metrics['knn/top1'])) + '\n')
 
 
-def interval(values: Sequence[float]) -> tuple[float, float]:
-    """Return the mean and half its 95 % interval (Student's t)."""
-    if len(values) < 2:
-        return values[0], math.nan
-    spread = statistics.stdev(values) / math.sqrt(len(values))
-    return statistics.mean(values), STUDENT[min(len(values) - 1, max(STUDENT))] * spread
-
-
 def difference(name: str, a: Sequence[float], b: Sequence[float]) -> str:
     """Return a line on the difference of two arms, by seed."""
-    mean, half = interval([x - y for x, y in zip(a, b, strict=True)])
+    mean, half = mean_and_half([x - y for x, y in zip(a, b, strict=True)])
     return f'| {name} | {mean:+.1f} | +-{half:.1f} |'
 
 

@@ -11,7 +11,6 @@ colour operations that only RGB has. Expected: mixed within the interval of rgb,
 
 import argparse
 import json
-import statistics
 import tempfile
 from collections.abc import Sequence
 from contextlib import suppress
@@ -20,6 +19,7 @@ from typing import Any
 
 import numpy as np
 import tifffile
+from over_seeds import mean_and_half
 from quiet_runner import quiet_runner
 
 from mmssl.apis import load_config
@@ -38,8 +38,6 @@ MIX = np.array(
     [[0.6, 0.3, 0.1], [0.1, 0.6, 0.3], [0.3, 0.1, 0.6], [0.45, 0.45, 0.1], [0.1, 0.45, 0.45]]
 )
 NOISE = 6000.0  # of 65535: standard deviation of the fifth channel with the signal
-# two-sided 95 % quantiles of Student's t by number of runs
-QUANTILES = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776}
 
 
 def pixels_of(kind: str, rgb: np.ndarray, label: int, rng: np.random.Generator) -> np.ndarray:
@@ -123,12 +121,11 @@ def main(argv: Sequence[str] | None = None) -> None:
                 for seed in args.seeds
             ]
             ends = [values[-1] for values in found]
-            spread = statistics.stdev(ends) if len(ends) > 1 else 0.0
-            half = QUANTILES.get(len(ends), float('nan')) * spread / len(ends) ** 0.5
+            mean, half = mean_and_half(ends)
             print(
                 f'{kind:7} untrained {", ".join(f"{values[0]:.1f}" for values in found)}   '
                 f'trained {", ".join(f"{value:.1f}" for value in ends)}   mean '
-                f'{statistics.mean(ends):.1f} ± {half:.1f} (95 %)',
+                f'{mean:.1f} ± {half:.1f} (95 %)',
                 flush=True,
             )
 
